@@ -1,0 +1,36 @@
+/* From a float graph to a compressed model. */
+#ifndef HD_COMPRESS_H
+#define HD_COMPRESS_H
+#include "../../sw/core/idx.h"
+#include "../graph/graph.h"
+#include "model.h"
+
+/* What to do with one layer's weights. */
+typedef struct hd_layer_policy {
+    int bits;              /* 1..8; 0 = ternary */
+    int grid;              /* -1 = choose (ODD below 8 bits, unless groups or sparsity inside blocks need zeros), or enum hd_grid */
+    enum hd_granularity granularity;
+    int group_size;
+    float sparsity;        /* share of blocks removed, 0..1 (exclusive) */
+    int block_in, block_out;
+    int skip_sparsity;     /* keep this layer dense */
+} hd_layer_policy;
+
+typedef struct hd_policy {
+    hd_layer_policy base;
+    int n_rules;
+    struct hd_policy_rule {
+        char *layer; /* node name, exact or with a trailing * */
+        hd_layer_policy policy;
+    } *rule; /* the last matching rule wins */
+} hd_policy;
+
+/* Sensible defaults: 8 bits, CHANNEL, dense, block 8 x 8. */
+void hd_policy_default(hd_policy *p);
+/* A policy file: JSON {"base": {...}, "layers": {"conv1": {"weights": 4, "sparsity": 0.5, "block": "8x8", "granularity": "group:32"}}}. */
+hd_status hd_policy_load(hd_policy *p, const char *path, hd_err *err);
+void hd_policy_free(hd_policy *p);
+
+/* calib: images (u8, i8 or f32 idx, items of the graph's input size); at most `samples` of them are used. u8 is divided by 255 when `unit`. */
+hd_status hd_compress(hd_model **out, const hd_graph *g, const hd_policy *policy, const hd_idx *calib, int samples, int unit, hd_err *err);
+#endif

@@ -1,0 +1,71 @@
+/* Programs (.hdp) and the compiler that makes them: docs/formats.md sections 2, 3 and 5. */
+#ifndef HD_PROGRAM_H
+#define HD_PROGRAM_H
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../../sw/contract/contract.h"
+#include "../../sw/core/err.h"
+#include "../compress/model.h"
+
+/* An instance of the accelerator. Rules: hd_geometry_check. */
+typedef struct hd_geometry {
+    uint32_t rows, cols, lanes, planes, hop, acc_bits;
+    uint32_t act_words, window_words, stream_words, param_words, descriptors, tables;
+} hd_geometry;
+
+/* rows 1..16 and <= lanes, cols 1..64, lanes a power of two 4..64, planes 1, 2 or 4; hop 1..cols, with hop < cols hop*lanes*planes a multiple of 32;
+ * acc_bits 16..32; memories powers of two: act 64..2^22, window 16..8192, stream 16..2^22, param 16..65536, descriptors 2..1024, tables 1..16. */
+hd_status hd_geometry_check(const hd_geometry *g, hd_err *err);
+/* "4x8x8x2" (ROWSxCOLSxLANESxPLANES) and defaults for the rest: hop = smallest legal >= 8 (or cols), acc_bits 24, act 65536, window 1024, stream
+ * 262144, param 8192, descriptors 256, tables 4. */
+hd_status hd_geometry_parse(hd_geometry *g, const char *text, hd_err *err);
+/* Overrides from "act=4096,window=256,stream=8192,param=512,descriptors=64,tables=2,hop=8,acc=20". */
+hd_status hd_geometry_memory(hd_geometry *g, const char *text, hd_err *err);
+static inline uint32_t hd_geometry_weight_words(const hd_geometry *g) { return (g->cols * g->lanes * g->planes + 31) / 32; }
+
+typedef struct hd_port { /* input or output of a program */
+    uint32_t h, w, c;
+    float scale;
+    int32_t zero;
+    uint32_t address, stride; /* activation words; words per position */
+    /* input only: */
+    uint32_t expanded, kh, kw, sy, sx, dy, dx, out_h, out_w;
+    int32_t pad_top, pad_left;
+} hd_port;
+
+typedef struct hd_layer_info {
+    char *name;
+    uint32_t first_desc, n_desc;
+    uint64_t macs, useful_ops; /* of one inference: dense MACs; int8 x 1-bit ops over present array blocks, real channels only */
+    uint32_t blocks, blocks_present;
+    uint32_t planes;           /* B, before rounding up to PLANES; 0 for MAXPOOL */
+    float zeros_used;          /* zero weights that sit in absent array blocks / all zero weights (1 when there are none) */
+} hd_layer_info;
+
+typedef struct hd_program {
+    hd_geometry geometry; /* of the compiler's target; the memories are what the program needs, rounded up as a device must have */
+    char *model, *board;
+    hd_port input, output;
+    uint32_t n_desc, n_stream, n_param, n_table, n_layers;
+    uint32_t *desc;   /* n_desc * HD_DESC_WORDS, ends with END */
+    uint16_t *index;  /* n_stream */
+    uint32_t *weight; /* n_stream * hd_geometry_weight_words */
+    uint32_t *param;  /* n_param * 2 */
+    uint8_t *table;   /* n_table * 256 */
+    hd_layer_info *layer;
+} hd_program;
+
+typedef struct hd_lower_options {
+    const char *board;  /* name or "" */
+    int expand_input;   /* -1 the compiler decides, 0 never, 1 always where possible */
+} hd_lower_options;
+
+hd_status hd_lower(hd_program **out, const hd_model *m, const hd_geometry *g, const hd_lower_options *o, hd_err *err);
+void hd_program_free(hd_program *p);
+hd_status hd_program_load(hd_program **out, const char *path, hd_err *err); /* ends with hd_program_check */
+hd_status hd_program_save(const hd_program *p, const char *path, hd_err *err);
+/* Every address, count and flag of every descriptor and stream entry inside the geometry's memories: a device never hangs on or
+ * reads outside for a program that passes. */
+hd_status hd_program_check(const hd_program *p, hd_err *err);
+#endif

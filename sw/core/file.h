@@ -1,0 +1,13 @@
+/* Whole files. Writing is atomic: a temporary file beside the target, fsync, rename; a failure leaves nothing behind. */
+#ifndef HD_FILE_H
+#define HD_FILE_H
+#include <stddef.h>
+#include <stdint.h>
+
+#include "err.h"
+
+/* *data is malloc'ed, *size its length; a NUL byte follows the data (not counted). Gzip files are unpacked when
+ * `gunzip` is set and the file starts with 1f 8b. limit: largest unpacked size accepted. */
+hd_status hd_file_read(uint8_t **data, size_t *size, const char *path, size_t limit, int gunzip, hd_err *err);
+hd_status hd_file_write(const char *path, const void *data, size_t size, hd_err *err);
+#endif
