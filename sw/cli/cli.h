@@ -1,0 +1,69 @@
+/* What the commands share: their tables of options, the parser, and the ways in and out of a command.
+ *
+ * A command is a row: name, options, one example, and a function. The parser and --help read the same rows, so no option
+ * exists that --help does not tell. Commands return hd_status; only main.c prints errors and exits. */
+#ifndef HD_CLI_H
+#define HD_CLI_H
+#include <cjson/cJSON.h>
+#include <stdint.h>
+
+#include "../../compiler/compress/compress.h"
+#include "../../compiler/graph/graph.h"
+#include "../core/err.h"
+#include "../core/idx.h"
+
+enum { CLI_MAX_OPTIONS = 24 };
+
+typedef struct cli_option {
+    const char *name;  /* "--epochs", or "-o" */
+    const char *value; /* what stands for its value in --help; NULL = a flag */
+    const char *help;
+} cli_option;
+
+struct cli_args;
+typedef struct cli_command {
+    const char *name, *summary;
+    const char *operand; /* what stands for the one operand in --help; NULL = the command takes none */
+    int operand_optional;
+    const char *example;
+    const cli_option *options; /* ends with a NULL name; --json and --help come by themselves */
+    hd_status (*run)(const struct cli_args *a, hd_err *err);
+} cli_command;
+
+typedef struct cli_args {
+    const cli_command *command;
+    const char *operand;                 /* NULL when left out */
+    const char *value[CLI_MAX_OPTIONS];  /* by the option's row; "" for a flag that is set, NULL for what is not */
+    int json;
+} cli_args;
+
+extern const cli_command cli_train, cli_compress, cli_eval, cli_compile, cli_run, cli_profile, cli_devices, cli_demo, cli_bench;
+
+/* Parses argv[2..] of a command; *help is set when --help was among them. */
+hd_status cli_parse(cli_args *a, const cli_command *c, int argc, char **argv, int *help, hd_err *err);
+void cli_print_help(const cli_command *c);
+/* The text given for option `name` of the command, or NULL. Asking for a name that is no row of the command is a bug. */
+const char *cli_text(const cli_args *a, const char *name);
+int cli_flag(const cli_args *a, const char *name);
+/* The same, but a missing option is HD_USAGE. */
+hd_status cli_need(const char **out, const cli_args *a, const char *name, hd_err *err);
+/* A whole number lo..hi, or `otherwise` when the option was not given. */
+hd_status cli_int(int64_t *out, const cli_args *a, const char *name, int64_t otherwise, int64_t lo, int64_t hi, hd_err *err);
+hd_status cli_float(double *out, const cli_args *a, const char *name, double otherwise, double lo, double hi, hd_err *err);
+
+/* A model by its content: the word "default" (the embedded network), an ONNX file or an .hdm. Exactly one of graph and
+ * model is set. */
+typedef struct cli_model {
+    hd_graph *graph;
+    hd_model *model;
+} cli_model;
+hd_status cli_model_load(cli_model *out, const char *name, hd_err *err);
+void cli_model_free(cli_model *m);
+
+/* Prints the object with a newline and frees it. */
+hd_status cli_json(cJSON *json, hd_err *err);
+/* A file that some other code writes piece by piece: main removes it when the command fails. NULL takes the word back. */
+void cli_partial(const char *path);
+/* Fails with HD_IO now when `path` cannot be made later, so that no long work is done for nothing. */
+hd_status cli_can_write(const char *path, hd_err *err);
+#endif

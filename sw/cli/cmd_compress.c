@@ -1,0 +1,181 @@
+/* heddle compress: a float network becomes integers. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../core/progress.h"
+#include "cli.h"
+
+static const cli_option options[] = {
+    {"-o", "N.hdm", "where the compressed model goes (required)"},
+    {"--calib", "X.idx", "inputs to calibrate on: idx or idx.gz of u8, i8 or float (required)"},
+    {"--calib-count", "N", "how many of them at most (512)"},
+    {"--weights", "B", "bits of a weight, 1..8, or ternary (8)"},
+    {"--grid", "odd|even|auto", "which integers weights may be (auto)"},
+    {"--sparsity", "S", "share of weight blocks to remove, 0..0.99 (0)"},
+    {"--block", "INxOUT", "pruning block: inputs x outputs (8x8)"},
+    {"--granularity", "G", "tensor, channel or group:N (channel)"},
+    {"--policy", "FILE", "JSON: the base and rules by layer; options given override its base"},
+    {"--raw", NULL, "take bytes as they are; else they are divided by 255"},
+    {NULL, NULL, NULL},
+};
+
+static hd_status parse_weights(hd_layer_policy *p, const char *text, hd_err *err) {
+    if (!strcmp(text, "ternary")) {
+        p->bits = 0;
+        return HD_OK;
+    }
+    if (text[0] < '1' || text[0] > '8' || text[1]) return hd_fail(err, HD_USAGE, "compress: --weights: found '%.60s'; allowed are 1..8 and ternary", text);
+    p->bits = text[0] - '0';
+    return HD_OK;
+}
+
+static hd_status parse_grid(hd_layer_policy *p, const char *text, hd_err *err) {
+    if (!strcmp(text, "odd")) p->grid = HD_GRID_ODD;
+    else if (!strcmp(text, "even")) p->grid = HD_GRID_EVEN;
+    else if (!strcmp(text, "auto")) p->grid = -1;
+    else return hd_fail(err, HD_USAGE, "compress: --grid: found '%.60s'; allowed are odd, even and auto", text);
+    return HD_OK;
+}
+
+static hd_status parse_block(hd_layer_policy *p, const char *text, hd_err *err) {
+    char *end, *last;
+    long in = strtol(text, &end, 10), out = *end == 'x' ? strtol(end + 1, &last, 10) : 0;
+    if (end == text || *end != 'x' || last == end + 1 || *last || in < 1 || out < 1 || in > 65535 || out > 65535)
+        return hd_fail(err, HD_USAGE, "compress: --block: found '%.60s'; allowed is INxOUT, each 1..65535, as in 8x8", text);
+    p->block_in = (int)in;
+    p->block_out = (int)out;
+    return HD_OK;
+}
+
+static hd_status parse_granularity(hd_layer_policy *p, const char *text, hd_err *err) {
+    char *end;
+    long n = !strncmp(text, "group:", 6) ? strtol(text + 6, &end, 10) : 0;
+    if (!strcmp(text, "tensor")) p->granularity = HD_GRANULARITY_TENSOR;
+    else if (!strcmp(text, "channel")) p->granularity = HD_GRANULARITY_CHANNEL;
+    else if (n >= 1 && n <= 1 << 20 && !*end) p->granularity = HD_GRANULARITY_GROUP;
+    else return hd_fail(err, HD_USAGE, "compress: --granularity: found '%.60s'; allowed are tensor, channel and group:N, as in group:32", text);
+    p->group_size = p->granularity == HD_GRANULARITY_GROUP ? (int)n : 0;
+    return HD_OK;
+}
+
+static hd_status read_policy(hd_policy *p, const cli_args *a, hd_err *err) {
+    const char *file = cli_text(a, "--policy"), *weights = cli_text(a, "--weights"), *grid = cli_text(a, "--grid");
+    const char *block = cli_text(a, "--block"), *granularity = cli_text(a, "--granularity");
+    hd_policy_default(p);
+    hd_status s = file ? hd_policy_load(p, file, err) : HD_OK;
+    double sparsity = 0;
+    if (!s && weights) s = parse_weights(&p->base, weights, err);
+    if (!s && grid) s = parse_grid(&p->base, grid, err);
+    if (!s && block) s = parse_block(&p->base, block, err);
+    if (!s && granularity) s = parse_granularity(&p->base, granularity, err);
+    if (!s) s = cli_float(&sparsity, a, "--sparsity", (double)p->base.sparsity, 0, 0.99, err);
+    if (!s) p->base.sparsity = (float)sparsity;
+    return s;
+}
+
+static const char *grid_name(const hd_stage *st) {
+    return st->grid == HD_GRID_ODD ? "odd" : st->grid == HD_GRID_EVEN ? "even" : "ternary";
+}
+
+static const char *granularity_name(const hd_stage *st) {
+    return st->granularity == HD_GRANULARITY_TENSOR ? "tensor" : st->granularity == HD_GRANULARITY_CHANNEL ? "channel" : "group";
+}
+
+/* Pruning blocks of a stage and how many are present; 0 of 0 when it is not pruned. */
+static size_t count_blocks(const hd_stage *st, size_t *present) {
+    *present = 0;
+    if (!st->present) return 0;
+    size_t n = hd_stage_in_blocks(st) * (size_t)((st->cout + st->block_out - 1) / st->block_out);
+    for (size_t i = 0; i < n; i++) *present += st->present[i];
+    return n;
+}
+
+static cJSON *stage_json(const hd_stage *st) {
+    size_t present, blocks = count_blocks(st, &present), weights = hd_stage_weights(st), bytes = hd_stage_weight_bytes(st);
+    cJSON *o = cJSON_CreateObject();
+    cJSON_AddStringToObject(o, "name", st->name);
+    cJSON_AddNumberToObject(o, "weights", (double)weights);
+    cJSON_AddStringToObject(o, "grid", grid_name(st));
+    if (st->grid != HD_GRID_TERNARY) cJSON_AddNumberToObject(o, "bits", st->bits);
+    cJSON_AddStringToObject(o, "granularity", granularity_name(st));
+    if (st->granularity == HD_GRANULARITY_GROUP) cJSON_AddNumberToObject(o, "group_size", st->group_size);
+    if (blocks) {
+        cJSON_AddNumberToObject(o, "block_in", st->block_in);
+        cJSON_AddNumberToObject(o, "block_out", st->block_out);
+        cJSON_AddNumberToObject(o, "blocks", (double)blocks);
+        cJSON_AddNumberToObject(o, "blocks_present", (double)present);
+    }
+    cJSON_AddNumberToObject(o, "bytes", (double)bytes);
+    cJSON_AddNumberToObject(o, "bits_per_weight", weights ? 8.0 * (double)bytes / (double)weights : 0);
+    return o;
+}
+
+static hd_status print_model(const cli_args *a, const hd_model *m, const char *out, hd_err *err) {
+    if (a->json) {
+        cJSON *o = cJSON_CreateObject();
+        cJSON_AddStringToObject(o, "model", m->name);
+        cJSON_AddStringToObject(o, "output", out);
+        cJSON_AddNumberToObject(o, "total_bits_per_weight", hd_model_bits_per_weight(m));
+        cJSON_AddNumberToObject(o, "bytes", (double)hd_model_weight_bytes(m));
+        cJSON_AddNumberToObject(o, "dense_weights", m->dense_weights);
+        cJSON *layers = cJSON_AddArrayToObject(o, "layers");
+        for (int i = 0; i < m->n_stages; i++)
+            if (m->stage[i].kind == HD_STAGE_CONV) cJSON_AddItemToArray(layers, stage_json(&m->stage[i]));
+        return cli_json(o, err);
+    }
+    printf("%-24s %9s %8s %5s %11s %14s %9s %8s\n", "layer", "weights", "grid", "bits", "granularity", "blocks present", "bytes", "bits/w");
+    for (int i = 0; i < m->n_stages; i++) {
+        const hd_stage *st = &m->stage[i];
+        if (st->kind != HD_STAGE_CONV) continue;
+        size_t present, blocks = count_blocks(st, &present), weights = hd_stage_weights(st), bytes = hd_stage_weight_bytes(st);
+        char kept[40] = "all", bits[8] = "-";
+        if (blocks) snprintf(kept, sizeof kept, "%zu of %zu", present, blocks);
+        if (st->grid != HD_GRID_TERNARY) snprintf(bits, sizeof bits, "%d", st->bits);
+        printf("%-24s %9zu %8s %5s %11s %14s %9zu %8.2f\n", st->name, weights, grid_name(st), bits, granularity_name(st), kept, bytes,
+               weights ? 8.0 * (double)bytes / (double)weights : 0);
+    }
+    printf("%s: %zu bytes, %.3f bits per weight in total (scales, biases, multipliers and masks included)\n", out, hd_model_weight_bytes(m),
+           hd_model_bits_per_weight(m));
+    return HD_OK;
+}
+
+static hd_status compress_to(const cli_args *a, const hd_graph *g, const hd_policy *p, const char *calib_path, int64_t samples, const char *out, hd_err *err) {
+    hd_idx *calib = NULL;
+    hd_model *m = NULL;
+    hd_status s = hd_idx_load(&calib, calib_path, err);
+    if (!s) s = hd_compress(&m, g, p, calib, (int)samples, !cli_flag(a, "--raw"), err);
+    if (!s && hd_interrupted) s = hd_fail(err, HD_INTERRUPTED, "stopped");
+    if (!s) s = hd_model_save(m, out, err);
+    if (!s) s = print_model(a, m, out, err);
+    if (m) hd_model_free(m);
+    if (calib) hd_idx_free(calib);
+    return s;
+}
+
+static hd_status run(const cli_args *a, hd_err *err) {
+    const char *out, *calib;
+    int64_t samples;
+    hd_policy policy;
+    hd_status s = cli_need(&out, a, "-o", err);
+    if (!s) s = cli_need(&calib, a, "--calib", err);
+    if (!s) s = cli_int(&samples, a, "--calib-count", 512, 1, 1 << 20, err);
+    if (s) return s;
+    cli_model source = {0};
+    s = read_policy(&policy, a, err);
+    if (!s) s = cli_can_write(out, err);
+    if (!s) s = cli_model_load(&source, a->operand, err);
+    if (!s && source.model) s = hd_fail(err, HD_FORMAT, "%s: compressed already; allowed are an ONNX file and the word default", a->operand);
+    if (!s) s = compress_to(a, source.graph, &policy, calib, samples, out, err);
+    cli_model_free(&source);
+    hd_policy_free(&policy);
+    return s;
+}
+
+const cli_command cli_compress = {"compress",
+                                  "quantise and prune a float network",
+                                  "MODEL",
+                                  0,
+                                  "heddle compress default --calib train-images-idx3-ubyte.gz --weights 2 --sparsity 0.5 --block 8x8 -o net.hdm",
+                                  options,
+                                  run};

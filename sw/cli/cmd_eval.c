@@ -1,0 +1,82 @@
+/* heddle eval: accuracy of a float or a compressed model. */
+#include <stdio.h>
+
+#include "../core/progress.h"
+#include "../explore/accuracy.h"
+#include "../explore/dataset.h"
+#include "../train/train.h"
+#include "cli.h"
+
+static const cli_option options[] = {
+    {"--images", "X.idx", "idx or idx.gz of u8, i8 or float (the test images of Debian's Fashion-MNIST)"},
+    {"--labels", "Y.idx", "the right classes, bytes"},
+    {"--count", "N", "only the first N, 0 = all (0)"},
+    {"--raw", NULL, "take bytes as they are; else they are divided by 255"},
+    {NULL, NULL, NULL},
+};
+
+static hd_status eval_float(double *accuracy, const hd_graph *g, const hd_idx *images, const hd_idx *labels, int64_t count, int raw, hd_err *err) {
+    hd_idx *plain = NULL;
+    hd_status s = raw ? hd_idx_plain(&plain, images, err) : HD_OK;
+    if (!s) s = hd_accuracy(g, plain ? plain : images, labels, (int)count, accuracy, err);
+    if (plain) hd_idx_free(plain);
+    return s;
+}
+
+static hd_status eval_data(const cli_args *a, const cli_model *m, const char *x, const char *y, int64_t count, hd_err *err) {
+    hd_idx *images = NULL, *labels = NULL;
+    hd_status s;
+    if (x) {
+        s = hd_idx_load(&images, x, err);
+        if (!s) s = hd_idx_load(&labels, y, err);
+    } else {
+        s = hd_fashion_mnist(&images, &labels, 1, err);
+        x = "test images";
+        y = "test labels";
+    }
+    double accuracy = 0, start = hd_seconds();
+    int raw = cli_flag(a, "--raw");
+    if (!s && m->graph) {
+        const hd_graph *g = m->graph;
+        size_t classes = hd_shape_size(g->tensor[g->output].shape);
+        s = hd_dataset_check(images, labels, x, y, hd_shape_size(g->tensor[g->input].shape), (uint32_t)classes, err);
+        if (!s) s = eval_float(&accuracy, g, images, labels, count, raw, err);
+    } else if (!s) {
+        const hd_qtensor *in = &m->model->tensor[m->model->input], *out = &m->model->tensor[m->model->output];
+        s = hd_dataset_check(images, labels, x, y, (size_t)in->h * (size_t)in->w * (size_t)in->c, (uint32_t)(out->h * out->w * out->c), err);
+        if (!s) s = hd_model_accuracy(m->model, images, labels, (uint32_t)count, !raw, &accuracy, err);
+    }
+    if (!s) {
+        uint32_t used = count && (uint32_t)count < images->dim[0] ? (uint32_t)count : images->dim[0];
+        const char *executor = m->graph ? "float" : "integer";
+        if (a->json) {
+            cJSON *o = cJSON_CreateObject();
+            cJSON_AddStringToObject(o, "model", a->operand);
+            cJSON_AddStringToObject(o, "executor", executor);
+            cJSON_AddNumberToObject(o, "accuracy", accuracy);
+            cJSON_AddNumberToObject(o, "count", used);
+            cJSON_AddNumberToObject(o, "seconds", hd_seconds() - start);
+            s = cli_json(o, err);
+        } else {
+            printf("%s: accuracy %.2f%% over %u images (%s executor, %.1f s)\n", a->operand, 100 * accuracy, used, executor, hd_seconds() - start);
+        }
+    }
+    if (images) hd_idx_free(images);
+    if (labels) hd_idx_free(labels);
+    return s;
+}
+
+static hd_status run(const cli_args *a, hd_err *err) {
+    const char *x = cli_text(a, "--images"), *y = cli_text(a, "--labels");
+    int64_t count;
+    if (!x != !y) return hd_fail(err, HD_USAGE, "eval: --images and --labels go together");
+    hd_status s = cli_int(&count, a, "--count", 0, 0, 1 << 30, err);
+    cli_model m = {0};
+    if (!s) s = cli_model_load(&m, a->operand, err);
+    if (!s) s = eval_data(a, &m, x, y, count, err);
+    cli_model_free(&m);
+    return s;
+}
+
+const cli_command cli_eval = {"eval",  "accuracy of a model (.hdm, .onnx or default)", "MODEL", 0, "heddle eval net.hdm --images t10k-images-idx3-ubyte.gz --labels t10k-labels-idx1-ubyte.gz",
+                              options, run};

@@ -1,0 +1,82 @@
+/* heddle profile: where a program's cycles go, and why. */
+#include <stdio.h>
+
+#include "../explore/boards.h"
+#include "../explore/measure.h"
+#include "cli.h"
+
+static const cli_option options[] = {
+    {"--device", "NAME", "sim (the Verilated RTL) or ref (instruction-level model) (sim)"},
+    {"--perfetto", "out.json", "a trace for ui.perfetto.dev or chrome://tracing"},
+    {"--clock", "HZ", "clock for times (the board's; without a board 48 MHz, assumed)"},
+    {NULL, NULL, NULL},
+};
+
+typedef struct clock_choice {
+    double hz;
+    const char *basis;
+} clock_choice;
+
+static hd_status choose_clock(clock_choice *c, const cli_args *a, const hd_program *p, hd_err *err) {
+    const hd_board *board;
+    hd_err unknown = {0};
+    if (!hd_board_find(&board, *p->board ? p->board : "-", &unknown)) *c = (clock_choice){board->clock_hz, board->clock_assumed ? "assumed" : "measured"};
+    else *c = (clock_choice){48e6, "assumed"};
+    if (cli_text(a, "--clock")) c->basis = "given";
+    return cli_float(&c->hz, a, "--clock", c->hz, 1, 1e12, err);
+}
+
+static void print_text(const hd_cost *c, const hd_program *p, const hd_driver *driver, const clock_choice *clock) {
+    printf("%-20s %11s %15s %9s %9s %6s  %-8s %s\n", "layer", "MACs", "blocks", "cycles", "predicted", "util", "stall", "why");
+    for (uint32_t i = 0; i < c->n_layers; i++) {
+        const hd_layer_cost *l = &c->layer[i];
+        char blocks[32];
+        snprintf(blocks, sizeof blocks, "%u of %u", l->info->blocks_present, l->info->blocks);
+        printf("%-20s %11llu %15s %9llu %9llu %5.1f%%  %-8s %s\n", l->info->name, (unsigned long long)l->info->macs, blocks, (unsigned long long)l->cycles,
+               (unsigned long long)l->predicted, 100 * l->utilisation, hd_stall_name(l->stall), l->reason);
+    }
+    printf("%s on %s, %ux%ux%ux%u: %llu cycles, predicted %llu%s; utilisation %.1f%%; %.1f images/s at %.3f MHz (%s clock)\n", p->model, driver->name, p->geometry.rows,
+           p->geometry.cols, p->geometry.lanes, p->geometry.planes, (unsigned long long)c->cycles, (unsigned long long)c->predicted,
+           c->exact ? "" : " (LAYERS DIFFER)", 100 * c->utilisation, clock->hz / (double)c->cycles, clock->hz / 1e6, clock->basis);
+}
+
+static hd_status print_json(const hd_cost *c, const hd_program *p, const hd_driver *driver, const clock_choice *clock, hd_err *err) {
+    cJSON *o = cJSON_CreateObject();
+    cJSON_AddStringToObject(o, "model", p->model);
+    cJSON_AddStringToObject(o, "device", driver->name);
+    cJSON_AddStringToObject(o, "board", p->board);
+    cJSON_AddNumberToObject(o, "clock_hz", clock->hz);
+    cJSON_AddStringToObject(o, "clock_basis", clock->basis);
+    cJSON_AddNumberToObject(o, "images_per_second", clock->hz / (double)c->cycles);
+    hd_status s = hd_cost_json(o, c, 1, err);
+    if (!s) return cli_json(o, err);
+    cJSON_Delete(o);
+    return s;
+}
+
+static hd_status profile(const cli_args *a, const hd_program *p, hd_err *err) {
+    const char *name = cli_text(a, "--device"), *trace = cli_text(a, "--perfetto");
+    const hd_driver *driver = hd_driver_find(name ? name : "sim");
+    hd_device_options o = {0};
+    hd_cost *cost = NULL;
+    clock_choice clock;
+    if (!driver) return hd_fail(err, HD_RANGE, "device '%.60s': unknown; heddle devices lists them", name);
+    hd_status s = choose_clock(&clock, a, p, err);
+    if (!s && trace) s = cli_can_write(trace, err);
+    if (!s) s = hd_cost_measure(&cost, p, driver, &o, err);
+    if (!s && trace) s = hd_cost_perfetto(cost, p, clock.hz, trace, err);
+    if (!s && a->json) s = print_json(cost, p, driver, &clock, err);
+    else if (!s) print_text(cost, p, driver, &clock);
+    hd_cost_free(cost);
+    return s;
+}
+
+static hd_status run(const cli_args *a, hd_err *err) {
+    hd_program *p = NULL;
+    hd_status s = hd_program_load(&p, a->operand, err);
+    if (!s) s = profile(a, p, err);
+    if (p) hd_program_free(p);
+    return s;
+}
+
+const cli_command cli_profile = {"profile", "cycles, utilisation and stalls of each layer", "N.hdp", 0, "heddle profile net.hdp --perfetto trace.json", options, run};

@@ -1,0 +1,161 @@
+/* heddle run: a program on a device, beside the instruction-level model that predicts its cycles. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../core/file.h"
+#include "../core/progress.h"
+#include "../explore/accuracy.h"
+#include "../explore/dataset.h"
+#include "../explore/measure.h"
+#include "cli.h"
+
+static const cli_option options[] = {
+    {"--device", "NAME", "ref (instruction-level model) or sim (the Verilated RTL) (ref)"},
+    {"--input", "X.idx", "inputs: u8 and float are quantised, i8 are codes; items [c][h][w] (required)"},
+    {"--count", "N", "only the first N, 0 = all (0)"},
+    {"-o", "out.bin", "where the outputs go: int8 codes [n][h][w][c]"},
+    {"--trace", "out.fst", "sim: waveforms of the first input"},
+    {"--raw", NULL, "take bytes as they are; else they are divided by 255"},
+    {NULL, NULL, NULL},
+};
+
+typedef struct job {
+    const hd_program *p;
+    const hd_driver *driver;
+    hd_idx *input;
+    uint32_t count;
+    int raw;
+    size_t in_bytes, out_bytes;
+    float *scratch;
+    int8_t *codes, *results, *check; /* one input; all outputs; one output of ref */
+} job;
+
+static hd_status load_job(job *j, const char *path, int64_t count, hd_err *err) {
+    const hd_port *in = &j->p->input, *out = &j->p->output;
+    j->in_bytes = (size_t)in->h * in->w * in->c;
+    j->out_bytes = (size_t)out->h * out->w * out->c;
+    hd_status s = hd_idx_load(&j->input, path, err);
+    if (!s) s = hd_dataset_check(j->input, NULL, path, NULL, j->in_bytes, 0, err);
+    if (s) return s;
+    j->count = count && (uint64_t)count < j->input->dim[0] ? (uint32_t)count : j->input->dim[0];
+    j->scratch = malloc(j->in_bytes * sizeof *j->scratch);
+    j->codes = malloc(j->in_bytes);
+    j->results = malloc((size_t)j->count * j->out_bytes);
+    j->check = malloc(j->out_bytes);
+    if (!j->scratch || !j->codes || !j->results || !j->check) return hd_fail(err, HD_NOMEM, "no memory for %u outputs of %zu bytes", j->count, j->out_bytes);
+    return HD_OK;
+}
+
+static void encode(const job *j, uint32_t n) {
+    const hd_port *in = &j->p->input;
+    hd_qtensor t = {NULL, (int)in->h, (int)in->w, (int)in->c, in->scale, in->zero};
+    hd_encode_item(&t, j->input, n, !j->raw, j->scratch, j->codes);
+}
+
+/* The first input goes to the model too: cycles do not depend on data, so one image predicts them all. */
+static hd_status compare_first(hd_cost **cost, const job *j, hd_session *device, hd_err *err) {
+    hd_session *ref = NULL;
+    hd_device_options plain = {0};
+    encode(j, 0);
+    hd_status s = hd_session_open(&ref, j->p, &hd_driver_ref, &plain, err);
+    if (!s) s = hd_session_run(ref, j->codes, j->check, err);
+    if (!s && memcmp(j->check, j->results, j->out_bytes)) s = hd_fail(err, HD_MISMATCH, "device %s: output of input 0 differs from the instruction-level model", j->driver->name);
+    if (!s) s = hd_cost_read(cost, j->p, device, ref, err);
+    if (ref) hd_session_close(ref);
+    return s;
+}
+
+static hd_status run_all(hd_cost **cost, const job *j, const hd_device_options *o, double *seconds, hd_err *err) {
+    hd_session *device = NULL;
+    hd_progress progress;
+    hd_status s = hd_session_open(&device, j->p, j->driver, o, err);
+    double start = hd_seconds();
+    hd_progress_start(&progress, j->driver->name, j->count);
+    for (uint32_t i = 0; !s && i < j->count; i++) {
+        if (hd_interrupted) s = hd_fail(err, HD_INTERRUPTED, "stopped");
+        if (s) break;
+        encode(j, i);
+        s = hd_session_run(device, j->codes, j->results + (size_t)i * j->out_bytes, err);
+        hd_progress_show(&progress, i + 1, NULL);
+    }
+    hd_progress_end(&progress);
+    *seconds = hd_seconds() - start;
+    if (!s) s = compare_first(cost, j, device, err);
+    if (device) hd_session_close(device);
+    return s;
+}
+
+static hd_status print_run(const cli_args *a, const job *j, const hd_cost *c, double seconds, hd_err *err) {
+    if (a->json) {
+        cJSON *o = cJSON_CreateObject();
+        cJSON_AddStringToObject(o, "program", a->operand);
+        cJSON_AddStringToObject(o, "model", j->p->model);
+        cJSON_AddStringToObject(o, "device", j->driver->name);
+        cJSON_AddNumberToObject(o, "count", j->count);
+        cJSON_AddNumberToObject(o, "seconds", seconds);
+        hd_status s = hd_cost_json(o, c, 0, err);
+        if (!s) return cli_json(o, err);
+        cJSON_Delete(o);
+        return s;
+    }
+    printf("%-24s %12s %12s %12s\n", "layer", "cycles", "predicted", "utilisation");
+    for (uint32_t i = 0; i < c->n_layers; i++) {
+        const hd_layer_cost *l = &c->layer[i];
+        printf("%-24s %12llu %12llu %11.1f%%\n", l->info->name, (unsigned long long)l->cycles, (unsigned long long)l->predicted, 100 * l->utilisation);
+    }
+    printf("%-24s %12llu %12llu %11.1f%%\n", "an inference", (unsigned long long)c->cycles, (unsigned long long)c->predicted, 100 * c->utilisation);
+    printf("%u inputs on %s in %.2f s%s\n", j->count, j->driver->name, seconds, c->exact ? "; cycles as predicted" : "; CYCLES DIFFER from the prediction");
+    return HD_OK;
+}
+
+static hd_status find_driver(const hd_driver **out, const char *name, hd_err *err) {
+    *out = hd_driver_find(name);
+    if (*out) return HD_OK;
+    char list[128] = "";
+    for (int i = 0; hd_drivers[i]; i++) snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", i ? ", " : "", hd_drivers[i]->name);
+    return hd_fail(err, HD_RANGE, "device '%.60s': unknown; there are %s", name, list);
+}
+
+static hd_status run_program(const cli_args *a, job *j, const char *input, int64_t count, const char *out, hd_err *err) {
+    const char *device = cli_text(a, "--device");
+    hd_device_options o = {.trace = cli_text(a, "--trace")};
+    hd_cost *cost = NULL;
+    double seconds = 0;
+    hd_status s = find_driver(&j->driver, device ? device : "ref", err);
+    if (!s && o.trace && strcmp(j->driver->name, "sim")) s = hd_fail(err, HD_USAGE, "run: --trace: only device sim writes waveforms; found %s", j->driver->name);
+    if (!s && o.trace) s = cli_can_write(o.trace, err);
+    if (!s && out) s = cli_can_write(out, err);
+    if (!s) s = load_job(j, input, count, err);
+    if (!s && o.trace) {
+        cli_partial(o.trace); /* Verilator writes it piece by piece */
+        if (!count) j->count = 1;
+    }
+    if (!s) s = run_all(&cost, j, &o, &seconds, err);
+    if (!s && out) s = hd_file_write(out, j->results, (size_t)j->count * j->out_bytes, err);
+    if (!s) s = print_run(a, j, cost, seconds, err);
+    if (!s) cli_partial(NULL);
+    hd_cost_free(cost);
+    return s;
+}
+
+static hd_status run(const cli_args *a, hd_err *err) {
+    const char *input;
+    int64_t count;
+    hd_program *p = NULL;
+    hd_status s = cli_need(&input, a, "--input", err);
+    if (!s) s = cli_int(&count, a, "--count", 0, 0, 1 << 30, err);
+    if (!s) s = hd_program_load(&p, a->operand, err);
+    if (s) return s;
+    job j = {.p = p, .raw = cli_flag(a, "--raw")};
+    s = run_program(a, &j, input, count, cli_text(a, "-o"), err);
+    if (j.input) hd_idx_free(j.input);
+    free(j.scratch);
+    free(j.codes);
+    free(j.results);
+    free(j.check);
+    hd_program_free(p);
+    return s;
+}
+
+const cli_command cli_run = {"run", "run a program on a device", "N.hdp", 0, "heddle run net.hdp --device sim --input t10k-images-idx3-ubyte.gz --count 16 -o out.bin", options, run};

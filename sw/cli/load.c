@@ -1,0 +1,63 @@
+/* Models in, JSON and files out. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../../compiler/import/import.h"
+#include "../core/file.h"
+#include "../explore/dataset.h"
+#include "cli.h"
+
+/* The first four bytes as a little-endian number; 0 for a shorter file. */
+static hd_status file_magic(uint32_t *magic, const char *path, hd_err *err) {
+    unsigned char b[4] = {0};
+    FILE *f = fopen(path, "rb");
+    if (!f) return hd_fail(err, HD_IO, "%s: %s", path, strerror(errno));
+    size_t n = fread(b, 1, sizeof b, f);
+    int bad = ferror(f), e = errno;
+    fclose(f);
+    if (bad) return hd_fail(err, HD_IO, "%s: %s", path, strerror(e));
+    *magic = n < sizeof b ? 0 : (uint32_t)b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24;
+    return HD_OK;
+}
+
+hd_status cli_model_load(cli_model *out, const char *name, hd_err *err) {
+    *out = (cli_model){0};
+    if (!strcmp(name, "default")) return hd_default_graph(&out->graph, err);
+    uint32_t magic;
+    hd_status s = file_magic(&magic, name, err);
+    if (s) return s;
+    if (magic == (uint32_t)HD_HDM_MAGIC) return hd_model_load(&out->model, name, err);
+    if (magic == (uint32_t)HD_HDP_MAGIC)
+        return hd_fail(err, HD_FORMAT, "%s: a compiled program (.hdp); allowed are a model (.hdm or .onnx) and the word default", name);
+    return hd_import_onnx(&out->graph, name, err);
+}
+
+void cli_model_free(cli_model *m) {
+    if (m->graph) hd_graph_free(m->graph);
+    if (m->model) hd_model_free(m->model);
+    *m = (cli_model){0};
+}
+
+hd_status cli_json(cJSON *json, hd_err *err) {
+    char *text = json ? cJSON_Print(json) : NULL;
+    cJSON_Delete(json);
+    if (!text) return hd_fail(err, HD_NOMEM, "no memory for the JSON text");
+    puts(text);
+    free(text);
+    return HD_OK;
+}
+
+hd_status cli_can_write(const char *path, hd_err *err) {
+    char folder[4096];
+    const char *slash = strrchr(path, '/');
+    size_t n = slash ? (size_t)(slash - path) : 1;
+    if (n >= sizeof folder) return hd_fail(err, HD_IO, "%.100s...: %s", path, strerror(ENAMETOOLONG));
+    if (slash) memcpy(folder, path, n);
+    else folder[0] = '.';
+    folder[n] = 0;
+    if (access(n ? folder : "/", W_OK | X_OK)) return hd_fail(err, HD_IO, "%s: %s", path, strerror(errno));
+    return HD_OK;
+}

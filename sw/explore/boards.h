@@ -1,0 +1,22 @@
+/* Boards by name: boards/boards.def as C rows. */
+#ifndef HD_BOARDS_H
+#define HD_BOARDS_H
+#include <stddef.h>
+
+#include "../../compiler/lower/program.h"
+
+typedef struct hd_board {
+    const char *name, *title, *fpga;
+    const char *geometry, *memory; /* texts for hd_geometry_parse and hd_geometry_memory */
+    unsigned ram_kbit;             /* block RAM of the FPGA */
+    unsigned spram_kbit;           /* large single-port RAM of the FPGA, 0 = none */
+    unsigned clock_hz;
+    int clock_assumed;             /* 1 until a placed design measured it */
+    const char *clock_basis;       /* where the clock comes from, in words */
+} hd_board;
+
+const hd_board *hd_boards(size_t *count);
+/* HD_RANGE with the list of names when there is none. */
+hd_status hd_board_find(const hd_board **out, const char *name, hd_err *err);
+hd_status hd_board_geometry(hd_geometry *g, const hd_board *board, hd_err *err);
+#endif

@@ -1,0 +1,138 @@
+#include "measure.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const stall_names[] = {"none", "window", "drain", "padding", "start", "pool", "injected"};
+
+const char *hd_stall_name(hd_stall stall) {
+    return stall_names[stall];
+}
+
+uint64_t hd_program_ops(const hd_geometry *g) {
+    return (uint64_t)g->rows * g->cols * g->lanes * g->planes;
+}
+
+static double share(uint64_t part, uint64_t whole) {
+    return whole ? (double)part / (double)whole : 0;
+}
+
+/* Words for the stall that dominates, with the figures that show it. */
+static void explain(hd_layer_cost *l, const hd_program *p) {
+    const uint32_t *d = p->desc + (size_t)l->info->first_desc * HD_DESC_WORDS;
+    double part = 100 * share(l->lost[l->stall], l->cycles);
+    char *to = l->reason;
+    size_t n = sizeof l->reason;
+    switch (l->stall) {
+    case HD_STALL_NONE: snprintf(to, n, "the array is busy with useful work in %.0f%% of the cycles", 100 * l->utilisation); break;
+    case HD_STALL_WINDOW:
+        snprintf(to, n, "%.0f%% waiting for activations: %.1f words fetched for each step; more output channels or bits per window would hide it", part,
+                 share(l->perf[HD_PERF_FETCH_WORDS], l->perf[HD_PERF_STEPS]));
+        break;
+    case HD_STALL_DRAIN:
+        snprintf(to, n, "%.0f%% waiting for the drain: tiles have fewer blocks than the %u columns drained after each", part,
+                 (unsigned)hd_field_get(d, HD_F_TILE_COLS));
+        break;
+    case HD_STALL_PADDING:
+        snprintf(to, n, "%.0f%% in unused rows, columns or lanes: %u positions, %u channels against %ux%ux%u", part, (unsigned)hd_field_get(d, HD_F_POSITIONS),
+                 (unsigned)hd_field_get(d, HD_F_COUT), p->geometry.rows, p->geometry.cols, p->geometry.lanes);
+        break;
+    case HD_STALL_START:
+        snprintf(to, n, "%.0f%% in start and end: only %llu steps between the first window and the last drain", part, (unsigned long long)l->perf[HD_PERF_STEPS]);
+        break;
+    case HD_STALL_POOL: snprintf(to, n, "pooling reads one word a cycle and leaves the array idle: %llu words", (unsigned long long)l->perf[HD_PERF_FETCH_WORDS]); break;
+    case HD_STALL_INJECTED: snprintf(to, n, "%.0f%% in stalls injected by the test", part); break;
+    }
+}
+
+/* Splits the layer's cycles: useful, and lost to each cause. The useful part and the padding share the cycles with a step. */
+static void account(hd_layer_cost *l, const hd_program *p) {
+    uint64_t steps = l->perf[HD_PERF_STEPS], ops = hd_program_ops(&p->geometry);
+    uint64_t useful = (l->info->useful_ops + ops / 2) / ops;
+    if (useful > steps) useful = steps;
+    uint64_t waited = l->perf[HD_PERF_WAIT_WINDOW] + l->perf[HD_PERF_WAIT_DRAIN] + l->perf[HD_PERF_INJECTED];
+    l->lost[HD_STALL_NONE] = useful;
+    l->lost[HD_STALL_PADDING] = steps - useful;
+    l->lost[HD_STALL_WINDOW] = l->perf[HD_PERF_WAIT_WINDOW];
+    l->lost[HD_STALL_DRAIN] = l->perf[HD_PERF_WAIT_DRAIN];
+    l->lost[HD_STALL_INJECTED] = l->perf[HD_PERF_INJECTED];
+    uint64_t named = steps + waited;
+    l->lost[steps ? HD_STALL_START : HD_STALL_POOL] = l->cycles > named ? l->cycles - named : 0;
+    l->utilisation = l->cycles ? (double)l->info->useful_ops / ((double)l->cycles * (double)ops) : 0;
+    l->stall = HD_STALL_NONE;
+    if (l->utilisation < 0.9) {
+        l->stall = HD_STALL_WINDOW;
+        for (int i = HD_STALL_WINDOW; i <= HD_STALL_INJECTED; i++)
+            if (l->lost[i] > l->lost[l->stall]) l->stall = (hd_stall)i;
+    }
+    explain(l, p);
+}
+
+static void read_layer(hd_layer_cost *l, const hd_program *p, const hd_layer_info *info, const uint32_t *got, const uint32_t *ref) {
+    l->info = info;
+    for (uint32_t d = info->first_desc; d < info->first_desc + info->n_desc; d++) {
+        for (int k = 0; k < HD_PERF_WORDS; k++) l->perf[k] += got[(size_t)d * HD_PERF_WORDS + (size_t)k];
+        l->predicted += ref[(size_t)d * HD_PERF_WORDS + HD_PERF_CYCLES];
+    }
+    l->cycles = l->perf[HD_PERF_CYCLES];
+    account(l, p);
+}
+
+static hd_status read_counters(uint64_t *cycles, uint32_t *records, hd_session *s, hd_err *err) {
+    hd_status status = hd_session_cycles(s, cycles, err);
+    return status ? status : hd_session_perf(s, records, err);
+}
+
+hd_status hd_cost_read(hd_cost **out, const hd_program *p, hd_session *device, hd_session *ref, hd_err *err) {
+    size_t words = (size_t)p->n_desc * HD_PERF_WORDS;
+    hd_cost *c = calloc(1, sizeof *c);
+    uint32_t *got = calloc(2 * words + 1, sizeof *got), *expected = got ? got + words : NULL;
+    if (c) c->layer = calloc((size_t)p->n_layers + 1, sizeof *c->layer);
+    hd_status s = c && c->layer && got ? HD_OK : hd_fail(err, HD_NOMEM, "no memory for the counters of %u descriptors", p->n_desc);
+    if (!s) s = read_counters(&c->cycles, got, device, err);
+    if (!s) s = read_counters(&c->predicted, expected, ref, err);
+    if (s) {
+        free(got);
+        hd_cost_free(c);
+        return s;
+    }
+    c->n_layers = p->n_layers;
+    c->exact = c->cycles == c->predicted;
+    uint64_t useful = 0;
+    for (uint32_t i = 0; i < p->n_layers; i++) {
+        read_layer(&c->layer[i], p, &p->layer[i], got, expected);
+        c->exact &= c->layer[i].cycles == c->layer[i].predicted;
+        useful += p->layer[i].useful_ops;
+    }
+    c->utilisation = c->cycles ? (double)useful / ((double)c->cycles * (double)hd_program_ops(&p->geometry)) : 0;
+    free(got);
+    *out = c;
+    return HD_OK;
+}
+
+hd_status hd_cost_measure(hd_cost **out, const hd_program *p, const hd_driver *driver, const hd_device_options *o, hd_err *err) {
+    hd_session *device = NULL, *ref = NULL;
+    size_t in = (size_t)p->input.h * p->input.w * p->input.c, result = (size_t)p->output.h * p->output.w * p->output.c;
+    int8_t *codes = malloc(in + result + 1);
+    if (!codes) return hd_fail(err, HD_NOMEM, "no memory for an image of %zu bytes", in);
+    memset(codes, (unsigned char)p->input.zero, in);
+    hd_device_options plain = {0};
+    hd_status s = hd_session_open(&device, p, driver, o, err);
+    if (!s) s = hd_session_run(device, codes, codes + in, err);
+    if (!s && driver != &hd_driver_ref) {
+        s = hd_session_open(&ref, p, &hd_driver_ref, &plain, err);
+        if (!s) s = hd_session_run(ref, codes, codes + in, err);
+    }
+    if (!s) s = hd_cost_read(out, p, device, ref ? ref : device, err);
+    if (ref) hd_session_close(ref);
+    if (device) hd_session_close(device);
+    free(codes);
+    return s;
+}
+
+void hd_cost_free(hd_cost *c) {
+    if (!c) return;
+    free(c->layer);
+    free(c);
+}
