@@ -1,0 +1,150 @@
+// The array as synthesised: window memory, weight memory, row edges (pair tables and activation sums), processing elements, drain.
+// hw/datapath_fast.v is the same function and timing written for simulation speed; tests hold the two equal.
+//
+//   window word -> s, d of each pair -> [hop register every HOP columns] -> PEs -> shadow registers -> drain
+//
+// Position 0 of the drain is the last column: operands and drain flow the same way, so that each hop delays both alike.
+// Latency: the first column of a tile is on `drain` LATA = 6 + LOG + COMB + HOPS cycles after its last step's issue, then one column
+// a cycle. `row_sum` (the row's activation sum over the tile) holds from one cycle after the first column to the cycle after the last.
+// Stall rule: none; a step is taken whenever s_valid.
+//
+// Parameters: ROWS, COLS, LANES, PLANES, HOP, ACC_BITS as in docs/hardware.md; WW, SW address bits of a window buffer and of the stream.
+// Requires: HOP >= COLS, or HOP*LANES*PLANES a multiple of 32 (a weight memory bank for each hop group).
+`default_nettype none
+module datapath #(
+    parameter ROWS     = 4,
+    parameter COLS     = 8,
+    parameter LANES    = 8,
+    parameter PLANES   = 2,
+    parameter HOP      = 8,
+    parameter ACC_BITS = 24,
+    parameter WW       = 8,
+    parameter SW       = 10,
+    parameter CHUNK    = 2       // bits that choose a 32-bit word of a weight word
+) (
+    input  wire                     clk,
+    // window writes
+    input  wire [ROWS-1:0]          w_en,
+    input  wire                     w_buf,
+    input  wire [ROWS*WW-1:0]       w_addr,
+    input  wire [LANES*8-1:0]       w_data,
+    // weight writes by the host
+    input  wire                     h_we,
+    input  wire [SW+CHUNK-1:0]      h_addr,
+    input  wire [31:0]              h_wdata,
+    // steps
+    input  wire                     re,
+    input  wire                     r_buf,
+    input  wire [WW-1:0]            r_addr,
+    input  wire                     s_valid,
+    input  wire                     s_first,
+    input  wire                     s_last,
+    input  wire [SW-1:0]            s_pc,
+    // results
+    output wire [ROWS*LANES*8-1:0]  word,      // the window words read, one cycle after re
+    output wire [ROWS*ACC_BITS-1:0] drain,
+    output wire [ROWS*ACC_BITS-1:0] row_sum
+);
+    localparam NP = LANES / 2, LOG = $clog2(NP), COMB = PLANES == 1 ? 0 : PLANES == 2 ? 1 : 2;
+    localparam GROUPS = (COLS + HOP - 1) / HOP, HOPS = GROUPS - 1;
+    localparam BITS = COLS * LANES * PLANES, WORDS = (BITS + 31) / 32;
+
+    window #(.ROWS(ROWS), .LANES(LANES), .WW(WW)) u_window (
+        .clk(clk), .w_en(w_en), .w_buf(w_buf), .w_addr(w_addr), .w_data(w_data),
+        .re(re), .r_buf(r_buf), .r_addr(r_addr), .q(word));
+
+    // ---- row edges
+    reg  [ROWS*LANES*8-1:0] word_q;
+    always @(posedge clk) word_q <= word;
+    wire [ROWS*NP*9-1:0] s0, d0;
+    wire v_sum, f_sum, l_sum;
+    delay #(.WIDTH(1), .N(3 + LOG + 2 + COMB + HOPS)) u_v_sum (.clk(clk), .x(s_valid), .y(v_sum));
+    delay #(.WIDTH(1), .N(3 + LOG + 2 + COMB + HOPS)) u_f_sum (.clk(clk), .x(s_first), .y(f_sum));
+    delay #(.WIDTH(1), .N(4 + LOG + 2 + COMB + HOPS)) u_l_sum (.clk(clk), .x(s_valid && s_last), .y(l_sum));
+    genvar r, g, c, i, k;
+    generate for (r = 0; r < ROWS; r = r + 1) begin : g_edge
+        for (i = 0; i < NP; i = i + 1) begin : g_pair
+            wire signed [7:0] a0 = word_q[(r*LANES + 2*i)*8 +: 8];
+            wire signed [7:0] a1 = word_q[(r*LANES + 2*i + 1)*8 +: 8];
+            reg signed [8:0] s, d;
+            always @(posedge clk) begin
+                s <= a0 + a1;
+                d <= a0 - a1;
+            end
+            assign s0[(r*NP + i)*9 +: 9] = s;
+            assign d0[(r*NP + i)*9 +: 9] = d;
+        end
+        wire [8+LOG:0] sum, sum_late;
+        add_tree #(.N(NP), .WIDTH(9)) u_sum (.clk(clk), .x(s0[r*NP*9 +: NP*9]), .y(sum));
+        delay #(.WIDTH(9 + LOG), .N(2 + COMB + HOPS)) u_late (.clk(clk), .x(sum), .y(sum_late));
+        wire [ACC_BITS-1:0] wide = {{(ACC_BITS-9-LOG){sum_late[8+LOG]}}, sum_late};
+        reg [ACC_BITS-1:0] acc, held;
+        always @(posedge clk) begin
+            if (v_sum) acc <= f_sum ? wide : acc + wide;
+            if (l_sum) held <= acc;
+        end
+        assign row_sum[r*ACC_BITS +: ACC_BITS] = held;
+    end endgenerate
+
+    // ---- weights, one bank a hop group, its address one hop later
+    // verilator lint_off UNUSEDSIGNAL
+    wire [WORDS*32-1:0] weight;         // the last word may be wider than the columns need
+    // verilator lint_on UNUSEDSIGNAL
+    wire [SW-1:0] pc_q [0:GROUPS-1];
+    generate
+        for (g = 0; g < GROUPS; g = g + 1) begin : g_bank
+            delay #(.WIDTH(SW), .N(1 + g)) u_pc (.clk(clk), .x(s_pc), .y(pc_q[g]));
+        end
+        for (k = 0; k < WORDS; k = k + 1) begin : g_word
+            // Word k starts at drained position k*32/(LANES*PLANES); hop groups count from the drain's end.
+            localparam G = HOPS - (k * 32) / (LANES * PLANES) / HOP;
+            wire we;
+            if (WORDS == 1) begin : g_one
+                assign we = h_we;
+            end else begin : g_many
+                assign we = h_we && h_addr[CHUNK-1:0] == k;
+            end
+            wire [31:0] rdata;
+            reg  [31:0] rdata_q;
+            ram_sdp #(.WIDTH(32), .DEPTH(1 << SW)) u_ram (
+                .clk(clk), .we(we), .waddr(h_addr[CHUNK +: SW]), .wdata(h_wdata),
+                .re(1'b1), .raddr(pc_q[G]), .rdata(rdata));
+            always @(posedge clk) rdata_q <= rdata;
+            assign weight[k*32 +: 32] = rdata_q;
+        end
+    endgenerate
+
+    // ---- hop groups, then the columns
+    wire [ROWS*ACC_BITS-1:0] chain [0:COLS];   // chain[c]: into the shadow register of column c
+    wire [ROWS*NP*9-1:0] s_hop [0:GROUPS-1], d_hop [0:GROUPS-1];
+    wire [GROUPS-1:0] en, first, capture;
+    generate for (g = 0; g < GROUPS; g = g + 1) begin : g_group
+        if (g == 0) begin : g_first
+            assign s_hop[0] = s0;
+            assign d_hop[0] = d0;
+        end else begin : g_next
+            delay #(.WIDTH(ROWS*NP*9), .N(1)) u_s (.clk(clk), .x(s_hop[g-1]), .y(s_hop[g]));
+            delay #(.WIDTH(ROWS*NP*9), .N(1)) u_d (.clk(clk), .x(d_hop[g-1]), .y(d_hop[g]));
+        end
+        delay #(.WIDTH(1), .N(4 + LOG + COMB + g)) u_en (.clk(clk), .x(s_valid), .y(en[g]));
+        delay #(.WIDTH(1), .N(4 + LOG + COMB + g)) u_first (.clk(clk), .x(s_first), .y(first[g]));
+        delay #(.WIDTH(1), .N(5 + LOG + COMB + g)) u_capture (.clk(clk), .x(s_valid && s_last), .y(capture[g]));
+    end
+    for (c = 0; c < COLS; c = c + 1) begin : g_col
+        localparam D = COLS - 1 - c;                       // drained position
+        localparam G = HOPS - D / HOP;                     // hop group
+        localparam G_NEXT = c + 1 < COLS ? HOPS - (D - 1) / HOP : G;
+        wire [ROWS*ACC_BITS-1:0] out;
+        for (r = 0; r < ROWS; r = r + 1) begin : g_row
+            pe #(.LANES(LANES), .PLANES(PLANES), .ACC_BITS(ACC_BITS)) u_pe (
+                .clk(clk), .s(s_hop[G][r*NP*9 +: NP*9]), .d(d_hop[G][r*NP*9 +: NP*9]),
+                .w(weight[D*LANES*PLANES +: LANES*PLANES]),
+                .en(en[G]), .first(first[G]), .capture(capture[G]),
+                .drain_in(chain[c][r*ACC_BITS +: ACC_BITS]), .drain(out[r*ACC_BITS +: ACC_BITS]));
+        end
+        delay #(.WIDTH(ROWS*ACC_BITS), .N(G_NEXT - G)) u_chain (.clk(clk), .x(out), .y(chain[c+1]));
+    end endgenerate
+    assign chain[0] = {ROWS*ACC_BITS{1'b0}};
+    assign drain = chain[COLS];
+endmodule
+`default_nettype wire

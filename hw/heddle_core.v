@@ -1,0 +1,206 @@
+// The accelerator: control, fetch, sequencer, datapath (window memory, array), post, pool, activation memory, host port.
+//
+//   h_* --> memories, registers          control --desc, go--> fetch, sequencer, post, pool
+//   activation memory --> fetch --> datapath --> post --> activation memory
+//
+// Host port: 32-bit words, addresses as in docs/contract.md. A write takes one cycle. Read data is on h_rdata three cycles after
+// h_re. While busy, only REG may be read and nothing written.
+// `stall` holds back fetch (0), array (1) and descriptor load (2): tests inject random stalls; boards tie it to 0.
+//
+// Parameters, all published in capability registers:
+//   ROWS       positions at once, 1..16                 Requires: ROWS <= LANES
+//   COLS       weight columns, 1..64
+//   LANES      inputs a step, bytes of a word, 4..64    Requires: a power of two
+//   PLANES     weight bit-planes a column               Requires: 1, 2 or 4
+//   HOP        columns between operand registers        Requires: HOP >= COLS or HOP*LANES*PLANES a multiple of 32
+//   ACC_BITS   accumulator, 16..32                      Requires: holds one step, 13 + log2(LANES/2) bits or more with PLANES 4
+//   ACT_WORDS, WINDOW_WORDS (one buffer, 16..4096), STREAM_WORDS, PARAM_WORDS, DESCRIPTORS: memory depths.  Requires: powers of two
+//   TABLES     256-byte tables, 0..16                   Requires: 0 or a power of two
+//   RESIDUAL   1 builds the residual adder
+`default_nettype none
+module heddle_core #(
+    parameter ROWS         = 4,
+    parameter COLS         = 8,
+    parameter LANES        = 8,
+    parameter PLANES       = 2,
+    parameter HOP          = 8,
+    parameter ACC_BITS     = 24,
+    parameter ACT_WORDS    = 4096,
+    parameter WINDOW_WORDS = 128,
+    parameter STREAM_WORDS = 1024,
+    parameter PARAM_WORDS  = 256,
+    parameter DESCRIPTORS  = 64,
+    parameter TABLES       = 4,
+    parameter RESIDUAL     = 1
+) (
+    input  wire        clk,
+    input  wire        rst_n,
+    input  wire        h_we,
+    input  wire        h_re,
+    input  wire [2:0]  h_space,
+    input  wire [23:0] h_addr,
+    input  wire [31:0] h_wdata,
+    output reg  [31:0] h_rdata,
+    input  wire [2:0]  stall,
+    output wire        busy,
+    output wire        done
+);
+`include "heddle_contract.vh"
+    localparam AW = $clog2(ACT_WORDS), WW = $clog2(WINDOW_WORDS), SW = $clog2(STREAM_WORDS);
+    localparam PW = $clog2(PARAM_WORDS), DW = $clog2(DESCRIPTORS);
+    localparam WORDS = (COLS * LANES * PLANES + 31) / 32, CHUNK = WORDS == 1 ? 0 : $clog2(WORDS);
+    localparam LW = LANES / 4, LC = $clog2(LW);         // 32-bit words of an activation word, and their address bits
+    localparam LOG = $clog2(LANES / 2), COMB = PLANES == 1 ? 0 : PLANES == 2 ? 1 : 2;
+    localparam HOPS = (COLS + HOP - 1) / HOP - 1, LATA = 6 + LOG + COMB + HOPS;
+
+    generate
+        if (ROWS < 1 || ROWS > 16 || ROWS > LANES) begin : g_rule_rows ROWS_must_be_1_to_16_and_at_most_LANES bad(); end
+        if (COLS < 1 || COLS > 64) begin : g_rule_cols COLS_must_be_1_to_64 bad(); end
+        if (LANES < 4 || LANES > 64 || LANES != (1 << $clog2(LANES))) begin : g_rule_lanes LANES_must_be_a_power_of_two_from_4_to_64 bad(); end
+        if (PLANES != 1 && PLANES != 2 && PLANES != 4) begin : g_rule_planes PLANES_must_be_1_2_or_4 bad(); end
+        if (HOP < 1 || (HOP < COLS && (HOP * LANES * PLANES) % 32 != 0)) begin : g_rule_hop HOP_times_LANES_times_PLANES_must_be_a_multiple_of_32 bad(); end
+        if (ACC_BITS > 32 || ACC_BITS < 14 + LOG) begin : g_rule_acc ACC_BITS_must_be_14_plus_log2_of_half_LANES_to_32 bad(); end
+        if (ACT_WORDS != (1 << AW) || WINDOW_WORDS != (1 << WW) || STREAM_WORDS != (1 << SW) || PARAM_WORDS != (1 << PW) || DESCRIPTORS != (1 << DW)) begin : g_rule_depth
+            memory_depths_must_be_powers_of_two bad();
+        end
+        if (WINDOW_WORDS < 16 || WINDOW_WORDS > 4096) begin : g_rule_window WINDOW_WORDS_must_be_16_to_4096 bad(); end
+        if (ACT_WORDS < 64 || ACT_WORDS > 4194304 || STREAM_WORDS < 16 || STREAM_WORDS > 4194304) begin : g_rule_size
+            ACT_WORDS_and_STREAM_WORDS_out_of_range bad();
+        end
+        if (PARAM_WORDS < 16 || PARAM_WORDS > 65536 || DESCRIPTORS < 2 || DESCRIPTORS > 1024) begin : g_rule_small
+            PARAM_WORDS_and_DESCRIPTORS_out_of_range bad();
+        end
+        if (TABLES < 0 || TABLES > 16 || (TABLES > 0 && TABLES != (1 << $clog2(TABLES)))) begin : g_rule_tables TABLES_must_be_0_or_a_power_of_two_to_16 bad(); end
+    endgenerate
+
+    // ---- host decode
+    wire we_act    = h_we && h_space == HD_SPACE_ACT;
+    wire we_weight = h_we && h_space == HD_SPACE_WEIGHT;
+    wire we_index  = h_we && h_space == HD_SPACE_INDEX;
+    wire we_param  = h_we && h_space == HD_SPACE_PARAM;
+    wire we_desc   = h_we && h_space == HD_SPACE_DESC;
+    wire we_table  = h_we && h_space == HD_SPACE_TABLE;
+    wire start     = h_we && h_space == HD_SPACE_REG && h_addr[4:0] == HD_REG_CONTROL && h_wdata[0] && !busy;
+
+    // ---- units
+    wire         go;
+    wire [767:0] desc;
+    wire [31:0]  cycles, perf_rdata;
+    wire         released, post_done, pool_done, post_we, pool_we, f_re;
+    wire         w_buf, s_re, s_buf, s_valid, s_first, s_last, s_final, r_read;
+    wire         p_valid, p_first, p_last;
+    wire         cnt_step, cnt_window, cnt_drain, cnt_word, cnt_wait, stalled_fetch, stalled_array;
+    wire [AW-1:0] f_addr, post_addr, pool_addr;
+    wire [LANES*8-1:0] act_rdata, w_data, post_data, pool_data;
+    wire [ROWS-1:0] w_en;
+    wire [ROWS*WW-1:0] w_addr;
+    wire [WW-1:0] s_addr, res_base;
+    wire [WW:0]  fill;
+    wire [1:0]   fills_done;
+    wire [SW-1:0] s_pc;
+    wire [ROWS*LANES*8-1:0] word;
+    wire [ROWS*ACC_BITS-1:0] drain, row_sum;
+
+    control #(.DESCRIPTORS(DESCRIPTORS)) u_control (
+        .clk(clk), .rst_n(rst_n), .start(start), .stall(stall[2]), .busy(busy), .done(done), .cycles(cycles),
+        .h_desc_we(we_desc), .h_desc_addr(h_addr[DW+4:0]), .h_wdata(h_wdata),
+        .h_perf_re(h_re), .h_perf_addr(h_addr[DW+2:0]), .h_perf_rdata(perf_rdata),
+        .go(go), .desc(desc), .layer_done(post_done || pool_done),
+        .count({stalled_fetch || stalled_array, post_we || pool_we, cnt_wait, cnt_word, cnt_drain, cnt_window, cnt_step}));
+
+    fetch #(.ROWS(ROWS), .LANES(LANES), .AW(AW), .WW(WW)) u_fetch (
+        .clk(clk), .rst_n(rst_n), .go(go), .desc(desc), .stall(stall[0]), .released(released),
+        .a_re(f_re), .a_addr(f_addr), .a_rdata(act_rdata),
+        .w_en(w_en), .w_buf(w_buf), .w_addr(w_addr), .w_data(w_data), .fill(fill), .fills_done(fills_done), .res_base(res_base),
+        .p_valid(p_valid), .p_first(p_first), .p_last(p_last),
+        .cnt_word(cnt_word), .cnt_wait(cnt_wait), .cnt_stall(stalled_fetch));
+
+    sequencer #(.WW(WW), .SW(SW), .RES(LATA + 1)) u_sequencer (
+        .clk(clk), .rst_n(rst_n), .go(go), .desc(desc), .stall(stall[1]),
+        .h_we(we_index), .h_addr(h_addr[SW-1:0]), .h_wdata(h_wdata[15:0]),
+        .fill(fill), .fills_done(fills_done), .res_base(res_base), .released(released),
+        .w_re(s_re), .w_buf(s_buf), .w_addr(s_addr), .s_valid(s_valid), .s_first(s_first), .s_last(s_last), .s_final(s_final),
+        .s_pc(s_pc), .r_read(r_read),
+        .cnt_step(cnt_step), .cnt_window(cnt_window), .cnt_drain(cnt_drain), .cnt_stall(stalled_array));
+
+`ifdef HD_FAST_ARRAY
+    datapath_fast #(
+`else
+    datapath #(
+`endif
+        .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .PLANES(PLANES), .HOP(HOP), .ACC_BITS(ACC_BITS), .WW(WW), .SW(SW), .CHUNK(CHUNK)) u_datapath (
+        .clk(clk), .w_en(w_en), .w_buf(w_buf), .w_addr(w_addr), .w_data(w_data),
+        .h_we(we_weight), .h_addr(h_addr[SW+CHUNK-1:0]), .h_wdata(h_wdata),
+        .re(s_re), .r_buf(s_buf), .r_addr(s_addr), .s_valid(s_valid), .s_first(s_first), .s_last(s_last), .s_pc(s_pc),
+        .word(word), .drain(drain), .row_sum(row_sum));
+
+    wire c_start, c_final, r_take;
+    delay #(.WIDTH(2), .N(LATA)) u_start (.clk(clk), .x({s_valid && s_last && rst_n, s_final}), .y({c_start, c_final}));
+    delay #(.WIDTH(1), .N(1)) u_take (.clk(clk), .x(r_read && rst_n), .y(r_take));
+    post #(.ROWS(ROWS), .LANES(LANES), .PLANES(PLANES), .ACC_BITS(ACC_BITS), .PW(PW), .TABLES(TABLES), .AW(AW), .RESIDUAL(RESIDUAL)) u_post (
+        .clk(clk), .rst_n(rst_n), .go(go), .desc(desc),
+        .h_param_we(we_param), .h_param_addr(h_addr[PW:0]), .h_table_we(we_table), .h_table_addr(h_addr[9:0]), .h_wdata(h_wdata),
+        .c_start(c_start), .c_final(c_final), .drain(drain), .row_sum(row_sum), .r_take(r_take), .r_word(word),
+        .st_we(post_we), .st_addr(post_addr), .st_data(post_data), .layer_done(post_done));
+
+    pool #(.LANES(LANES), .AW(AW)) u_pool (
+        .clk(clk), .rst_n(rst_n), .go(go), .desc(desc), .valid(p_valid), .first(p_first), .last(p_last), .data(w_data),
+        .st_we(pool_we), .st_addr(pool_addr), .st_data(pool_data), .layer_done(pool_done));
+
+    // ---- activation memory: one 32-bit bank for each word of the host's
+    genvar b;
+    generate for (b = 0; b < LW; b = b + 1) begin : g_bank
+        wire host_here;
+        if (LC == 0) begin : g_one
+            assign host_here = we_act;
+        end else begin : g_many
+            assign host_here = we_act && h_addr[LC-1:0] == b;
+        end
+        ram_sdp #(.WIDTH(32), .DEPTH(ACT_WORDS)) u_ram (
+            .clk(clk),
+            .we(host_here || post_we || pool_we),
+            .waddr(post_we ? post_addr : pool_we ? pool_addr : h_addr[LC +: AW]),
+            .wdata(post_we ? post_data[b*32 +: 32] : pool_we ? pool_data[b*32 +: 32] : h_wdata),
+            .re(f_re || h_re), .raddr(busy ? f_addr : h_addr[LC +: AW]), .rdata(act_rdata[b*32 +: 32]));
+    end endgenerate
+
+    // ---- host reads: request, memory, answer
+    reg [2:0]  space_q;
+    // verilator lint_off UNUSEDSIGNAL
+    reg [23:0] addr_q;          // only the low bits choose a register or a byte bank
+    // verilator lint_on UNUSEDSIGNAL
+    reg [31:0] reg_word, act_word;
+    always @* begin
+        case (addr_q[4:0])
+            HD_REG_MAGIC:        reg_word = HD_MAGIC_VALUE;
+            HD_REG_CONTRACT:     reg_word = HD_CONTRACT_VERSION;
+            HD_REG_ROWS:         reg_word = ROWS;
+            HD_REG_COLS:         reg_word = COLS;
+            HD_REG_LANES:        reg_word = LANES;
+            HD_REG_PLANES:       reg_word = PLANES;
+            HD_REG_HOP:          reg_word = HOP;
+            HD_REG_ACC_BITS:     reg_word = ACC_BITS;
+            HD_REG_ACT_WORDS:    reg_word = ACT_WORDS;
+            HD_REG_WINDOW_WORDS: reg_word = WINDOW_WORDS;
+            HD_REG_STREAM_WORDS: reg_word = STREAM_WORDS;
+            HD_REG_PARAM_WORDS:  reg_word = PARAM_WORDS;
+            HD_REG_DESCRIPTORS:  reg_word = DESCRIPTORS;
+            HD_REG_TABLES:       reg_word = TABLES;
+            HD_REG_STATUS:       reg_word = {30'd0, done, busy};
+            HD_REG_CYCLES:       reg_word = cycles;
+            default:             reg_word = 32'd0;
+        endcase
+    end
+    generate if (LC == 0) begin : g_pick_one
+        always @* act_word = act_rdata;
+    end else begin : g_pick
+        always @* act_word = act_rdata[{{(27-LC){1'b0}}, addr_q[LC-1:0], 5'd0} +: 32];
+    end endgenerate
+    always @(posedge clk) begin
+        if (h_re) begin
+            space_q <= h_space; addr_q <= h_addr;
+        end
+        h_rdata <= space_q == HD_SPACE_REG ? reg_word : space_q == HD_SPACE_PERF ? perf_rdata : act_word;
+    end
+endmodule
+`default_nettype wire

@@ -1,0 +1,147 @@
+// Issues the entries of the weight stream to the array, one a cycle, pass after pass.
+//
+// An entry waits for its window word, a tile's last entry also for the drain of the tile before; after issue nothing waits.
+// The index entry and its position `pc` are one memory read ahead. With RESIDUAL, RES cycles after a tile's last entry the
+// window memory is read for post instead (`r_read`), and nothing issues in that cycle.
+//
+// Latency: first entry two cycles after `go`. Stall rule: `stall` holds back issue (tests only).
+// Parameters: WW address bits of a window buffer, 4 to 12; SW address bits of the stream; RES cycles from a LAST entry to its residual read, 2 or more.
+`default_nettype none
+module sequencer #(
+    parameter WW  = 8,
+    parameter SW  = 10,
+    parameter RES = 10
+) (
+    input  wire          clk,
+    input  wire          rst_n,
+    input  wire          go,
+    input  wire [767:0]  desc,
+    input  wire          stall,
+    // host side of the index memory
+    input  wire          h_we,
+    input  wire [SW-1:0] h_addr,
+    input  wire [15:0]   h_wdata,
+    // from fetch
+    input  wire [WW:0]   fill,
+    input  wire [1:0]    fills_done,
+    input  wire [WW-1:0] res_base,
+    output wire          released,
+    // to window memory and array
+    output wire          w_re,
+    output wire          w_buf,
+    output wire [WW-1:0] w_addr,
+    output wire          s_valid,
+    output wire          s_first,      // first step of a tile
+    output wire          s_last,
+    output wire          s_final,      // with s_last: final tile of the pass
+    output wire [SW-1:0] s_pc,
+    output wire          r_read,
+    // counters
+    output wire          cnt_step,
+    output wire          cnt_window,
+    output wire          cnt_drain,
+    output wire          cnt_stall
+);
+`include "heddle_contract.vh"
+    // verilator lint_off UNUSEDSIGNAL
+    // Fields are as wide as the contract; small memories use fewer bits.
+    wire [SW-1:0] f_first = desc[HD_F_STREAM_FIRST +: SW], f_last = desc[HD_F_STREAM_LAST +: SW];
+    wire [23:0]   f_passes = desc[HD_F_PASSES +: 24];
+    wire [7:0]    f_tile_cols = desc[HD_F_TILE_COLS +: 8], f_last_cols = desc[HD_F_LAST_COLS +: 8];
+    wire [7:0]    f_res_tiles = desc[HD_F_RES_TILES +: 8];
+    wire          f_residual = desc[HD_F_RESIDUAL];
+    wire          f_conv = desc[HD_F_OPCODE +: HD_W_OPCODE] == HD_OP_CONV;
+
+    // ---- read ahead
+    reg           reading, ix_valid, ix_end;
+    reg [SW-1:0]  pc, ix_pc;
+    reg [23:0]    passes_left;
+    wire [15:0]   ix;
+    wire          issue;
+    wire          advance = reading && (!ix_valid || issue);
+
+    ram_sdp #(.WIDTH(16), .DEPTH(1 << SW)) u_index (
+        .clk(clk), .we(h_we), .waddr(h_addr), .wdata(h_wdata), .re(advance), .raddr(pc), .rdata(ix));
+
+    always @(posedge clk) begin
+        if (!rst_n) begin
+            reading <= 1'b0; ix_valid <= 1'b0;
+        end else if (go) begin
+            reading <= f_conv; ix_valid <= 1'b0;
+        end else begin
+            if (advance && pc == f_last && passes_left == 24'd1) reading <= 1'b0;
+            if (advance) ix_valid <= 1'b1;
+            else if (issue) ix_valid <= 1'b0;
+        end
+        if (go) begin
+            pc <= f_first; passes_left <= f_passes;
+        end else if (advance) begin
+            pc <= pc == f_last ? f_first : pc + 1'b1;
+            if (pc == f_last) passes_left <= passes_left - 1'b1;
+            ix_pc <= pc; ix_end <= pc == f_last;
+        end
+    end
+
+    // ---- issue
+    wire [12:0] ix_addr = ix[HD_I_ADDRESS +: 13];
+    wire        ix_last = ix[HD_I_LAST], ix_final = ix[HD_I_FINAL];
+    reg [1:0]   pass;                   // passes issued, modulo 4
+    reg [7:0]   spacing;                // cycles until the next LAST may issue
+    reg         first;
+    wire [13:0] filled = {{(13-WW){1'b0}}, fill};
+    wire        there = fills_done != pass || {1'b0, ix_addr} < filled;
+    wire        drained = !ix_last || spacing == 8'd0;
+    wire        res_now;
+    assign issue = ix_valid && there && drained && !res_now && !stall;
+
+    always @(posedge clk) begin
+        if (!rst_n || go) begin
+            pass <= 2'd0; spacing <= 8'd0; first <= 1'b1;
+        end else begin
+            if (issue) first <= ix_last;
+            if (issue && ix_end) pass <= pass + 1'b1;
+            if (issue && ix_last) spacing <= (ix_final ? f_last_cols : f_tile_cols) - 8'd1;
+            else if (spacing != 8'd0) spacing <= spacing - 8'd1;
+        end
+    end
+
+    // ---- residual reads, RES cycles after each LAST
+    reg [RES-1:0] res_due, res_final;
+    reg [7:0]     res_tile;
+    reg [WW-1:0]  res_word;
+    reg           res_buf;
+    assign res_now = res_due[RES-1];
+    always @(posedge clk) begin
+        if (!rst_n || go) begin
+            res_due <= {RES{1'b0}}; res_tile <= 8'd0; res_word <= {WW{1'b0}}; res_buf <= 1'b0;
+        end else begin
+            res_due <= {res_due[RES-2:0], issue && ix_last && f_residual};
+            if (res_now && res_final[RES-1]) begin
+                res_tile <= 8'd0; res_word <= {WW{1'b0}}; res_buf <= ~res_buf;
+            end else if (res_now) begin
+                if (res_tile + 1'b1 == f_res_tiles) begin
+                    res_tile <= 8'd0; res_word <= res_word + 1'b1;
+                end else res_tile <= res_tile + 1'b1;
+            end
+        end
+        res_final <= {res_final[RES-2:0], ix_final};
+    end
+
+    assign released = f_residual ? res_now && res_final[RES-1] : issue && ix_end;
+    assign w_re = issue || res_now;
+    assign w_buf = res_now ? res_buf : pass[0];
+    assign w_addr = res_now ? res_base + res_word : ix_addr[WW-1:0];
+    assign r_read = res_now;
+    assign s_valid = issue;
+    assign s_first = first;
+    assign s_last = ix_last;
+    assign s_final = ix_final;
+    assign s_pc = ix_pc;
+
+    assign cnt_step = issue;
+    assign cnt_window = ix_valid && !there && !stall;
+    assign cnt_drain = ix_valid && there && !(drained && !res_now) && !stall;
+    assign cnt_stall = ix_valid && stall;
+    // verilator lint_on UNUSEDSIGNAL
+endmodule
+`default_nettype wire
