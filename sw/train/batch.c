@@ -138,6 +138,23 @@ void hd_batch_free(hd_batch *b) {
     free(b);
 }
 
+static void clip_forward(const hd_node *t, size_t size, const float *restrict x, float *restrict y) {
+    float lo = t->lo, hi = t->hi;
+    for (size_t k = 0; k < size; k++) {
+        float v = x[k] < lo ? lo : x[k];
+        y[k] = v > hi ? hi : v;
+    }
+}
+
+/* `&` and no branches: signs of activations are coin flips to a branch predictor. */
+static void clip_backward(const hd_node *t, size_t size, const float *restrict x, const float *restrict dy, float *restrict dx, int add) {
+    float lo = t->lo, hi = t->hi;
+    for (size_t k = 0; k < size; k++) {
+        float d = dy[k], old = add ? dx[k] : 0;
+        dx[k] = old + ((x[k] > lo) & (x[k] < hi) ? d : 0);
+    }
+}
+
 void hd_batch_forward(hd_batch *b, int n) {
     const hd_graph *g = b->g;
     b->n = n;
@@ -157,12 +174,7 @@ void hd_batch_forward(hd_batch *b, int n) {
         case HD_OP_ADD_TENSOR:
             for (size_t k = 0; k < size; k++) y[k] = x[k] + x2[k];
             break;
-        case HD_OP_CLIP:
-            for (size_t k = 0; k < size; k++) {
-                float v = x[k] < t->lo ? t->lo : x[k];
-                y[k] = v > t->hi ? t->hi : v;
-            }
-            break;
+        case HD_OP_CLIP: clip_forward(t, size, x, y); break;
         case HD_OP_UNARY: hd_unary_forward(t, size, x, y); break;
         case HD_OP_MAX_POOL: hd_max_pool_forward(t, in, out, n, x, y, b->winner[i]); break;
         case HD_OP_AVG_POOL: hd_avg_pool_forward(t, in, out, n, x, y); break;
@@ -203,14 +215,6 @@ static void add_to(float *dx, const float *d, size_t size, int add) {
     if (!add) memcpy(dx, d, size * sizeof *dx);
     else
         for (size_t k = 0; k < size; k++) dx[k] += d[k];
-}
-
-static void clip_backward(const hd_node *t, size_t size, const float *restrict x, const float *restrict dy, float *restrict dx, int add) {
-    float lo = t->lo, hi = t->hi;
-    if (add)
-        for (size_t k = 0; k < size; k++) dx[k] += x[k] > lo && x[k] < hi ? dy[k] : 0;
-    else
-        for (size_t k = 0; k < size; k++) dx[k] = x[k] > lo && x[k] < hi ? dy[k] : 0;
 }
 
 static void node_backward(hd_batch *b, int i, const hd_params *p, float *gradient) {

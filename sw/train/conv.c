@@ -27,8 +27,8 @@ static void gather_plane(const hd_node *t, const tap *p, hd_shape in, hd_shape o
         memset(row, 0, (size_t)(out.h * w) * sizeof *row);
         return;
     }
-    memset(row, 0, (size_t)(p->y0 * w) * sizeof *row);
-    memset(row + p->y1 * w, 0, (size_t)((out.h - p->y1) * w) * sizeof *row);
+    if (p->y0) memset(row, 0, (size_t)(p->y0 * w) * sizeof *row);
+    if (p->y1 < out.h) memset(row + p->y1 * w, 0, (size_t)((out.h - p->y1) * w) * sizeof *row);
     if (p->shifted) {
         /* One copy from the first to the last valid element; it drags wrong values into the edge columns, cleared after. */
         int first = p->y0 * w + p->x0, last = (p->y1 - 1) * w + p->x1;
@@ -44,7 +44,10 @@ static void gather_plane(const hd_node *t, const tap *p, hd_shape in, hd_shape o
         const float *from = x + (oy * t->sy + p->start_y) * in.w + p->start_x;
         float *to = row + oy * w;
         for (int ox = 0; ox < p->x0; ox++) to[ox] = 0;
-        for (int ox = p->x0; ox < p->x1; ox++) to[ox] = from[ox * t->sx];
+        if (t->sx == 2) /* a constant the compiler can unroll */
+            for (int ox = p->x0; ox < p->x1; ox++) to[ox] = from[ox * 2];
+        else
+            for (int ox = p->x0; ox < p->x1; ox++) to[ox] = from[ox * t->sx];
         for (int ox = p->x1; ox < w; ox++) to[ox] = 0;
     }
 }

@@ -71,10 +71,9 @@ void hd_max_pool_forward(const hd_node *t, hd_shape in, hd_shape out, int n, con
                 for (int ky = v.ky0; ky < v.ky1; ky++)
                     for (int kx = v.kx0; kx < v.kx1; kx++) {
                         int i = (v.y + ky * t->dy) * in.w + v.x + kx * t->dx;
-                        if (at < 0 || xc[i] > best) {
-                            best = xc[i];
-                            at = i;
-                        }
+                        int better = at < 0 || xc[i] > best;
+                        best = better ? xc[i] : best;
+                        at = better ? i : at;
                     }
                 y[c * oplane + o] = best;
                 if (winner) winner[c * oplane + o] = at;
