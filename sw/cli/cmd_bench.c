@@ -1,0 +1,57 @@
+/* heddle bench: figures by suite, each with what it is compared with and how it was got. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../explore/bench.h"
+#include "cli.h"
+
+static const cli_option options[] = {{NULL, NULL, NULL}};
+
+static hd_status print_json(const hd_suite *suite, const hd_figures *f, hd_err *err) {
+    cJSON *o = cJSON_CreateObject();
+    cJSON_AddStringToObject(o, "suite", suite->name);
+    cJSON *list = cJSON_AddArrayToObject(o, "figures");
+    for (int i = 0; i < f->n; i++) {
+        const hd_figure *x = &f->figure[i];
+        cJSON *e = cJSON_CreateObject();
+        cJSON_AddStringToObject(e, "name", x->name);
+        cJSON_AddNumberToObject(e, "value", x->value);
+        cJSON_AddStringToObject(e, "unit", x->unit);
+        if (isfinite(x->reference)) cJSON_AddNumberToObject(e, "reference", x->reference);
+        else cJSON_AddNullToObject(e, "reference");
+        if (x->compared) cJSON_AddStringToObject(e, "compared_with", x->compared);
+        cJSON_AddStringToObject(e, "tag", x->tag);
+        cJSON_AddItemToArray(list, e);
+    }
+    return cli_json(o, err);
+}
+
+static void print_text(const hd_figures *f) {
+    for (int i = 0; i < f->n; i++) {
+        const hd_figure *x = &f->figure[i];
+        printf("%-40s %12.6g %-10s [%s]", x->name, x->value, x->unit, x->tag);
+        if (isfinite(x->reference)) printf("  reference %.6g%s%s", x->reference, x->compared ? ": " : "", x->compared ? x->compared : "");
+        printf("\n");
+    }
+}
+
+static hd_status run(const cli_args *a, hd_err *err) {
+    if (!a->operand) {
+        for (const hd_suite *s = hd_suites; s->name; s++) printf("%-8s %s\n", s->name, s->about);
+        return HD_OK;
+    }
+    const hd_suite *suite = hd_suites;
+    while (suite->name && strcmp(suite->name, a->operand)) suite++;
+    if (!suite->name) return hd_fail(err, HD_USAGE, "suite '%.60s': unknown; heddle bench lists them", a->operand);
+    hd_figures *f = calloc(1, sizeof *f);
+    if (!f) return hd_fail(err, HD_NOMEM, "no memory for the figures");
+    hd_status s = suite->run(f, err);
+    if (!s && a->json) s = print_json(suite, f, err);
+    else if (!s) print_text(f);
+    free(f);
+    return s;
+}
+
+const cli_command cli_bench = {"bench", "figures of one suite: sim, array or demo (no suite: list them)", "SUITE", 1, "heddle bench sim --json", options, run};

@@ -1,0 +1,45 @@
+#include "bench.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "demo.h"
+
+const hd_suite hd_suites[] = {
+    {"sim", "speed of the Verilated RTL against native C", hd_bench_sim},
+    {"array", "utilisation, sparsity speed-up and cycles against bits, on the RTL", hd_bench_array},
+    {"demo", "accuracy, size and cycles of the demo's four compressions", hd_bench_demo},
+    {NULL, NULL, NULL},
+};
+
+hd_figure *hd_figure_add(hd_figures *f, double value, const char *unit, const char *tag, const char *name, ...) {
+    static hd_figure dropped;
+    hd_figure *to = f->n < HD_MAX_FIGURES ? &f->figure[f->n++] : &dropped;
+    *to = (hd_figure){.value = value, .unit = unit, .reference = NAN, .tag = tag};
+    va_list list;
+    va_start(list, name);
+    vsnprintf(to->name, sizeof to->name, name, list);
+    va_end(list);
+    return to;
+}
+
+hd_status hd_bench_demo(hd_figures *f, hd_err *err) {
+    static const char *const key[HD_DEMO_POINTS] = {"w8", "w4", "ternary", "w2_sparse"};
+    hd_demo d;
+    hd_status s = hd_demo_run(&d, NULL, 16, 0, err);
+    for (int i = 0; !s && i < HD_DEMO_POINTS; i++) {
+        const hd_demo_point *p = &d.point[i];
+        hd_figure *a = hd_figure_add(f, p->accuracy, "share", "measured", "demo.%s.accuracy", key[i]);
+        a->reference = d.float_accuracy;
+        a->compared = "the float network on the same images";
+        hd_figure_add(f, p->bits_per_weight, "bits", "measured", "demo.%s.total_bits_per_weight", key[i]);
+        hd_figure_add(f, (double)p->cost->cycles, "cycles", "simulated", "demo.%s.cycles", key[i])->reference = (double)p->cost->predicted;
+        f->figure[f->n - 1].compared = "cycles predicted by the instruction-level model";
+        hd_figure_add(f, p->cost->utilisation, "share", "simulated", "demo.%s.utilisation", key[i]);
+        hd_figure_add(f, p->speedup, "times", "simulated", "demo.%s.speedup", key[i]);
+    }
+    if (!s) hd_figure_add(f, d.seconds, "s", "measured", "demo.seconds")->reference = 300;
+    hd_demo_free(&d);
+    return s;
+}

@@ -1,0 +1,36 @@
+/* Measured figures by suite, for `heddle bench`. */
+#ifndef HD_BENCH_H
+#define HD_BENCH_H
+#include "measure.h"
+
+typedef struct hd_figure {
+    char name[64];
+    double value;
+    const char *unit;
+    double reference;     /* NAN = none */
+    const char *compared; /* what the reference is, in words; NULL = none */
+    const char *tag;      /* measured, simulated, derived */
+} hd_figure;
+
+enum { HD_MAX_FIGURES = 64 };
+
+typedef struct hd_figures {
+    int n;
+    hd_figure figure[HD_MAX_FIGURES];
+} hd_figures;
+
+typedef struct hd_suite {
+    const char *name, *about;
+    hd_status (*run)(hd_figures *f, hd_err *err);
+} hd_suite;
+
+/* All suites; NULL-terminated by name. */
+extern const hd_suite hd_suites[];
+
+/* Appends a figure; `name` is printf-style. Beyond HD_MAX_FIGURES figures are dropped. */
+hd_figure *hd_figure_add(hd_figures *f, double value, const char *unit, const char *tag, const char *name, ...) __attribute__((format(printf, 5, 6)));
+
+hd_status hd_bench_sim(hd_figures *f, hd_err *err);
+hd_status hd_bench_array(hd_figures *f, hd_err *err);
+hd_status hd_bench_demo(hd_figures *f, hd_err *err);
+#endif

@@ -1,0 +1,209 @@
+#include "demo.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../compiler/compress/compress.h"
+#include "../core/progress.h"
+#include "../train/train.h"
+#include "accuracy.h"
+#include "dataset.h"
+
+enum { CALIBRATION_IMAGES = 512 };
+
+static const struct variant {
+    const char *name, *about;
+    int bits; /* 0 = ternary */
+    float sparsity;
+} variants[HD_DEMO_POINTS] = {
+    {"W8", "8 bits, dense", 8, 0},
+    {"W4", "4 bits, dense", 4, 0},
+    {"ternary", "-1, 0, 1; dense", 0, 0},
+    {"W2 + 50% blocks", "2 bits; half of the 8x8 blocks removed, first and last layer dense", 2, 0.5f},
+};
+
+typedef struct data {
+    hd_graph *graph;
+    hd_idx *calib, *images, *labels;
+} data;
+
+static void free_data(data *x) {
+    if (x->graph) hd_graph_free(x->graph);
+    hd_idx_free(x->calib);
+    hd_idx_free(x->images);
+    hd_idx_free(x->labels);
+}
+
+static hd_status load_data(data *x, hd_err *err) {
+    hd_status s = hd_default_graph(&x->graph, err);
+    if (!s) s = hd_fashion_mnist(&x->calib, NULL, 0, err);
+    if (!s) s = hd_fashion_mnist(&x->images, &x->labels, 1, err);
+    if (s) return s;
+    const hd_graph *g = x->graph;
+    return hd_dataset_check(x->images, x->labels, "test images", "test labels", hd_shape_size(g->tensor[g->input].shape),
+                            (uint32_t)hd_shape_size(g->tensor[g->output].shape), err);
+}
+
+/* Adds the rule that keeps a layer dense; the policy owns the copied name. */
+static hd_status keep_dense(hd_policy *p, const char *layer, hd_err *err) {
+    struct hd_policy_rule *rule = realloc(p->rule, ((size_t)p->n_rules + 1) * sizeof *rule);
+    if (rule) p->rule = rule;
+    char *name = rule ? strdup(layer) : NULL;
+    if (!name) return hd_fail(err, HD_NOMEM, "no memory for a policy rule");
+    rule[p->n_rules].layer = name;
+    rule[p->n_rules].policy = p->base;
+    rule[p->n_rules].policy.sparsity = 0;
+    rule[p->n_rules++].policy.skip_sparsity = 1;
+    return HD_OK;
+}
+
+static hd_status variant_policy(hd_policy *p, const struct variant *v, const hd_graph *g, hd_err *err) {
+    hd_policy_default(p);
+    p->base.bits = v->bits;
+    p->base.sparsity = v->sparsity;
+    p->base.block_in = p->base.block_out = 8;
+    if (v->sparsity <= 0) return HD_OK;
+    const char *first = NULL, *last = NULL;
+    for (int i = 0; i < g->n_nodes; i++) {
+        if (!g->node[i].weight) continue;
+        if (!first) first = g->node[i].name;
+        last = g->node[i].name;
+    }
+    hd_status s = first ? keep_dense(p, first, err) : HD_OK;
+    return s || !last ? s : keep_dense(p, last, err);
+}
+
+/* What must agree on one image: the RTL, the instruction-level model, the integer executor. */
+typedef struct trio {
+    hd_session *sim, *ref;
+    hd_integer *integer;
+    int8_t *in, *from_sim, *from_ref;
+    float *scratch;
+    size_t in_bytes, out_bytes;
+} trio;
+
+static hd_status trio_open(trio *t, const hd_program *p, const hd_model *m, hd_err *err) {
+    hd_device_options o = {0};
+    t->in_bytes = (size_t)p->input.h * p->input.w * p->input.c;
+    t->out_bytes = (size_t)p->output.h * p->output.w * p->output.c;
+    t->in = malloc(t->in_bytes);
+    t->from_sim = malloc(t->out_bytes);
+    t->from_ref = malloc(t->out_bytes);
+    t->scratch = malloc(t->in_bytes * sizeof *t->scratch);
+    if (!t->in || !t->from_sim || !t->from_ref || !t->scratch) return hd_fail(err, HD_NOMEM, "no memory for an image");
+    hd_status s = hd_session_open(&t->sim, p, &hd_driver_sim, &o, err);
+    if (!s) s = hd_session_open(&t->ref, p, &hd_driver_ref, &o, err);
+    if (!s) s = hd_integer_new(&t->integer, m, err);
+    return s;
+}
+
+static void trio_close(trio *t) {
+    if (t->integer) hd_integer_free(t->integer);
+    if (t->ref) hd_session_close(t->ref);
+    if (t->sim) hd_session_close(t->sim);
+    free(t->in);
+    free(t->from_sim);
+    free(t->from_ref);
+    free(t->scratch);
+}
+
+static hd_status same_bytes(const int8_t *got, const int8_t *want, size_t n, const char *who, uint32_t image, hd_err *err) {
+    for (size_t i = 0; i < n; i++)
+        if (got[i] != want[i]) return hd_fail(err, HD_MISMATCH, "image %u, output byte %zu: sim gives %d, %s gives %d", image, i, got[i], who, want[i]);
+    return HD_OK;
+}
+
+static hd_status trio_image(trio *t, const hd_model *m, const hd_idx *images, uint32_t n, hd_err *err) {
+    uint64_t cycles = 0, predicted = 0;
+    hd_encode_item(&m->tensor[m->input], images, n, 1, t->scratch, t->in);
+    hd_status s = hd_session_run(t->sim, t->in, t->from_sim, err);
+    if (!s) s = hd_session_run(t->ref, t->in, t->from_ref, err);
+    if (s) return s;
+    hd_integer_run(t->integer, t->in);
+    s = same_bytes(t->from_sim, t->from_ref, t->out_bytes, "ref", n, err);
+    if (!s) s = same_bytes(t->from_sim, hd_integer_tensor(t->integer, m->output), t->out_bytes, "the integer executor", n, err);
+    if (!s) s = hd_session_cycles(t->sim, &cycles, err);
+    if (!s) s = hd_session_cycles(t->ref, &predicted, err);
+    if (!s && cycles != predicted)
+        s = hd_fail(err, HD_MISMATCH, "image %u: sim takes %llu cycles, ref predicts %llu", n, (unsigned long long)cycles, (unsigned long long)predicted);
+    return s;
+}
+
+static hd_status verify_on_rtl(hd_demo_point *pt, const hd_model *m, const hd_idx *images, uint32_t count, hd_err *err) {
+    trio t = {0};
+    hd_progress progress;
+    hd_status s = trio_open(&t, pt->program, m, err);
+    hd_progress_start(&progress, "RTL", count);
+    for (uint32_t i = 0; !s && i < count; i++) {
+        s = hd_interrupted ? hd_fail(err, HD_INTERRUPTED, "stopped") : trio_image(&t, m, images, i, err);
+        pt->compared = i + 1;
+        hd_progress_show(&progress, i + 1, NULL);
+    }
+    hd_progress_end(&progress);
+    if (!s) s = hd_cost_read(&pt->cost, pt->program, t.sim, t.ref, err);
+    if (!s && !pt->cost->exact) s = hd_fail(err, HD_MISMATCH, "a layer's cycles differ between sim and ref");
+    trio_close(&t);
+    return s ? hd_fail_in(err, pt->name) : HD_OK;
+}
+
+static hd_status run_point(hd_demo *d, hd_demo_point *pt, const struct variant *v, const data *x, uint32_t rtl_images, hd_err *err) {
+    hd_policy policy;
+    hd_model *m = NULL;
+    hd_lower_options lower = {.board = d->board ? d->board->name : "", .expand_input = -1};
+    pt->name = v->name;
+    pt->about = v->about;
+    hd_status s = variant_policy(&policy, v, x->graph, err);
+    if (!s) s = hd_compress(&m, x->graph, &policy, x->calib, CALIBRATION_IMAGES, 1, err);
+    if (!s) s = hd_model_accuracy(m, x->images, x->labels, d->images, 1, &pt->accuracy, err);
+    if (!s) s = hd_lower(&pt->program, m, &d->geometry, &lower, err);
+    if (!s) {
+        pt->bytes = hd_model_weight_bytes(m);
+        pt->bits_per_weight = hd_model_bits_per_weight(m);
+        d->weights = m->dense_weights;
+        /* One device for all points: the program asks for less memory, the target has this much. */
+        pt->program->geometry = d->geometry;
+        s = verify_on_rtl(pt, m, x->images, rtl_images, err);
+    }
+    if (!s) {
+        pt->images_per_second = d->clock_hz / (double)pt->cost->cycles;
+        pt->speedup = (double)d->point[0].cost->cycles / (double)pt->cost->cycles;
+    }
+    if (m) hd_model_free(m);
+    hd_policy_free(&policy);
+    return s;
+}
+
+static hd_status choose_target(hd_demo *d, const hd_board *board, hd_err *err) {
+    d->board = board;
+    d->clock_hz = board ? board->clock_hz : 48e6;
+    d->clock_assumed = board ? board->clock_assumed : 1;
+    d->clock_basis = board ? board->clock_basis : "no board was named; 48 MHz is assumed";
+    return board ? hd_board_geometry(&d->geometry, board, err) : hd_geometry_parse(&d->geometry, "4x8x8x2", err);
+}
+
+hd_status hd_demo_run(hd_demo *d, const hd_board *board, uint32_t rtl_images, uint32_t test_images, hd_err *err) {
+    memset(d, 0, sizeof *d);
+    double start = hd_seconds();
+    data x = {0};
+    hd_status s = choose_target(d, board, err);
+    if (!s) s = load_data(&x, err);
+    if (!s) {
+        d->images = test_images && test_images < x.images->dim[0] ? test_images : x.images->dim[0];
+        if (rtl_images > x.images->dim[0]) rtl_images = x.images->dim[0];
+        snprintf(d->model, sizeof d->model, "%s", x.graph->name);
+        s = hd_accuracy(x.graph, x.images, x.labels, (int)d->images, &d->float_accuracy, err);
+    }
+    for (int i = 0; !s && i < HD_DEMO_POINTS; i++) s = run_point(d, &d->point[i], &variants[i], &x, rtl_images, err);
+    free_data(&x);
+    d->seconds = hd_seconds() - start;
+    return s;
+}
+
+void hd_demo_free(hd_demo *d) {
+    for (int i = 0; i < HD_DEMO_POINTS; i++) {
+        hd_cost_free(d->point[i].cost);
+        if (d->point[i].program) hd_program_free(d->point[i].program);
+    }
+    memset(d, 0, sizeof *d);
+}
