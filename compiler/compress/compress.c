@@ -1,0 +1,310 @@
+/* From a float graph to a compressed model: plan the stages, calibrate the activations, prune and quantise the weights, correct the
+ * biases. Deterministic, whatever the number of threads. */
+#include "compress.h"
+
+#include <cblas.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "compress_internal.h"
+#include "model_internal.h"
+
+typedef struct builder {
+    const hd_graph *g;
+    const hd_policy *policy;
+    hd_plan plan;
+    hd_histogram *histogram; /* [graph tensor] */
+    int *tensor;             /* [graph tensor]: model tensor, -1 none */
+    double *fold;            /* [step], see hd_correct_biases */
+    hd_model *m;
+    hd_err *err;
+} builder;
+
+static hd_status no_memory(builder *b) { return hd_fail(b->err, HD_NOMEM, "network '%s': out of memory", b->g->name); }
+
+static hd_status add_tensor(builder *b, int t, hd_qparams q) {
+    hd_qtensor *to = &b->m->tensor[b->m->n_tensors];
+    hd_shape s = b->plan.stored[t];
+    *to = (hd_qtensor){strdup(b->g->tensor[t].name), s.h, s.w, s.c, q.scale, q.zero};
+    b->tensor[t] = b->m->n_tensors++;
+    return to->name ? HD_OK : no_memory(b);
+}
+
+static hd_qparams params_of(const builder *b, int t) {
+    const hd_qtensor *q = &b->m->tensor[b->tensor[t]];
+    return (hd_qparams){q->scale, q->zero};
+}
+
+/* u8 images need no rounding: their 256 values are the codes. Others take the range of the data as it is. */
+static hd_qparams input_params(const builder *b, const hd_idx *calib, int unit) {
+    if (calib->type == HD_IDX_U8) return (hd_qparams){unit ? 1.0f / 255.0f : 1.0f, -128};
+    if (calib->type == HD_IDX_I8) return (hd_qparams){1.0f, 0};
+    const hd_histogram *h = &b->histogram[b->g->input];
+    return hd_qparams_of_range(h->lo, h->hi);
+}
+
+/* The network's output is compared, not computed with: clipping its largest values would make ties of them, so it gets the whole
+ * range and a tenth more for what calibration did not see. */
+static hd_qparams output_params(const builder *b, const hd_step *s) {
+    const hd_histogram *h = &b->histogram[s->output];
+    return s->output == b->plan.output ? hd_qparams_of_range(h->lo * 1.1f, h->hi * 1.1f) : hd_qparams_search(h);
+}
+
+/* [oc][ic][ky][kx] -> [oc][ky][kx][ic]. The inputs of a fully connected layer are those of a kernel as large as its input. */
+static float *reordered(const hd_node *n, const hd_stage *s) {
+    size_t taps = (size_t)s->kh * (size_t)s->kw, per_tap = (size_t)(s->cin / s->groups), cout = (size_t)s->cout;
+    float *w = malloc(cout * taps * per_tap * sizeof *w);
+    for (size_t oc = 0; w && oc < cout; oc++)
+        for (size_t ic = 0; ic < per_tap; ic++)
+            for (size_t tap = 0; tap < taps; tap++) w[(oc * taps + tap) * per_tap + ic] = n->weight[(oc * per_tap + ic) * taps + tap];
+    return w;
+}
+
+static enum hd_grid grid_of(const hd_layer_policy *o, int groups) {
+    if (o->grid >= 0) return (enum hd_grid)o->grid;
+    if (o->bits == 0) return HD_GRID_TERNARY;
+    if (o->bits == 1) return HD_GRID_ODD;
+    /* Off the diagonal of a grouped convolution the array multiplies by 0, which EVEN has for free. */
+    return o->bits == 8 || groups > 1 ? HD_GRID_EVEN : HD_GRID_ODD;
+}
+
+static hd_status allocate_channels(builder *b, hd_stage *s) {
+    size_t n = (size_t)s->cout;
+    s->v = calloc(hd_stage_weights(s), sizeof *s->v);
+    s->scale = calloc(n, sizeof *s->scale);
+    s->bias = calloc(n, sizeof *s->bias);
+    s->mult = calloc(n, sizeof *s->mult);
+    s->shift = calloc(n, sizeof *s->shift);
+    if (s->granularity == HD_GRANULARITY_GROUP && !(s->group_shift = calloc(n * hd_stage_shift_groups(s), 1))) return no_memory(b);
+    return s->v && s->scale && s->bias && s->mult && s->shift ? HD_OK : no_memory(b);
+}
+
+/* The smallest scale of a channel: its bias must fit with room to spare (2^28 units), and a unit below 2^-24 codes of what comes out
+ * would be lost anyway. */
+static float *scale_floors(const hd_node *n, const hd_stage *s, double scale_in, double scale_pre, double fold) {
+    float *least = malloc((size_t)s->cout * sizeof *least);
+    for (int oc = 0; least && oc < s->cout; oc++) {
+        double bias = (n->bias ? fabs((double)n->bias[oc]) : 0.0) + fabs(fold);
+        least[oc] = (float)(fmax(ldexp(bias, -28), ldexp(scale_pre, -24)) / scale_in);
+    }
+    return least;
+}
+
+static hd_status prune(builder *b, hd_stage *s, const hd_layer_policy *o, const float *w, uint8_t **keep) {
+    if (o->sparsity <= 0.0f || o->skip_sparsity) return HD_OK;
+    s->block_in = o->block_in;
+    s->block_out = o->block_out;
+    size_t inputs = hd_stage_inputs(s);
+    s->present = malloc(hd_stage_out_blocks(s) * hd_stage_in_blocks(s));
+    *keep = malloc(hd_stage_weights(s));
+    if (!s->present || !*keep) return no_memory(b);
+    hd_status status = hd_prune_blocks(s->present, w, s->cout, s->kh * s->kw, s->cin / s->groups, s->block_in, s->block_out, o->sparsity, b->err);
+    for (size_t i = 0; status == HD_OK && i < hd_stage_weights(s); i++) (*keep)[i] = (uint8_t)hd_stage_is_present(s, i / inputs, i % inputs);
+    return status;
+}
+
+static hd_status quantise_weights(builder *b, hd_stage *s, const hd_node *n, hd_qparams in, hd_qparams pre, double fold) {
+    const hd_layer_policy *o = hd_policy_of(b->policy, n->name);
+    s->grid = grid_of(o, s->groups);
+    s->bits = s->grid == HD_GRID_TERNARY ? 0 : o->bits;
+    s->granularity = o->granularity;
+    s->group_size = o->granularity == HD_GRANULARITY_GROUP ? o->group_size : 0;
+    hd_status status = allocate_channels(b, s);
+    if (status != HD_OK) return status;
+    float *w = reordered(n, s), *least = scale_floors(n, s, in.scale, pre.scale, fold);
+    uint8_t *keep = NULL;
+    status = w && least ? prune(b, s, o, w, &keep) : no_memory(b);
+    if (status == HD_OK) {
+        hd_rtn rtn = {.grid = s->grid, .bits = s->bits, .granularity = s->granularity, .group_size = s->group_size, .keep = keep,
+                      .floor = least, .search = 1};
+        hd_rtn_quantize(s->v, s->group_shift, s->scale, w, (size_t)s->cout, hd_stage_inputs(s), &rtn);
+    }
+    free(w);
+    free(least);
+    free(keep);
+    return status;
+}
+
+/* Averages and identities: one weight value 2 on the EVEN grid. */
+static hd_status constant_weights(builder *b, hd_stage *s, float scale) {
+    s->grid = HD_GRID_EVEN;
+    s->bits = 2;
+    s->granularity = HD_GRANULARITY_TENSOR;
+    hd_status status = allocate_channels(b, s);
+    for (size_t i = 0; status == HD_OK && i < hd_stage_weights(s); i++) s->v[i] = 2;
+    for (int i = 0; status == HD_OK && i < s->cout; i++) s->scale[i] = scale;
+    return status;
+}
+
+/* Biases as they are in the float network, and the multipliers. */
+static hd_status set_channels(builder *b, hd_stage *s, const hd_node *n, hd_qparams in, hd_qparams pre, double fold) {
+    for (int oc = 0; oc < s->cout; oc++) {
+        double unit = (double)in.scale * (double)s->scale[oc];
+        double bias = floor(((n && n->bias ? (double)n->bias[oc] : 0.0) + fold) / unit + 0.5);
+        s->bias[oc] = bias >= INT32_MAX ? INT32_MAX : bias <= -INT32_MAX ? -INT32_MAX : (int32_t)bias;
+        int mult, shift;
+        if (!hd_fixed_point(unit / (double)pre.scale, 1, 47, &mult, &shift))
+            return hd_fail(b->err, HD_UNSUPPORTED, "node '%s': channel %d has a unit of %g, %g times its output's; at most 32767 times is supported",
+                           s->name, oc, unit, unit / (double)pre.scale);
+        s->mult[oc] = (uint16_t)mult;
+        s->shift[oc] = (uint8_t)shift;
+    }
+    return HD_OK;
+}
+
+static hd_status set_residual(builder *b, hd_stage *s, int t, hd_qparams pre) {
+    if (t < 0) return HD_OK;
+    hd_qparams r = params_of(b, t);
+    s->residual = b->tensor[t];
+    if (!hd_fixed_point((double)r.scale / (double)pre.scale, 0, 31, &s->res_mult, &s->res_shift))
+        return hd_fail(b->err, HD_UNSUPPORTED, "node '%s': the added tensor's scale is %g, the sum's %g; at most 65535 times is supported", s->name,
+                       (double)r.scale, (double)pre.scale);
+    s->res_add = (s->res_shift ? 1 << (s->res_shift - 1) : 0) - r.zero * s->res_mult;
+    return HD_OK;
+}
+
+/* Clips become a clamp of codes (monotone, so a chain of them is the clip of the ends); anything else a table. */
+static void set_activation(const builder *b, hd_stage *s, const hd_step *step, hd_qparams pre, hd_qparams out) {
+    s->clamp_lo = -128;
+    s->clamp_hi = 127;
+    if (!step->n_fn) return;
+    if (!hd_step_has_table(&b->plan, step)) {
+        s->clamp_lo = hd_code(out, (double)hd_step_apply(&b->plan, step, -INFINITY));
+        s->clamp_hi = hd_code(out, (double)hd_step_apply(&b->plan, step, INFINITY));
+        return;
+    }
+    s->has_table = 1;
+    for (int y = -128; y < 128; y++) {
+        float f = hd_step_apply(&b->plan, step, pre.scale * (float)(y - pre.zero));
+        s->table[(uint8_t)y] = (uint8_t)hd_code(out, isnan(f) ? 0.0 : (double)f);
+    }
+}
+
+static void set_kernel(const builder *b, hd_stage *s, const hd_step *step) {
+    const hd_node *n = &b->g->node[step->node];
+    hd_shape in = b->plan.stored[step->input];
+    s->kh = s->kw = s->sy = s->sx = s->dy = s->dx = s->groups = 1;
+    s->cin = in.c;
+    s->cout = b->plan.stored[step->output].c;
+    if (step->role == HD_ROLE_IDENTITY) s->groups = s->cin;
+    else if (n->op == HD_OP_FC) {
+        s->kh = in.h;
+        s->kw = in.w;
+    } else {
+        s->kh = n->kh;
+        s->kw = n->kw;
+        s->sy = n->sy;
+        s->sx = n->sx;
+        s->dy = n->dy;
+        s->dx = n->dx;
+        s->pad_top = n->pad_top;
+        s->pad_left = n->pad_left;
+        s->groups = step->role == HD_ROLE_AVERAGE ? s->cin : n->groups;
+    }
+}
+
+static hd_status build_conv(builder *b, hd_stage *s, int index) {
+    const hd_step *step = &b->plan.step[index];
+    const hd_node *n = &b->g->node[step->node];
+    hd_qparams in = params_of(b, step->input), out = output_params(b, step), pre = out;
+    if (hd_step_has_table(&b->plan, step)) {
+        /* A lone function looks its input's codes up directly. */
+        int direct = step->role == HD_ROLE_IDENTITY && step->residual < 0;
+        pre = direct ? in : hd_qparams_search_table(&b->histogram[step->pre], &b->plan, step, out);
+        /* The stage adds the output's zero point before the table; the bias makes up the difference to the index's own. */
+        b->fold[index] = (double)pre.scale * (pre.zero - out.zero);
+    }
+    hd_status status = add_tensor(b, step->output, out);
+    s->output = b->tensor[step->output];
+    if (status == HD_OK) {
+        if (step->role == HD_ROLE_WEIGHTS) status = quantise_weights(b, s, n, in, pre, b->fold[index]);
+        else status = constant_weights(b, s, step->role == HD_ROLE_IDENTITY ? 0.5f : 0.5f / (float)(s->kh * s->kw));
+    }
+    if (status == HD_OK) status = set_channels(b, s, step->role == HD_ROLE_WEIGHTS ? n : NULL, in, pre, b->fold[index]);
+    if (status == HD_OK) status = set_residual(b, s, step->residual, pre);
+    if (status == HD_OK) set_activation(b, s, step, pre, out);
+    return status;
+}
+
+static hd_status build(builder *b, const hd_idx *calib, int unit) {
+    hd_model *m = b->m;
+    size_t steps = (size_t)b->plan.n_steps;
+    m->name = strdup(b->g->name ? b->g->name : "");
+    m->tensor = calloc(steps + 1, sizeof *m->tensor);
+    m->stage = calloc(steps, sizeof *m->stage);
+    m->dense_weights = b->plan.dense_weights;
+    if (!m->name || !m->tensor || !m->stage) return no_memory(b);
+    for (int t = 0; t < b->g->n_tensors; t++) b->tensor[t] = -1;
+    hd_status status = add_tensor(b, b->g->input, input_params(b, calib, unit));
+    for (int i = 0; status == HD_OK && i < b->plan.n_steps; i++) {
+        const hd_step *step = &b->plan.step[i];
+        hd_stage *s = &m->stage[m->n_stages++];
+        s->kind = step->role == HD_ROLE_MAXPOOL ? HD_STAGE_MAXPOOL : HD_STAGE_CONV;
+        s->input = b->tensor[step->input];
+        s->residual = -1;
+        set_kernel(b, s, step);
+        if (!(s->name = strdup(b->g->node[step->node].name))) return no_memory(b);
+        if (step->role != HD_ROLE_MAXPOOL) status = build_conv(b, s, i);
+        else {
+            status = add_tensor(b, step->output, params_of(b, step->input));
+            s->output = b->tensor[step->output];
+        }
+    }
+    m->input = b->tensor[b->g->input];
+    m->output = b->tensor[b->plan.output];
+    return status == HD_OK ? hd_model_check(m, b->err) : status;
+}
+
+static hd_status check_calib(const hd_graph *g, const hd_idx *calib, int samples, hd_err *err) {
+    size_t need = hd_shape_size(g->tensor[g->input].shape);
+    if (calib->item != need)
+        return hd_fail(err, HD_MISMATCH, "calibration images have %zu elements; input tensor '%s' has %zu", calib->item,
+                       g->tensor[g->input].name, need);
+    if (samples < 1 || calib->dim[0] < 1)
+        return hd_fail(err, HD_RANGE, "%d calibration images wanted of %u; at least 1 is needed", samples, calib->dim[0]);
+    return HD_OK;
+}
+
+static hd_status run(builder *b, const hd_idx *calib, int samples, int unit) {
+    hd_status status = hd_plan_make(&b->plan, b->g, b->err);
+    if (status != HD_OK) return status;
+    size_t tensors = (size_t)b->g->n_tensors;
+    b->histogram = malloc(tensors * sizeof *b->histogram);
+    b->tensor = malloc(tensors * sizeof *b->tensor);
+    b->fold = calloc((size_t)b->plan.n_steps, sizeof *b->fold);
+    uint8_t *wanted = calloc(tensors, 1);
+    b->m = calloc(1, sizeof *b->m);
+    if (b->histogram && b->tensor && b->fold && wanted && b->m) {
+        wanted[b->g->input] = 1;
+        for (int i = 0; i < b->plan.n_steps; i++) wanted[b->plan.step[i].pre] = wanted[b->plan.step[i].output] = 1;
+        status = hd_calibrate(b->histogram, wanted, b->g, calib, samples, unit, b->err);
+    } else
+        status = no_memory(b);
+    free(wanted);
+    if (status == HD_OK) status = build(b, calib, unit);
+    if (status == HD_OK) status = hd_correct_biases(b->m, &b->plan, b->fold, calib, samples, unit, b->err);
+    return status == HD_OK ? hd_model_check(b->m, b->err) : status;
+}
+
+hd_status hd_compress(hd_model **out, const hd_graph *g, const hd_policy *policy, const hd_idx *calib, int samples, int unit, hd_err *err) {
+    *out = NULL;
+    hd_status status = hd_graph_check(g, err);
+    if (status == HD_OK) status = hd_policy_check(policy, g, err);
+    if (status == HD_OK) status = check_calib(g, calib, samples, err);
+    if (status != HD_OK) return status;
+    if ((uint32_t)samples > calib->dim[0]) samples = (int)calib->dim[0];
+    builder b = {.g = g, .policy = policy, .err = err};
+    /* Images run in parallel, each on one BLAS thread: more would only get in each other's way, and could change the sums' order. */
+    int blas = openblas_get_num_threads();
+    openblas_set_num_threads(1);
+    status = run(&b, calib, samples, unit);
+    openblas_set_num_threads(blas);
+    if (status == HD_OK) *out = b.m;
+    else hd_model_free(b.m);
+    hd_plan_free(&b.plan);
+    free(b.histogram);
+    free(b.tensor);
+    free(b.fold);
+    return status;
+}

@@ -1,0 +1,87 @@
+/* The steps of compression, between its files and for their tests. Not for other folders. */
+#ifndef HD_COMPRESS_INTERNAL_H
+#define HD_COMPRESS_INTERNAL_H
+#include "compress.h"
+
+/* ---- plan.c: which nodes become which stage ---- */
+typedef enum hd_role { HD_ROLE_WEIGHTS, HD_ROLE_AVERAGE, HD_ROLE_IDENTITY, HD_ROLE_MAXPOOL } hd_role;
+
+typedef struct hd_step {
+    hd_role role;
+    int node;                    /* the node that names the stage */
+    int input, residual, output; /* graph tensors that become model tensors; residual -1 = none */
+    int pre;                     /* graph tensor before the elementwise functions (after an addition) */
+    int first_fn, n_fn;          /* elementwise nodes: plan->fn[first_fn ..] */
+    int last_node;               /* the last node it covers: steps run in this order */
+} hd_step;
+
+typedef struct hd_plan {
+    const hd_graph *g; /* lent */
+    hd_step *step;
+    int n_steps;
+    int *fn;          /* node indices */
+    int *resolve;     /* [graph tensor]: the tensor whose data it is (through FLATTEN) */
+    hd_shape *stored; /* [graph tensor]: shape in which it is stored; FLATTEN does not move data */
+    int output;       /* graph tensor */
+    uint32_t dense_weights;
+} hd_plan;
+
+hd_status hd_plan_make(hd_plan *p, const hd_graph *g, hd_err *err);
+void hd_plan_free(hd_plan *p);
+/* The step's elementwise functions, one after the other. */
+float hd_step_apply(const hd_plan *p, const hd_step *s, float x);
+/* Is any of them no CLIP (so that a table is needed)? */
+int hd_step_has_table(const hd_plan *p, const hd_step *s);
+
+/* ---- calibrate.c: ranges of activations ---- */
+enum { HD_BINS = 2048 };
+typedef struct hd_histogram {
+    float lo, hi;            /* smallest and largest value seen, 0 included */
+    uint64_t count[HD_BINS]; /* of equal bins over lo..hi; exact zeros are left out (every code set has 0) */
+} hd_histogram;
+typedef struct hd_qparams {
+    float scale;
+    int zero;
+} hd_qparams;
+/* wanted: [graph tensor] 1 = collect. histogram: [graph tensor]. */
+hd_status hd_calibrate(hd_histogram *histogram, const uint8_t *wanted, const hd_graph *g, const hd_idx *calib, int samples, int unit,
+                       hd_err *err);
+hd_qparams hd_qparams_of_range(float lo, float hi);
+/* The range that minimises the squared error of rounding and clipping. */
+hd_qparams hd_qparams_search(const hd_histogram *h);
+/* The same for the input of a table that computes f(x) in codes of `out`: the error that counts is the table's output. */
+hd_qparams hd_qparams_search_table(const hd_histogram *h, const hd_plan *p, const hd_step *s, hd_qparams out);
+double hd_qparams_error(const hd_histogram *h, hd_qparams q);
+int hd_code(hd_qparams q, double x);
+
+/* ---- quantize.c: weights to integers ---- */
+typedef struct hd_rtn {
+    enum hd_grid grid;
+    int bits;
+    enum hd_granularity granularity;
+    int group_size;
+    const uint8_t *keep; /* [cout][inputs], 0 = absent (v = 0, no error); NULL = all kept */
+    const float *floor;  /* [cout] smallest scale allowed, > 0 */
+    int search;          /* 0: min-max scale only; 1: MSE-optimal */
+} hd_rtn;
+/* w, v: [cout][inputs]; shift: [cout][ceil(inputs/group_size)] with GROUP, else NULL; scale: [cout]. Returns the sum of squared errors. */
+double hd_rtn_quantize(int16_t *v, uint8_t *shift, float *scale, const float *w, size_t cout, size_t inputs, const hd_rtn *o);
+/* real ~ mult / 2^shift: mult in 32768..65535 where the shift allows; 0 when real is too large for lowest..highest. */
+int hd_fixed_point(double real, int lowest, int highest, int *mult, int *shift);
+
+/* ---- prune.c ---- */
+/* present: [oc block][in block], set to 0 for the share `sparsity` of blocks with the smallest L2 norms (at least one block stays;
+ * of equal norms the first go). w: [cout][taps][per_tap]. */
+hd_status hd_prune_blocks(uint8_t *present, const float *w, int cout, int taps, int per_tap, int block_in, int block_out, float sparsity,
+                          hd_err *err);
+
+/* ---- policy.c ---- */
+/* The policy of a layer; its rules' layers must exist: hd_policy_check. */
+const hd_layer_policy *hd_policy_of(const hd_policy *p, const char *layer);
+hd_status hd_policy_check(const hd_policy *p, const hd_graph *g, hd_err *err);
+
+/* ---- correct.c: bias correction ---- */
+/* Sets the biases of m (stage i made from step i of p) so that each channel's mean before activation over the calibration images is that
+ * of the float network. fold: per stage, what is added to the mean (a table's index is moved by it), in real units. */
+hd_status hd_correct_biases(hd_model *m, const hd_plan *p, const double *fold, const hd_idx *calib, int samples, int unit, hd_err *err);
+#endif

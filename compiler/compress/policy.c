@@ -1,0 +1,218 @@
+/* Compression policies: which layer is stored how. */
+#include <cjson/cJSON.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../sw/core/file.h"
+#include "compress_internal.h"
+#include "model_internal.h"
+
+static const struct { const char *name; int grid; } GRIDS[] = {
+    {"auto", -1}, {"odd", HD_GRID_ODD}, {"even", HD_GRID_EVEN}, {"ternary", HD_GRID_TERNARY}};
+
+void hd_policy_default(hd_policy *p) {
+    *p = (hd_policy){.base = {.bits = 8, .grid = -1, .granularity = HD_GRANULARITY_CHANNEL, .block_in = 8, .block_out = 8}};
+}
+
+void hd_policy_free(hd_policy *p) {
+    for (int i = 0; i < p->n_rules; i++) free(p->rule[i].layer);
+    free(p->rule);
+    *p = (hd_policy){0};
+}
+
+static int matches(const char *pattern, const char *name) {
+    size_t n = strlen(pattern);
+    return n && pattern[n - 1] == '*' ? strncmp(pattern, name, n - 1) == 0 : strcmp(pattern, name) == 0;
+}
+
+const hd_layer_policy *hd_policy_of(const hd_policy *p, const char *layer) {
+    for (int i = p->n_rules; i-- > 0;)
+        if (matches(p->rule[i].layer, layer)) return &p->rule[i].policy;
+    return &p->base;
+}
+
+static hd_status check_one(const hd_layer_policy *o, const char *who, hd_err *err) {
+    int lowest = o->grid == HD_GRID_EVEN ? 2 : o->grid == HD_GRID_ODD ? 1 : 0, highest = o->grid == HD_GRID_TERNARY ? 0 : 8;
+    if (o->grid < -1 || o->grid > HD_GRID_TERNARY) return hd_fail(err, HD_RANGE, "policy, %s: grid %d; allowed -1..2", who, o->grid);
+    if (o->bits < lowest || o->bits > highest)
+        return hd_fail(err, HD_RANGE, "policy, %s: %d-bit weights on grid '%s'; allowed %d..%d (0 = ternary)", who, o->bits,
+                       GRIDS[o->grid + 1].name, lowest, highest);
+    if ((unsigned)o->granularity > HD_GRANULARITY_GROUP)
+        return hd_fail(err, HD_RANGE, "policy, %s: granularity %u; allowed 0..2", who, (unsigned)o->granularity);
+    if (o->granularity == HD_GRANULARITY_GROUP && o->group_size < 1)
+        return hd_fail(err, HD_RANGE, "policy, %s: groups of %d inputs; at least 1", who, o->group_size);
+    if (!(o->sparsity >= 0.0f && o->sparsity < 1.0f))
+        return hd_fail(err, HD_RANGE, "policy, %s: sparsity %g; allowed 0 to below 1", who, (double)o->sparsity);
+    if (o->sparsity > 0.0f && !o->skip_sparsity &&
+        (o->block_in < 1 || o->block_out < 1 || o->block_in > HD_MODEL_MAX_BLOCK || o->block_out > HD_MODEL_MAX_BLOCK))
+        return hd_fail(err, HD_RANGE, "policy, %s: pruning block %dx%d; allowed 1..%d each", who, o->block_in, o->block_out, HD_MODEL_MAX_BLOCK);
+    return HD_OK;
+}
+
+static hd_status no_such_layer(const char *layer, const hd_graph *g, hd_err *err) {
+    char known[300] = "";
+    for (int i = 0; i < g->n_nodes; i++) {
+        if (!hd_node_weights(&g->node[i])) continue;
+        size_t used = strlen(known);
+        if (used + strlen(g->node[i].name) + 8 > sizeof known) {
+            snprintf(known + used, sizeof known - used, ", ...");
+            break;
+        }
+        snprintf(known + used, sizeof known - used, "%s%s", used ? ", " : "", g->node[i].name);
+    }
+    return hd_fail(err, HD_MISMATCH, "policy, layer '%.60s': no layer with weights has this name; there are %s", layer, known);
+}
+
+hd_status hd_policy_check(const hd_policy *p, const hd_graph *g, hd_err *err) {
+    hd_status status = check_one(&p->base, "base", err);
+    for (int i = 0; status == HD_OK && i < p->n_rules; i++) {
+        char who[96];
+        snprintf(who, sizeof who, "layer '%.60s'", p->rule[i].layer);
+        if ((status = check_one(&p->rule[i].policy, who, err)) != HD_OK) break;
+        int found = 0;
+        for (int k = 0; k < g->n_nodes; k++) found |= hd_node_weights(&g->node[k]) && matches(p->rule[i].layer, g->node[k].name);
+        if (!found) status = no_such_layer(p->rule[i].layer, g, err);
+    }
+    return status;
+}
+
+/* ---- the file ---- */
+
+static const char *type_name(const cJSON *j) {
+    return cJSON_IsNumber(j) ? "a number" : cJSON_IsString(j) ? "a string" : cJSON_IsBool(j) ? "true or false" : cJSON_IsObject(j) ? "an object"
+           : cJSON_IsArray(j) ? "an array" : "null";
+}
+
+static hd_status wrong(const cJSON *j, const char *who, const char *allowed, hd_err *err) {
+    if (cJSON_IsString(j)) return hd_fail(err, HD_FORMAT, "%s: '%s' is '%.60s'; must be %s", who, j->string, j->valuestring, allowed);
+    if (cJSON_IsNumber(j)) return hd_fail(err, HD_RANGE, "%s: '%s' is %g; must be %s", who, j->string, j->valuedouble, allowed);
+    return hd_fail(err, HD_FORMAT, "%s: '%s' is %s; must be %s", who, j->string, type_name(j), allowed);
+}
+
+static int whole(const cJSON *j, int lowest, int highest, int *out) {
+    if (!cJSON_IsNumber(j) || !(j->valuedouble >= lowest && j->valuedouble <= highest) || floor(j->valuedouble) != j->valuedouble) return 0;
+    *out = (int)j->valuedouble;
+    return 1;
+}
+
+/* A decimal number that ends at `end`; 0 when there is none or it is above a million. */
+static int digits(const char *s, char end, int *out, const char **rest) {
+    int value = 0, any = 0;
+    for (; *s >= '0' && *s <= '9' && value <= 1000000; s++, any = 1) value = value * 10 + (*s - '0');
+    *out = value;
+    *rest = *s ? s + 1 : s;
+    return any && *s == end && value >= 1 && value <= 1000000;
+}
+
+static int parse_granularity(const cJSON *j, hd_layer_policy *o) {
+    const char *rest;
+    int size = 0;
+    if (!cJSON_IsString(j)) return 0;
+    if (!strcmp(j->valuestring, "tensor")) o->granularity = HD_GRANULARITY_TENSOR;
+    else if (!strcmp(j->valuestring, "channel")) o->granularity = HD_GRANULARITY_CHANNEL;
+    else if (!strncmp(j->valuestring, "group:", 6) && digits(j->valuestring + 6, 0, &size, &rest)) o->granularity = HD_GRANULARITY_GROUP;
+    else return 0;
+    o->group_size = size;
+    return 1;
+}
+
+static int parse_block(const cJSON *j, hd_layer_policy *o) {
+    const char *rest;
+    return cJSON_IsString(j) && digits(j->valuestring, 'x', &o->block_in, &rest) && digits(rest, 0, &o->block_out, &rest) &&
+           o->block_in <= HD_MODEL_MAX_BLOCK && o->block_out <= HD_MODEL_MAX_BLOCK;
+}
+
+static hd_status parse_key(const cJSON *j, const char *who, hd_layer_policy *o, hd_err *err) {
+    if (!strcmp(j->string, "weights")) {
+        if (cJSON_IsString(j) && !strcmp(j->valuestring, "ternary")) o->bits = 0;
+        else if (!whole(j, 1, 8, &o->bits)) return wrong(j, who, "1 to 8 or 'ternary'", err);
+    } else if (!strcmp(j->string, "grid")) {
+        size_t i = 0, n = sizeof GRIDS / sizeof *GRIDS;
+        while (i < n && !(cJSON_IsString(j) && !strcmp(j->valuestring, GRIDS[i].name))) i++;
+        if (i == n) return wrong(j, who, "'auto', 'odd', 'even' or 'ternary'", err);
+        o->grid = GRIDS[i].grid;
+    } else if (!strcmp(j->string, "granularity")) {
+        if (!parse_granularity(j, o)) return wrong(j, who, "'tensor', 'channel' or 'group:N'", err);
+    } else if (!strcmp(j->string, "sparsity")) {
+        if (!cJSON_IsNumber(j) || !(j->valuedouble >= 0 && (float)j->valuedouble < 1.0f)) return wrong(j, who, "a number from 0 to below 1", err);
+        o->sparsity = (float)j->valuedouble;
+        o->skip_sparsity = 0;
+    } else if (!strcmp(j->string, "block")) {
+        if (!parse_block(j, o)) return wrong(j, who, "'INxOUT' with 1 to 256 each", err);
+    } else if (!strcmp(j->string, "dense")) {
+        if (!cJSON_IsBool(j)) return wrong(j, who, "true or false", err);
+        o->skip_sparsity = cJSON_IsTrue(j);
+    } else
+        return hd_fail(err, HD_FORMAT, "%s: unknown key '%.60s'; allowed weights, grid, granularity, sparsity, block, dense", who, j->string);
+    return HD_OK;
+}
+
+static hd_status no_twins(const cJSON *object, const char *who, hd_err *err) {
+    for (const cJSON *a = object->child; a; a = a->next)
+        for (const cJSON *b = a->next; b; b = b->next)
+            if (!strcmp(a->string, b->string)) return hd_fail(err, HD_FORMAT, "%s: key '%.60s' is given twice", who, a->string);
+    return HD_OK;
+}
+
+static hd_status parse_layer(const cJSON *object, const char *who, hd_layer_policy *o, hd_err *err) {
+    if (!cJSON_IsObject(object)) return hd_fail(err, HD_FORMAT, "%s: is %s; must be an object", who, type_name(object));
+    hd_status status = no_twins(object, who, err);
+    for (const cJSON *j = object->child; status == HD_OK && j; j = j->next) status = parse_key(j, who, o, err);
+    return status == HD_OK ? check_one(o, who, err) : status;
+}
+
+static hd_status parse_layers(const cJSON *layers, hd_policy *p, hd_err *err) {
+    if (!cJSON_IsObject(layers)) return hd_fail(err, HD_FORMAT, "'layers' is %s; must be an object", type_name(layers));
+    hd_status status = no_twins(layers, "'layers'", err);
+    int n = cJSON_GetArraySize(layers);
+    if (status != HD_OK || !n) return status;
+    if (!(p->rule = calloc((size_t)n, sizeof *p->rule))) return hd_fail(err, HD_NOMEM, "out of memory");
+    for (const cJSON *j = layers->child; status == HD_OK && j; j = j->next) {
+        struct hd_policy_rule *r = &p->rule[p->n_rules];
+        char who[96];
+        snprintf(who, sizeof who, "layer '%.60s'", j->string);
+        if (!(r->layer = strdup(j->string))) return hd_fail(err, HD_NOMEM, "out of memory");
+        p->n_rules++;
+        r->policy = p->base;
+        status = parse_layer(j, who, &r->policy, err);
+    }
+    return status;
+}
+
+/* The base first, wherever it stands: rules start from it. */
+static hd_status parse_policy(const cJSON *root, hd_policy *p, hd_err *err) {
+    if (!cJSON_IsObject(root)) return hd_fail(err, HD_FORMAT, "the policy is %s; must be an object", type_name(root));
+    hd_status status = no_twins(root, "policy", err);
+    for (const cJSON *j = root->child; status == HD_OK && j; j = j->next)
+        if (strcmp(j->string, "base") && strcmp(j->string, "layers"))
+            status = hd_fail(err, HD_FORMAT, "unknown key '%.60s'; allowed base, layers", j->string);
+    const cJSON *base = cJSON_GetObjectItemCaseSensitive(root, "base"), *layers = cJSON_GetObjectItemCaseSensitive(root, "layers");
+    if (status == HD_OK && base) status = parse_layer(base, "base", &p->base, err);
+    if (status == HD_OK && layers) status = parse_layers(layers, p, err);
+    return status;
+}
+
+hd_status hd_policy_load(hd_policy *p, const char *path, hd_err *err) {
+    uint8_t *text = NULL;
+    size_t size = 0;
+    hd_policy_default(p);
+    hd_status status = hd_file_read(&text, &size, path, 1 << 20, 0, err);
+    if (status != HD_OK) return status;
+    const char *end = NULL;
+    cJSON *root = cJSON_ParseWithLengthOpts((const char *)text, size + 1, &end, 1);
+    if (root) status = parse_policy(root, p, err);
+    else {
+        int line = 1;
+        for (const char *c = (const char *)text; end && c < end && c < (const char *)text + size; c++) line += *c == '\n';
+        status = hd_fail(err, HD_FORMAT, "line %d: not valid JSON", line);
+    }
+    cJSON_Delete(root);
+    free(text);
+    if (status != HD_OK) {
+        hd_policy_free(p);
+        if (err) hd_fail_in(err, path);
+    }
+    return status;
+}
