@@ -55,7 +55,8 @@ static hd_status check_node(const hd_graph *g, const hd_node *t, int capacity, h
     size_t rows, cols, samples = (size_t)capacity, out = hd_shape_size(g->tensor[t->output].shape);
     col_size(g, t, &rows, &cols);
     if (t->op == HD_OP_NONE || t->op > HD_OP_SOFTMAX)
-        return hd_fail(err, HD_UNSUPPORTED, "%s: node '%s': operation %d is not one of 1..%d", g->name, t->name, (int)t->op, (int)HD_OP_SOFTMAX);
+        return hd_fail(err, HD_UNSUPPORTED, "%s: node '%s': operation %d is not one of 1..%d", g->name, t->name, (int)t->op,
+                       (int)HD_OP_SOFTMAX);
     if (rows > INT_MAX || cols > INT_MAX / samples || out > INT_MAX / samples)
         return hd_fail(err, HD_RANGE, "%s: node '%s': a matrix of %zu x %zu for %d images; at most %d elements a side", g->name, t->name, rows,
                        cols * samples, capacity, INT_MAX);

@@ -1,3 +1,4 @@
+/* Checks images and labels, augments them, and lays them out for a batch. */
 #include "data.h"
 
 #include <limits.h>

@@ -1,11 +1,10 @@
 /* The default network and the options that train it. */
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 #include "../core/rng.h"
 #include "train.h"
-
-#include <stdio.h>
-#include <stdlib.h>
 
 /* Chosen on Fashion-MNIST; shifts did not help within so few epochs. */
 void hd_train_defaults(hd_train_options *o) {

@@ -91,7 +91,8 @@ static hd_status setup(trainer *t, hd_err *err) {
     t->loss = calloc((size_t)t->slices, sizeof *t->loss);
     t->order = calloc((size_t)t->train.n, sizeof *t->order);
     t->pick = calloc((size_t)t->o->batch, sizeof *t->pick);
-    if (!t->worker || !t->scratch || !t->label || !t->gradient || !t->weight || !t->mean || !t->square || !t->decay || !t->loss || !t->order || !t->pick)
+    if (!t->worker || !t->scratch || !t->label || !t->gradient || !t->weight || !t->mean || !t->square || !t->decay || !t->loss ||
+        !t->order || !t->pick)
         return hd_fail(err, HD_NOMEM, "%s: no memory to train %zu parameters", t->g->name, total);
     for (int i = 0; i < t->threads; i++) {
         s = hd_batch_new(&t->worker[i], t->g, t->slice, 1, err);
