@@ -1,0 +1,73 @@
+/* The Verilated RTL as a device: the model of the geometry is built on first use (sim_build.c) and loaded. */
+#include <dlfcn.h>
+#include <stdlib.h>
+
+#include "../sim/rtl_api.h"
+#include "../sw/core/progress.h"
+#include "driver.h"
+#include "sim_build.h"
+
+struct hd_device {
+    void *library;
+    const hd_rtl_api *api;
+    hd_rtl *model;
+    uint64_t stall_seed;
+};
+
+static void sim_close(hd_device *d) {
+    if (!d) return;
+    if (d->model) d->api->close(d->model);
+    if (d->library) dlclose(d->library);
+    free(d);
+}
+
+static hd_status sim_open(hd_device **out, const hd_geometry *g, const hd_device_options *o, hd_err *err) {
+    char path[1024];
+    hd_status st = hd_sim_build(path, sizeof path, g, o, err);
+    if (st) return st;
+    hd_device *d = calloc(1, sizeof *d);
+    if (!d) return hd_fail(err, HD_NOMEM, "sim: out of memory");
+    d->stall_seed = o ? o->stall_seed : 0;
+    d->library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    hd_rtl_api_get_fn get = NULL;
+    if (d->library) *(void **)(&get) = dlsym(d->library, "hd_rtl_api_get");
+    d->api = get ? get() : NULL;
+    if (!d->api || d->api->version != HD_RTL_API_VERSION) {
+        const char *why = d->library ? "it has another interface" : dlerror();
+        st = hd_fail(err, HD_TOOL, "%s: the simulator cannot be loaded: %s (remove the file to build it again)", path, why);
+        sim_close(d);
+        return st;
+    }
+    d->model = d->api->open(o ? o->trace : NULL);
+    if (!d->model) {
+        sim_close(d);
+        return hd_fail(err, HD_NOMEM, "sim: out of memory");
+    }
+    *out = d;
+    return HD_OK;
+}
+
+static hd_status sim_write(hd_device *d, enum hd_space space, uint32_t at, const uint32_t *words, size_t n, hd_err *err) {
+    (void)err;
+    d->api->write(d->model, (unsigned)space, at, words, n);
+    return HD_OK;
+}
+
+static hd_status sim_read(hd_device *d, enum hd_space space, uint32_t at, uint32_t *words, size_t n, hd_err *err) {
+    if (space != HD_SPACE_ACT && space != HD_SPACE_PERF && space != HD_SPACE_REG)
+        return hd_fail(err, HD_RANGE, "sim: space %d cannot be read; ACT, PERF and REG can", (int)space);
+    d->api->read(d->model, (unsigned)space, at, words, n);
+    return HD_OK;
+}
+
+static hd_status sim_run(hd_device *d, uint64_t max_cycles, hd_err *err) {
+    int rc = d->api->run(d->model, max_cycles, d->stall_seed, &hd_interrupted);
+    if (d->stall_seed) d->stall_seed = d->stall_seed * 6364136223846793005ull + 1442695040888963407ull;
+    if (rc == 1) return hd_fail(err, HD_DEVICE, "sim: no END after %llu cycles", (unsigned long long)max_cycles);
+    if (rc == 2) return hd_fail(err, HD_INTERRUPTED, "sim: interrupted");
+    return HD_OK;
+}
+
+static int sim_available(char *why, size_t n) { return hd_sim_tools(why, n); }
+
+const hd_driver hd_driver_sim = {"sim", "the Verilated RTL, built for the geometry on first use", sim_open, sim_close, sim_write, sim_read, sim_run, sim_available};

@@ -1,0 +1,150 @@
+// hw/datapath.v for simulation: the same ports, function and cycle of every output, written as one clocked block over private
+// arrays so that Verilator's C++ vectorises (docs/hardware.md). Weights are decoded to small integers when the host writes them.
+//
+// Not for synthesis. Chosen by `define HD_FAST_ARRAY; the differential tests run both views.
+// verilator lint_off BLKSEQ
+// verilator lint_off WIDTH
+// verilator lint_off UNUSEDSIGNAL
+// (blocking assignments and 32-bit loop arithmetic are what makes it fast)
+`default_nettype none
+module datapath_fast #(
+    parameter ROWS     = 4,
+    parameter COLS     = 8,
+    parameter LANES    = 8,
+    parameter PLANES   = 2,
+    parameter HOP      = 8,
+    parameter ACC_BITS = 24,
+    parameter WW       = 8,
+    parameter SW       = 10,
+    parameter CHUNK    = 2
+) (
+    input  wire                     clk,
+    input  wire [ROWS-1:0]          w_en,
+    input  wire                     w_buf,
+    input  wire [ROWS*WW-1:0]       w_addr,
+    input  wire [LANES*8-1:0]       w_data,
+    input  wire                     h_we,
+    input  wire [SW+CHUNK-1:0]      h_addr,
+    input  wire [31:0]              h_wdata,
+    input  wire                     re,
+    input  wire                     r_buf,
+    input  wire [WW-1:0]            r_addr,
+    input  wire                     s_valid,
+    input  wire                     s_first,
+    input  wire                     s_last,
+    input  wire [SW-1:0]            s_pc,
+    output reg  [ROWS*LANES*8-1:0]  word,
+    output wire [ROWS*ACC_BITS-1:0] drain,
+    output wire [ROWS*ACC_BITS-1:0] row_sum
+);
+    localparam LOG = $clog2(LANES / 2), COMB = PLANES == 1 ? 0 : PLANES == 2 ? 1 : 2;
+    localparam LATA = 6 + LOG + COMB + (COLS + HOP - 1) / HOP - 1;
+    localparam WORDS = (COLS * LANES * PLANES + 31) / 32, LP = LANES * PLANES;
+    localparam SLOTS = 32;              // tiles between capture and drain: at most LATA, 21 at the largest
+
+    reg signed [7:0]  win  [0:2*ROWS*LANES*(1 << WW)-1];      // [buffer][row][word][lane]
+    reg        [31:0] raw  [0:WORDS*(1 << SW)-1];
+    reg signed [7:0]  wt   [0:LANES*COLS*(1 << SW)-1];        // [entry][lane][drained position]
+    reg signed [15:0] ones [0:COLS*(1 << SW)-1];              // one's complements of an entry's position
+    reg signed [31:0] acc  [0:ROWS*COLS-1];                   // [row][drained position]
+    reg signed [31:0] sum  [0:ROWS-1];
+    reg signed [31:0] snap [0:SLOTS*ROWS*COLS-1];
+    reg signed [31:0] snap_sum [0:SLOTS*ROWS-1];
+    reg signed [31:0] out [0:ROWS-1], out_sum [0:ROWS-1], next_sum [0:ROWS-1];
+    reg [LATA-2:0] due;
+    reg [31:0] in_slot, out_slot, col;
+    initial begin due = 0; in_slot = 0; out_slot = 0; col = COLS; end
+
+    reg [31:0] r, l, d, p, at, base, wbase, entry, chunk, first_bit, bit_at, value_bits;
+    reg signed [31:0] a, v, n, s;
+    always @(posedge clk) begin
+        r = 0; l = 0; d = 0; p = 0;
+
+        // ---- drain: column 0 LATA cycles after the tile's last step
+        for (r = 0; r < ROWS; r = r + 1) out_sum[r] = next_sum[r];
+        if (due[LATA-2]) begin
+            col = 0;
+            for (r = 0; r < ROWS; r = r + 1) next_sum[r] = snap_sum[out_slot*ROWS + r];
+            at = out_slot * (ROWS * COLS);
+            out_slot = (out_slot + 1) % SLOTS;
+        end else if (col < COLS) begin
+            col = col + 1; at = at + 1;
+        end
+        if (col < COLS) for (r = 0; r < ROWS; r = r + 1) out[r] = snap[at + r*COLS];
+        due = {due[LATA-3:0], s_valid && s_last};
+
+        // ---- a step
+        if (s_valid) begin
+            if (s_first) begin
+                for (r = 0; r < ROWS*COLS; r = r + 1) acc[r] = 0;
+                for (r = 0; r < ROWS; r = r + 1) sum[r] = 0;
+            end
+            wbase = s_pc * (LANES * COLS);
+            for (r = 0; r < ROWS; r = r + 1) begin
+                base = (((r_buf ? ROWS : 0) + r) * (1 << WW) + r_addr) * LANES;
+                s = 0;
+                for (l = 0; l < LANES; l = l + 1) begin
+                    a = win[base + l];
+                    s = s + a;
+                    for (d = 0; d < COLS; d = d + 1) acc[r*COLS + d] = acc[r*COLS + d] + a * wt[wbase + l*COLS + d];
+                end
+                for (d = 0; d < COLS; d = d + 1) acc[r*COLS + d] = acc[r*COLS + d] - ones[s_pc*COLS + d];
+                sum[r] = sum[r] + s;
+            end
+            if (s_last) begin
+                for (r = 0; r < ROWS*COLS; r = r + 1) snap[in_slot*(ROWS*COLS) + r] = acc[r];
+                for (r = 0; r < ROWS; r = r + 1) snap_sum[in_slot*ROWS + r] = sum[r];
+                in_slot = (in_slot + 1) % SLOTS;
+            end
+        end else if (re) begin
+            for (r = 0; r < ROWS; r = r + 1)
+                for (l = 0; l < LANES; l = l + 1)
+                    word[(r*LANES + l)*8 +: 8] = win[(((r_buf ? ROWS : 0) + r) * (1 << WW) + r_addr) * LANES + l];
+        end
+
+        // ---- window writes
+        if (w_en != 0) begin
+            for (r = 0; r < ROWS; r = r + 1) if (w_en[r]) begin
+                base = (((w_buf ? ROWS : 0) + r) * (1 << WW) + w_addr[r*WW +: WW]) * LANES;
+                for (l = 0; l < LANES; l = l + 1) win[base + l] = w_data[l*8 +: 8];
+            end
+        end
+
+        // ---- weight writes: decode every position that the word touches
+        if (h_we) begin
+            entry = h_addr >> CHUNK;
+            chunk = CHUNK == 0 ? 0 : h_addr % (1 << CHUNK);
+            if (chunk < WORDS) begin
+                raw[entry*WORDS + chunk] = h_wdata;
+                first_bit = chunk * 32;
+                for (d = first_bit / LP; d < COLS && d * LP < first_bit + 32; d = d + 1) begin
+                    n = 0;
+                    for (l = 0; l < LANES; l = l + 2) begin
+                        a = 0; v = 0;
+                        for (p = 0; p < PLANES; p = p + 1) begin
+                            bit_at = d*LP + p*LANES + l;
+                            value_bits = raw[entry*WORDS + bit_at / 32] >> (bit_at % 32);
+                            s = value_bits[1] ? -(32'sd1 <<< p) : (32'sd1 <<< p);
+                            a = a + s;
+                            v = v + (value_bits[0] ? -s : s);
+                            if (value_bits[1]) n = n + (32'sd1 <<< p);
+                        end
+                        wt[(entry*LANES + l)*COLS + d] = a;
+                        wt[(entry*LANES + l + 1)*COLS + d] = v;
+                    end
+                    ones[entry*COLS + d] = n;
+                end
+            end
+        end
+    end
+
+    genvar g;
+    generate for (g = 0; g < ROWS; g = g + 1) begin : g_out
+        assign drain[g*ACC_BITS +: ACC_BITS] = out[g][ACC_BITS-1:0];
+        assign row_sum[g*ACC_BITS +: ACC_BITS] = out_sum[g][ACC_BITS-1:0];
+    end endgenerate
+endmodule
+// verilator lint_on UNUSEDSIGNAL
+// verilator lint_on WIDTH
+// verilator lint_on BLKSEQ
+`default_nettype wire
