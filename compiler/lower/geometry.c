@@ -1,0 +1,118 @@
+/* Geometries: what an instance of the accelerator may look like. The same rules stop elaboration of the RTL; here
+ * they come with the values that broke them. */
+#include <stdio.h>
+#include <string.h>
+
+#include "program.h"
+
+typedef struct memory_rule {
+    const char *name;
+    size_t offset;
+    uint32_t lo, hi;
+} memory_rule;
+
+static const memory_rule memories[] = {
+    {"act", offsetof(hd_geometry, act_words), 64, 1u << 22},
+    {"window", offsetof(hd_geometry, window_words), 16, HD_MAX_WINDOW_WORDS},
+    {"stream", offsetof(hd_geometry, stream_words), 16, 1u << 22},
+    {"param", offsetof(hd_geometry, param_words), 16, 65536},
+    {"descriptors", offsetof(hd_geometry, descriptors), 2, 1024},
+    {"tables", offsetof(hd_geometry, tables), 1, 16},
+};
+
+static int power_of_two(uint32_t v) {
+    return v && !(v & (v - 1));
+}
+
+static uint32_t *field(hd_geometry *g, size_t offset) {
+    return (uint32_t *)(void *)((char *)g + offset);
+}
+
+hd_status hd_geometry_check(const hd_geometry *g, hd_err *err) {
+    if (g->rows < 1 || g->rows > HD_MAX_ROWS)
+        return hd_fail(err, HD_RANGE, "geometry: rows %u; allowed 1..%d", g->rows, HD_MAX_ROWS);
+    if (g->cols < 1 || g->cols > HD_MAX_COLS)
+        return hd_fail(err, HD_RANGE, "geometry: cols %u; allowed 1..%d", g->cols, HD_MAX_COLS);
+    if (g->lanes < 4 || g->lanes > HD_MAX_LANES || !power_of_two(g->lanes))
+        return hd_fail(err, HD_RANGE, "geometry: lanes %u; allowed powers of two 4..%d", g->lanes, HD_MAX_LANES);
+    if (g->rows > g->lanes)
+        return hd_fail(err, HD_RANGE, "geometry: rows %u; allowed at most lanes, %u", g->rows, g->lanes);
+    if (g->planes != 1 && g->planes != 2 && g->planes != 4)
+        return hd_fail(err, HD_RANGE, "geometry: planes %u; allowed 1, 2 or 4", g->planes);
+    if (g->hop < 1 || g->hop > g->cols)
+        return hd_fail(err, HD_RANGE, "geometry: hop %u; allowed 1..cols, %u", g->hop, g->cols);
+    if (g->hop < g->cols && (g->hop * g->lanes * g->planes) % 32)
+        return hd_fail(err, HD_RANGE, "geometry: hop*lanes*planes = %u; with hop < cols only multiples of 32 are allowed",
+                       g->hop * g->lanes * g->planes);
+    if (g->acc_bits < 16 || g->acc_bits > 32)
+        return hd_fail(err, HD_RANGE, "geometry: acc %u bits; allowed 16..32", g->acc_bits);
+    for (size_t i = 0; i < sizeof memories / sizeof memories[0]; i++) {
+        const memory_rule *m = &memories[i];
+        uint32_t v;
+        memcpy(&v, (const char *)g + m->offset, sizeof v);
+        if (v < m->lo || v > m->hi || !power_of_two(v))
+            return hd_fail(err, HD_RANGE, "geometry: memory %s=%u; allowed powers of two %u..%u", m->name, v, m->lo, m->hi);
+    }
+    return HD_OK;
+}
+
+/* A decimal number of at most nine digits at *p; 0 and *p unmoved when there is none. */
+static int number(const char **p, uint32_t *out) {
+    const char *s = *p;
+    uint32_t v = 0;
+    int n = 0;
+    for (; *s >= '0' && *s <= '9'; s++, n++) {
+        if (n == 9) return 0;
+        v = v * 10 + (uint32_t)(*s - '0');
+    }
+    if (!n) return 0;
+    *out = v;
+    *p = s;
+    return 1;
+}
+
+hd_status hd_geometry_parse(hd_geometry *g, const char *text, hd_err *err) {
+    uint32_t v[4];
+    const char *p = text;
+    for (int i = 0; i < 4; i++) {
+        int ok = number(&p, &v[i]);
+        if (ok) ok = i < 3 ? *p++ == 'x' : *p == 0;
+        if (!ok)
+            return hd_fail(err, HD_USAGE, "geometry '%.60s': expected ROWSxCOLSxLANESxPLANES, such as 4x8x8x2", text);
+    }
+    hd_geometry n = {.rows = v[0], .cols = v[1], .lanes = v[2], .planes = v[3], .acc_bits = 24, .act_words = 65536,
+                     .window_words = 1024, .stream_words = 262144, .param_words = 8192, .descriptors = 256, .tables = 4};
+    /* 8 columns of the narrowest PE (4 lanes, 1 plane) already make 32 bits, so 8 is always legal below cols. */
+    n.hop = n.cols > 8 ? 8 : n.cols;
+    hd_status st = hd_geometry_check(&n, err);
+    if (st == HD_OK) *g = n;
+    return st;
+}
+
+hd_status hd_geometry_memory(hd_geometry *g, const char *text, hd_err *err) {
+    hd_geometry n = *g;
+    const char *p = text;
+    while (*p) {
+        size_t len = strcspn(p, "=,");
+        size_t offset = 0;
+        int found = 0;
+        for (size_t i = 0; i < sizeof memories / sizeof memories[0] && !found; i++)
+            if (strlen(memories[i].name) == len && !strncmp(p, memories[i].name, len)) offset = memories[i].offset, found = 1;
+        if (!found && len == 3 && !strncmp(p, "hop", 3)) offset = offsetof(hd_geometry, hop), found = 1;
+        if (!found && len == 3 && !strncmp(p, "acc", 3)) offset = offsetof(hd_geometry, acc_bits), found = 1;
+        if (!found)
+            return hd_fail(err, HD_USAGE, "memory '%.*s': allowed act, window, stream, param, descriptors, tables, hop, acc",
+                           (int)(len > 60 ? 60 : len), p);
+        const char *name = p;
+        p += len;
+        uint32_t v;
+        if (*p++ != '=' || !number(&p, &v) || (*p && *p != ','))
+            return hd_fail(err, HD_USAGE, "memory '%.*s': expected %.*s=NUMBER", (int)strcspn(name, ",") > 60 ? 60 : (int)strcspn(name, ","), name,
+                           (int)len, name);
+        *field(&n, offset) = v;
+        if (*p == ',' && !*++p) return hd_fail(err, HD_USAGE, "memory '%.60s': ends in a comma", text);
+    }
+    hd_status st = hd_geometry_check(&n, err);
+    if (st == HD_OK) *g = n;
+    return st;
+}

@@ -1,0 +1,160 @@
+/* The timing rules of docs/hardware.md, section "Timing", as recurrences over passes and tiles. */
+#include "ref_cycles.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Pipeline lengths that the rules leave open; measured once on the RTL, held there by the differential tests. */
+enum {
+    LOAD = 26, /* descriptor load before a layer's RUN */
+    PL = 8,    /* last column on the drain to the first byte of its word */
+    TAIL = 1,  /* last write to the end of RUN */
+    RES = 0,   /* residual read, counted from LAST + latency */
+    POOL = 4,  /* last slot of a pooling layer to the end of RUN */
+    START = 1, /* CONTROL to the first load */
+    END = 26   /* the END descriptor's load, to done */
+};
+
+static uint32_t log2_of(uint32_t v) {
+    uint32_t n = 0;
+    while (v > 1) v >>= 1, n++;
+    return n;
+}
+
+uint32_t hd_ref_latency(const hd_geometry *g) {
+    uint32_t hops = (g->cols + g->hop - 1) / g->hop - 1;
+    return 6 + log2_of(g->lanes / 2) + log2_of(g->planes) + hops;
+}
+
+uint64_t hd_ref_cycles_overhead(void) {
+    return START + END;
+}
+
+/* What decides the timing of a layer. */
+typedef struct shape {
+    int64_t rows, kh, kw, sx, ncb, out_w, positions, res_n, tile_cols, last_cols, res_after;
+    int single, residual;
+} shape;
+
+/* The fetch unit's last finished pass. */
+typedef struct fetch_state {
+    int64_t last;            /* cycle of its last slot */
+    int64_t first_slot;      /* cycle of the first slot of its last segment */
+    int64_t columns, offset; /* walked columns of that segment, and the one where the last position's window begins */
+} fetch_state;
+
+/* Residual cycles to come: at most one a LAST, and none is further away than latency + RES. */
+enum { RING = 256 };
+typedef struct sequencer_state {
+    int64_t issued;             /* cycle of the last issued entry */
+    int64_t drain_free;         /* earliest cycle of the next LAST */
+    int64_t ring[RING];
+    uint32_t head, tail;
+} sequencer_state;
+
+static int64_t min64(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+static int64_t max64(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
+
+/* Pass p from TILE to its last slot. `released` is release(p-2), or -1. */
+static void fetch_pass(fetch_state *f, const shape *s, int64_t p, int64_t released, uint64_t *perf) {
+    int64_t arrived = p ? f->last + 1 : 1, cycle = max64(arrived, released + 1);
+    int64_t at = p * s->rows, end = min64(at + s->rows, s->positions);
+    perf[HD_PERF_WAIT_BUFFER] += (uint64_t)(cycle - arrived);
+    int64_t residual = s->res_n * (end - at);
+    while (at < end) {
+        int64_t n = s->single ? 1 : min64(end - at, s->out_w - at % s->out_w);
+        f->columns = s->single ? s->kw : (n - 1) * s->sx + s->kw;
+        f->offset = s->single ? 0 : (n - 1) * s->sx;
+        int64_t slots = s->kh * f->columns * s->ncb;
+        f->first_slot = cycle + 2;
+        cycle += 1 + slots;
+        perf[HD_PERF_FETCH_WORDS] += (uint64_t)slots;
+        at += n;
+    }
+    perf[HD_PERF_FETCH_WORDS] += (uint64_t)residual;
+    f->last = cycle + residual;
+}
+
+/* First cycle in which window word a of the pass can be used. */
+static int64_t ready(const fetch_state *f, const shape *s, int64_t a) {
+    int64_t line = s->kw * s->ncb, ky = a / line;
+    return f->first_slot + ky * f->columns * s->ncb + f->offset * s->ncb + a % line + 3;
+}
+
+static void issue(sequencer_state *q, const shape *s, int64_t word_ready, int is_last, uint64_t *perf) {
+    int64_t first = q->issued + 1, x = max64(first, word_ready);
+    if (is_last) x = max64(x, q->drain_free);
+    while (q->head != q->tail) {
+        int64_t taken = q->ring[q->head % RING];
+        if (taken > x) break;
+        if (taken == x) x++;
+        q->head++;
+    }
+    int64_t window = max64(min64(x, word_ready) - first, 0);
+    perf[HD_PERF_WAIT_WINDOW] += (uint64_t)window;
+    perf[HD_PERF_WAIT_DRAIN] += (uint64_t)(x - first - window);
+    q->issued = x;
+    if (is_last && s->residual) q->ring[q->tail++ % RING] = x + s->res_after;
+}
+
+/* All entries of one pass. */
+static void sequence_pass(sequencer_state *q, const shape *s, const fetch_state *f, const uint16_t *entry, const uint32_t *tile, uint32_t tiles,
+                          uint64_t *perf) {
+    for (uint32_t t = 0; t < tiles; t++) {
+        uint32_t first = t ? tile[t - 1] + 1 : 0, last = tile[t];
+        if (!s->residual && q->issued + 1 >= f->last + 3) {
+            /* The whole window is there and nothing else reads it: only the drain can hold the last entry. */
+            int64_t x = q->issued + (int64_t)(last - first) + 1, wait = max64(q->drain_free - x, 0);
+            perf[HD_PERF_WAIT_DRAIN] += (uint64_t)wait;
+            q->issued = x + wait;
+        } else {
+            for (uint32_t i = first; i <= last; i++) {
+                uint32_t e = entry[i];
+                issue(q, s, ready(f, s, hd_field_get(&e, HD_I_ADDRESS)), i == last, perf);
+            }
+        }
+        q->drain_free = q->issued + (t == tiles - 1 ? s->last_cols : s->tile_cols);
+    }
+}
+
+static hd_status conv_cycles(uint64_t *perf, const hd_geometry *g, const uint32_t *d, const shape *s, const uint16_t *entry, hd_err *err) {
+    int64_t n = hd_field_get(d, HD_F_STREAM_LAST) - hd_field_get(d, HD_F_STREAM_FIRST) + 1;
+    int64_t passes = (s->positions + s->rows - 1) / s->rows, lanes = g->lanes, released[2] = {-1, -1};
+    uint32_t tiles = 0;
+    uint32_t *tile = malloc((size_t)n * sizeof *tile); /* last entry of each tile */
+    if (!tile) return hd_fail(err, HD_NOMEM, "ref: out of memory for %lld entries", (long long)n);
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t e = entry[i];
+        if (hd_field_get(&e, HD_I_LAST)) tile[tiles++] = (uint32_t)i;
+    }
+    fetch_state f = {0};
+    sequencer_state q = {.issued = 1, .drain_free = 0};
+    for (int64_t p = 0; p < passes; p++) {
+        fetch_pass(&f, s, p, released[p & 1], perf);
+        sequence_pass(&q, s, &f, entry, tile, tiles, perf);
+        released[p & 1] = q.issued + (s->residual ? s->res_after : 0);
+    }
+    free(tile);
+    perf[HD_PERF_STEPS] = (uint64_t)(n * passes);
+    perf[HD_PERF_WRITES] = (uint64_t)(s->positions * ((hd_field_get(d, HD_F_COUT) + lanes - 1) / lanes));
+    perf[HD_PERF_CYCLES] = (uint64_t)(LOAD + q.issued + hd_ref_latency(g) + s->last_cols + PL + s->rows + TAIL);
+    return HD_OK;
+}
+
+hd_status hd_ref_cycles(uint64_t perf[HD_PERF_WORDS], const hd_geometry *g, const uint32_t *d, const uint16_t *entry, hd_err *err) {
+    shape s = {.rows = g->rows, .kh = hd_field_get(d, HD_F_KH), .kw = hd_field_get(d, HD_F_KW), .sx = hd_field_get(d, HD_F_SX),
+               .ncb = hd_field_get(d, HD_F_NCB), .out_w = hd_field_get(d, HD_F_OUT_W), .positions = hd_field_get(d, HD_F_POSITIONS),
+               .res_n = hd_field_get(d, HD_F_RES_N), .tile_cols = hd_field_get(d, HD_F_TILE_COLS), .last_cols = hd_field_get(d, HD_F_LAST_COLS),
+               .res_after = hd_ref_latency(g) + RES, .single = (int)hd_field_get(d, HD_F_SINGLE), .residual = (int)hd_field_get(d, HD_F_RESIDUAL)};
+    memset(perf, 0, HD_PERF_WORDS * sizeof *perf);
+    if (hd_field_get(d, HD_F_OPCODE) == HD_OP_CONV) return conv_cycles(perf, g, d, &s, entry, err);
+    int64_t slices = hd_field_get(d, HD_F_SLICES), window = s.kh * s.kw, last = slices * (1 + s.positions * (1 + window));
+    perf[HD_PERF_FETCH_WORDS] = (uint64_t)(slices * s.positions * window);
+    perf[HD_PERF_WRITES] = (uint64_t)(slices * s.positions);
+    perf[HD_PERF_CYCLES] = (uint64_t)(LOAD + last + POOL);
+    return HD_OK;
+}
