@@ -13,6 +13,8 @@ static const cli_option options[] = {
     {"--batch", "N", "images a step"},
     {"--rate", "X", "learning rate of Adam"},
     {"--decay", "X", "weight decay"},
+    {"--shift", "N", "move each image by up to N pixels, 0..8"},
+    {"--no-flip", NULL, "never mirror an image"},
     {"--seed", "N", "initial weights and order of images (1)"},
     {"--threads", "N", "0 = all cores (0)"},
     {"--limit", "N", "train on the first N images only, 0 = all (0)"},
@@ -71,11 +73,12 @@ static void free_data(train_data *d) {
 }
 
 static hd_status read_options(hd_train_options *o, const cli_args *a, hd_err *err) {
-    int64_t epochs, batch, seed, threads, limit;
+    int64_t epochs, batch, shift, seed, threads, limit;
     double rate, decay;
     hd_train_defaults(o);
     hd_status s = cli_int(&epochs, a, "--epochs", o->epochs, 1, 1000, err);
     if (!s) s = cli_int(&batch, a, "--batch", o->batch, 1, 4096, err);
+    if (!s) s = cli_int(&shift, a, "--shift", o->shift, 0, 8, err);
     if (!s) s = cli_int(&seed, a, "--seed", (int64_t)o->seed, 0, INT64_MAX, err);
     if (!s) s = cli_int(&threads, a, "--threads", o->threads, 0, 256, err);
     if (!s) s = cli_int(&limit, a, "--limit", o->limit, 0, 1 << 30, err);
@@ -84,6 +87,8 @@ static hd_status read_options(hd_train_options *o, const cli_args *a, hd_err *er
     if (s) return s;
     o->epochs = (int)epochs;
     o->batch = (int)batch;
+    o->shift = (int)shift;
+    if (cli_flag(a, "--no-flip")) o->flip = 0;
     o->seed = (uint64_t)seed;
     o->threads = (int)threads;
     o->limit = (int)limit;

@@ -1,0 +1,68 @@
+# Golden errors of the command line itself: exact standard error, exit code 1, nothing on standard output, no file left.
+. "$(dirname "$0")/common.sh"
+
+# Commands, options, numbers.
+"$heddle" >stdout 2>stderr
+[ $? -eq 1 ] && [ "$(tail -n 1 stderr)" = "heddle: no command given" ] || fail "no command: found '$(tail -n 1 stderr)'"
+error "unknown command 'paint'; heddle help lists them" paint
+error "unknown command 'paint'; heddle help lists them" help paint
+error "train: -o NET.onnx is missing" train
+error "train: unknown option '--speed'; heddle train --help lists them" train --speed 3 -o x.onnx
+error "train: unknown option '--speed'; heddle train --help lists them" train --speed=3 -o x.onnx
+error "train: --epochs needs a value (N)" train -o x.onnx --epochs
+error "train: --epochs is given twice" train -o x.onnx --epochs 1 --epochs 2
+error "train: --epochs: found '0'; allowed is a whole number 1..1000" train -o x.onnx --epochs 0
+error "train: --epochs: found '3x'; allowed is a whole number 1..1000" train -o x.onnx --epochs 3x
+error "train: --epochs: found '99999999999999999999'; allowed is a whole number 1..1000" train -o x.onnx --epochs 99999999999999999999
+error "train: --rate: found 'nan'; allowed is a number 1e-07..1" train -o x.onnx --rate nan
+error "train: unexpected 'net'; it takes options only" train net
+error "train: --images and --labels go together" train -o x.onnx --images x.idx
+error "eval: MODEL is missing; heddle eval --help shows an example" eval
+error "eval: unexpected 'b'; it takes one MODEL" eval a b
+error "eval: --images and --labels go together" eval default --images x.idx
+error "eval: --raw takes no value" eval default --raw=1
+error "compile: one of --board and --geometry is needed, as in --geometry 4x8x8x2" compile x.hdm -o x.hdp
+error "board 'nexys': unknown; there are icebreaker, hx8k, ulx3s" compile x.hdm --board nexys -o x.hdp
+error "compile: --expand-input: found 'maybe'; allowed are auto, no and yes" compile x.hdm --geometry 4x8x8x2 --expand-input maybe -o x.hdp
+error "suite 'chairs': unknown; heddle bench lists them" bench chairs
+error "board 'nexys': unknown; there are icebreaker, hx8k, ulx3s" demo --board nexys
+
+# Weights, grids, blocks, granularity.
+compress=(compress default --calib x.idx -o x.hdm)
+error "compress: --calib X.idx is missing" compress default -o x.hdm
+error "compress: --weights: found '9'; allowed are 1..8 and ternary" "${compress[@]}" --weights 9
+error "compress: --weights: found '44'; allowed are 1..8 and ternary" "${compress[@]}" --weights 44
+error "compress: --grid: found 'prime'; allowed are odd, even and auto" "${compress[@]}" --grid prime
+error "compress: --block: found '8'; allowed is INxOUT, each 1..65535, as in 8x8" "${compress[@]}" --block 8
+error "compress: --block: found '8x'; allowed is INxOUT, each 1..65535, as in 8x8" "${compress[@]}" --block 8x
+error "compress: --block: found '0x8'; allowed is INxOUT, each 1..65535, as in 8x8" "${compress[@]}" --block 0x8
+error "compress: --granularity: found 'group:'; allowed are tensor, channel and group:N, as in group:32" "${compress[@]}" --granularity group:
+error "compress: --granularity: found 'row'; allowed are tensor, channel and group:N, as in group:32" "${compress[@]}" --granularity row
+error "compress: --sparsity: found '1'; allowed is a number 0..0.99" "${compress[@]}" --sparsity 1
+
+# Files: missing, of the wrong kind, or where nothing can be written.
+error "missing.onnx: No such file or directory" eval missing.onnx
+error "missing.hdp: No such file or directory" run missing.hdp --input x.idx
+error "no/x.hdm: No such file or directory" compress default --calib x.idx -o no/x.hdm
+error "no/x.onnx: No such file or directory" train -o no/x.onnx
+error "run: --input X.idx is missing" run missing.hdp
+error "x.idx: No such file or directory" "${compress[@]}"
+HEDDLE_DATASET=$work/none error "$work/none/train-images-idx3-ubyte.gz: not found; install Debian's package dataset-fashion-mnist, or name files with --images and --labels" train -o x.onnx
+only ""
+
+# Content: a program where a model is wanted, labels that do not fit.
+printf 'HDP1 and more' >fake.hdp
+error "fake.hdp: a compiled program (.hdp); allowed are a model (.hdm or .onnx) and the word default" eval fake.hdp
+# Two images of 28 x 28 zeros (rank 3), three labels; then one label of 200.
+{ printf '\0\0\x08\x03\0\0\0\x02\0\0\0\x1c\0\0\0\x1c'; head -c 1568 /dev/zero; } >two.idx
+printf '\0\0\x08\x01\0\0\0\x03\0\0\0' >three.idx
+printf '\0\0\x08\x01\0\0\0\x02\x01\xc8' >big.idx
+printf '\0\0\x08\x02\0\0\0\x02\0\0\0\x01\0\0' >rank2.idx
+{ printf '\0\0\x08\x02\0\0\0\x02\0\0\0\x05'; head -c 10 /dev/zero; } >narrow.idx
+error "three.idx: 3 labels; two.idx has 2 items" eval default --images two.idx --labels three.idx
+error "big.idx: label 1 is 200; the model has 10 outputs" eval default --images two.idx --labels big.idx
+error "rank2.idx: idx type 8, rank 2; labels are bytes (type 8) of rank 1" eval default --images two.idx --labels rank2.idx
+error "narrow.idx: 5 values an item; the model's input has 784" eval default --images narrow.idx --labels big.idx
+rm fake.hdp ./*.idx
+only ""
+finish

@@ -1,0 +1,70 @@
+# A short training, then each step on the file of the step before; figures that must agree between commands do.
+. "$(dirname "$0")/common.sh"
+[ -r $data/train-images-idx3-ubyte.gz ] || skip "no dataset-fashion-mnist"
+images=$data/t10k-images-idx3-ubyte.gz
+labels=$data/t10k-labels-idx1-ubyte.gz
+calib=$data/train-images-idx3-ubyte.gz
+
+ok train --epochs 1 --limit 3000 --seed 3 -o net.onnx --json
+[ "$(json epochs)" = 1 ] || fail "train: epochs"
+ok eval net.onnx --images $images --labels $labels --count 500 --json
+float=$(json accuracy)
+awk "BEGIN{exit !($float > 0.5)}" || fail "a short training gives $float"
+
+ok compress net.onnx --calib $calib --calib-count 64 --weights 4 -o w4.hdm --json
+[ "$(json layers.#)" -ge 5 ] || fail "compress: $(json layers.#) layers"
+bits=$(json total_bits_per_weight)
+bytes=$(json bytes)
+awk "BEGIN{exit !($bits > 4 && $bits < 5)}" || fail "4-bit weights take $bits bits in all"
+awk "BEGIN{d=$bits*$(json dense_weights)/8-$bytes; exit !(d<1 && d>-1)}" || fail "bytes and bits per weight disagree"
+ok eval w4.hdm --images $images --labels $labels --count 500 --json
+awk "BEGIN{exit !($(json accuracy) > $float - 0.05)}" || fail "4 bits lose too much: $float to $(json accuracy)"
+
+# The policy file says the same as the options.
+echo '{"base": {"weights": 2, "sparsity": 0.5, "block": "8x8"}, "layers": {"fc2": {"weights": 8, "sparsity": 0}}}' >policy.json
+ok compress net.onnx --calib $calib --calib-count 64 --policy policy.json -o w2.hdm --json
+total=0 present=0
+for i in $(seq 0 $(($(json layers.#) - 1))); do
+    if [ "$(json "layers.$i.name")" = fc2 ]; then [ "$(json "layers.$i.bits")" = 8 ] || fail "policy: fc2 has $(json "layers.$i.bits") bits"; continue; fi
+    [ "$(json "layers.$i.bits")" = 2 ] || fail "policy: layer $i has $(json "layers.$i.bits") bits"
+    total=$((total + $(json "layers.$i.blocks"))) present=$((present + $(json "layers.$i.blocks_present")))
+done
+awk "BEGIN{exit !($present/$total > 0.45 && $present/$total < 0.6)}" || fail "sparsity 0.5 keeps $present of $total blocks"
+
+for m in w4 w2; do
+    ok compile $m.hdm --geometry 4x8x8x2 -o $m.hdp --json
+    [ "$(json geometry)" = 4x8x8x2 ] || fail "compile: geometry"
+    ok run $m.hdp --device ref --input $images --count 20 -o $m.bin --json
+    [ "$(json cycles)" = "$(json predicted_cycles)" ] || fail "run ref: predicts others than its own cycles"
+    [ "$(stat -c %s $m.bin)" = 200 ] || fail "20 outputs of 10 bytes are $(stat -c %s $m.bin)"
+    cycles=$(json cycles)
+    ok profile $m.hdp --device ref --perfetto trace.json --json
+    [ "$(json cycles)" = "$cycles" ] || fail "profile and run disagree: $(json cycles), $cycles"
+    cp trace.json stdout
+    [ "$(json traceEvents.#)" -gt 10 ] || fail "the trace holds $(json traceEvents.#) events"
+    eval "cycles_$m=$cycles"
+done
+awk "BEGIN{exit !($cycles_w4/$cycles_w2 > 1.5)}" || fail "half the bits and half the blocks: $cycles_w4 to $cycles_w2 cycles"
+
+# The accuracy of run's outputs on ref is eval's.
+ok eval w2.hdm --images $images --labels $labels --count 20 --json
+want=$(json accuracy)
+zcat $labels | tail -c +9 | head -c 20 | od -An -v -tu1 -w1 >right
+od -An -v -td1 -w10 w2.bin | awk '{b=1; for(i=2;i<=10;i++) if($i>$b) b=i; print b-1}' >guess
+got=$(paste right guess | awk '{n+=$1==$2} END{print n/NR}')
+awk "BEGIN{exit !($got == $want)}" || fail "run gives accuracy $got, eval $want"
+
+# Text output works too, and a second run gives the same bytes.
+for c in "compile w4.hdm --geometry 4x8x8x2 -o again.hdp" "run again.hdp --input $images --count 20 -o again.bin" "profile again.hdp --device ref" "eval w4.hdm --count 20"; do ok $c; done
+cmp -s w4.bin again.bin || fail "two runs of the same program differ"
+
+# What does not fit names the layer, the need and what there is; nothing is written.
+"$heddle" compile w4.hdm --geometry 4x8x8x2 --memory stream=64 -o no.hdp >stdout 2>stderr
+[ $? -eq 1 ] && grep -q "^heddle: .*layer '.*needs [0-9]* .*has 64" stderr || fail "stream=64: found '$(cat stderr)'"
+absent no.hdp
+error "w4.hdm: compressed already; allowed are an ONNX file and the word default" compress w4.hdm --calib $calib -o no.hdm
+error "net.onnx: a float network; compile takes an .hdm: run heddle compress first" compile net.onnx --geometry 4x8x8x2 -o no.hdp
+error "device 'fpga': unknown; there are ref, sim" run w4.hdp --device fpga --input $images
+error "run: --trace: only device sim writes waveforms; found ref" run w4.hdp --trace x.fst --input $images
+absent no.hdm no.hdp x.fst
+finish

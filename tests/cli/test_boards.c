@@ -1,0 +1,80 @@
+/* Each board's memories must fit the block RAMs of its FPGA, counted block by block: a row that does not fit promises a program
+ * that no bitstream could run. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <string.h>
+
+#include "../../sw/explore/boards.h"
+
+/* Block RAMs of `width` x `depth` bits, both rounded up: iCE40 256 x 16 (its widest), ECP5 512 x 36. */
+static unsigned blocks(unsigned width, unsigned depth, int ice40) {
+    unsigned w = ice40 ? 16 : 36, d = ice40 ? 256 : 512;
+    return ((width + w - 1) / w) * ((depth + d - 1) / d);
+}
+
+static unsigned count(const hd_board *b, const hd_geometry *g) {
+    int ice40 = !strncmp(b->fpga, "iCE40", 5);
+    unsigned weight_bits = g->cols * g->lanes * g->planes, n = 0;
+    if (b->spram_kbit) {
+        /* Four blocks of 16384 x 16: one word of 64 bits a cycle. */
+        assert_true(weight_bits <= 64);
+        assert_true(g->stream_words <= 16384);
+    } else {
+        n += blocks(weight_bits, g->stream_words, ice40);
+    }
+    n += blocks(16, g->stream_words, ice40);
+    n += blocks(g->lanes * 8, g->act_words, ice40);
+    n += blocks(g->rows * g->lanes * 8, 2 * g->window_words, ice40);
+    n += blocks(54, g->param_words, ice40); /* bias 32, mult 16, shift 6 */
+    n += blocks(32, g->descriptors * HD_DESC_STRIDE, ice40);
+    n += blocks(32, g->descriptors * HD_PERF_WORDS, ice40);
+    n += blocks(8, g->tables * 256, ice40);
+    return n;
+}
+
+static void boards_fit_their_block_ram(void **state) {
+    (void)state;
+    size_t n;
+    const hd_board *b = hd_boards(&n);
+    assert_true(n >= 3);
+    for (size_t i = 0; i < n; i++) {
+        hd_geometry g;
+        hd_err err = {0};
+        if (hd_board_geometry(&g, &b[i], &err)) fail_msg("%s", err.message);
+        unsigned have = strncmp(b[i].fpga, "iCE40", 5) ? b[i].ram_kbit / 18 : b[i].ram_kbit / 4, need = count(&b[i], &g);
+        if (need > have) fail_msg("%s: needs %u block RAMs, has %u", b[i].name, need, have);
+    }
+}
+
+static void clocks_say_where_they_come_from(void **state) {
+    (void)state;
+    size_t n;
+    const hd_board *b = hd_boards(&n);
+    for (size_t i = 0; i < n; i++) {
+        assert_true(b[i].clock_hz >= 1000000 && b[i].clock_hz <= 500000000);
+        assert_true(strlen(b[i].clock_basis) > 10);
+        if (b[i].clock_assumed) assert_non_null(strstr(b[i].clock_basis, "assumed"));
+    }
+}
+
+static void unknown_board_lists_the_known(void **state) {
+    (void)state;
+    const hd_board *b;
+    hd_err err = {0};
+    assert_int_equal(hd_board_find(&b, "nexys", &err), HD_RANGE);
+    assert_string_equal(err.message, "board 'nexys': unknown; there are icebreaker, hx8k, ulx3s");
+    assert_int_equal(hd_board_find(&b, "ulx3s", &err), HD_OK);
+    assert_string_equal(b->fpga, "LFE5U-85F");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(boards_fit_their_block_ram),
+        cmocka_unit_test(clocks_say_where_they_come_from),
+        cmocka_unit_test(unknown_board_lists_the_known),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
