@@ -105,7 +105,7 @@ module post #(
     wire [LB-1:0] lane_3;
     wire [ROWS*8-1:0] res_byte;
     delay #(.WIDTH(LB), .N(3)) u_lane3 (.clk(clk), .x(lane), .y(lane_3));
-    generate if (RESIDUAL) begin : g_residual
+    generate if (RESIDUAL != 0) begin : g_residual
         reg [ROWS*8-1:0] pick;
         integer b;
         always @(posedge clk) begin

@@ -56,7 +56,7 @@ module post_lane #(
     end
 
     wire signed [31:0] res_term;
-    generate if (RESIDUAL) begin : g_residual
+    generate if (RESIDUAL != 0) begin : g_residual
         reg signed [31:0] scaled, term;
         wire signed [24:0] res_product = $signed(residual) * $signed({1'b0, res_mult});
         always @(posedge clk) begin

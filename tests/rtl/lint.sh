@@ -1,0 +1,71 @@
+#!/bin/bash
+# lint.sh verilator|verilator-fast|yosys|icarus SOURCE_DIR: elaborates the accelerator with that tool for every row of
+# geometries.txt; any warning fails. Exit 77 when the tool is missing.
+# lint.sh rules SOURCE_DIR: each broken parameter rule must stop Verilator, Yosys and Icarus, naming the rule.
+set -u
+mode=$1 src=$2
+names=(ROWS COLS LANES PLANES HOP ACC_BITS ACT_WORDS WINDOW_WORDS STREAM_WORDS PARAM_WORDS DESCRIPTORS TABLES RESIDUAL)
+files=("$src"/hw/*.v "$src"/hw/lib/*.v)
+synth=()
+for f in "${files[@]}"; do [[ $f == */datapath_fast.v ]] || synth+=("$f"); done
+out=$(mktemp) && trap 'rm -f "$out"' EXIT
+
+need() { command -v "$1" >/dev/null || { echo "skipped: $1 is not installed"; exit 77; }; }
+
+# elaborate TOOL VALUES...: one geometry; output in $out
+elaborate() {
+    local tool=$1 i params=(); shift
+    local values=("$@")
+    case $tool in
+    verilator | verilator-fast)
+        for i in "${!values[@]}"; do params+=("-G${names[i]}=${values[i]}"); done
+        [ "$tool" = verilator-fast ] && params+=(-DHD_FAST_ARRAY)
+        verilator --lint-only -Wall -I"$src/hw/include" "${params[@]}" --top-module heddle_core "${files[@]}" >"$out" 2>&1 ;;
+    icarus)
+        for i in "${!values[@]}"; do params+=("-Pheddle_core.${names[i]}=${values[i]}"); done
+        iverilog -g2005 -Wall -Wno-timescale -I"$src/hw/include" -o /dev/null -s heddle_core "${params[@]}" "${synth[@]}" >"$out" 2>&1 ;;
+    yosys)
+        for i in "${!values[@]}"; do params+=(-set "${names[i]}" "${values[i]}"); done
+        # -e: a warning is an error, but for the notes on small register arrays
+        yosys -q -e '.' -w 'Replacing memory' -p "read_verilog -I$src/hw/include ${synth[*]}; chparam ${params[*]} heddle_core; hierarchy -check -top heddle_core; proc; check -assert" >"$out" 2>&1 ;;
+    esac
+}
+
+if [ "$mode" = rules ]; then
+    need verilator; need yosys; need iverilog
+    good=(2 4 8 2 4 24 512 64 256 128 16 2 1)
+    failed=0
+    # parameter index, bad value, the rule that must be named
+    while read -r index value rule; do
+        bad=("${good[@]}"); bad[index]=$value
+        for tool in verilator icarus yosys; do
+            if elaborate $tool "${bad[@]}"; then echo "FAIL $tool accepts ${names[index]}=$value"; failed=1
+            elif ! grep -q "$rule" "$out"; then echo "FAIL $tool: ${names[index]}=$value does not name $rule"; head -5 "$out"; failed=1; fi
+        done
+    done <<'RULES'
+0 9 ROWS_must_be_1_to_16_and_at_most_LANES
+1 65 COLS_must_be_1_to_64
+2 12 LANES_must_be_a_power_of_two_from_4_to_64
+3 3 PLANES_must_be_1_2_or_4
+4 1 HOP_times_LANES_times_PLANES_must_be_a_multiple_of_32
+5 12 ACC_BITS_must_be_14_plus_log2_of_half_LANES_to_32
+6 600 memory_depths_must_be_powers_of_two
+7 8192 WINDOW_WORDS_must_be_16_to_4096
+11 3 TABLES_must_be_0_or_a_power_of_two_to_16
+RULES
+    exit $failed
+fi
+
+case $mode in verilator*) need verilator ;; icarus) need iverilog ;; yosys) need yosys ;; esac
+failed=0 count=0
+while read -r -a row; do
+    [[ ${row[0]} == \#* ]] && continue
+    # The widest geometry takes Icarus and Yosys minutes; Verilator lints it.
+    [[ $mode != verilator* && ${row[0]} == 16 ]] && continue
+    count=$((count + 1))
+    if ! elaborate "$mode" "${row[@]}" || [ -s "$out" ]; then
+        echo "FAIL $mode on geometry ${row[*]}:"; head -20 "$out"; failed=1
+    fi
+done <"$src/tests/rtl/geometries.txt"
+echo "$mode: $count geometries"
+exit $failed
