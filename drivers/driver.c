@@ -5,9 +5,7 @@
 
 const hd_driver *const hd_drivers[] = {
     &hd_driver_ref,
-#if __has_include("sim.c")
     &hd_driver_sim,
-#endif
     NULL,
 };
 

@@ -188,19 +188,12 @@ static hd_status read_words(hd_device *d, enum hd_space space, uint32_t at, uint
     case HD_SPACE_ACT:
         for (size_t i = 0; i < n; i++) words[i] = le32((const uint8_t *)d->act + ((size_t)at + i) * 4);
         return HD_OK;
-    case HD_SPACE_WEIGHT:
-        for (size_t i = 0; i < n; i++) words[i] = at + i < d->weight_room ? d->weight[at + i] : 0;
-        return HD_OK;
-    case HD_SPACE_INDEX: memcpy(words, d->index + at, n * sizeof *words); return HD_OK;
-    case HD_SPACE_PARAM: memcpy(words, d->param + at, n * sizeof *words); return HD_OK;
-    case HD_SPACE_DESC: memcpy(words, d->desc + at, n * sizeof *words); return HD_OK;
     case HD_SPACE_PERF: memcpy(words, d->perf + at, n * sizeof *words); return HD_OK;
-    case HD_SPACE_TABLE: return hd_fail(err, HD_RANGE, "ref: space TABLE is write only");
     case HD_SPACE_REG:
         for (size_t i = 0; i < n; i++) words[i] = read_register(d, at + i);
         return HD_OK;
+    default: return hd_fail(err, HD_RANGE, "ref: space %d cannot be read; ACT, PERF and REG can", (int)space);
     }
-    return HD_OK;
 }
 
 const hd_driver hd_driver_ref = {

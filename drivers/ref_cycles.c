@@ -6,13 +6,13 @@
 
 /* Pipeline lengths that the rules leave open; measured once on the RTL, held there by the differential tests. */
 enum {
-    LOAD = 26, /* descriptor load before a layer's RUN */
-    PL = 8,    /* last column on the drain to the first byte of its word */
-    TAIL = 1,  /* last write to the end of RUN */
-    RES = 0,   /* residual read, counted from LAST + latency */
+    LOAD = 25, /* descriptor load before a layer's RUN */
+    PL = 10,   /* last column on the drain to the first byte of its word */
+    TAIL = 0,  /* last write to the end of RUN */
+    RES = 1,   /* residual read, counted from LAST + latency */
     POOL = 4,  /* last slot of a pooling layer to the end of RUN */
-    START = 1, /* CONTROL to the first load */
-    END = 26   /* the END descriptor's load, to done */
+    START = 0, /* CONTROL to the first load */
+    END = 9    /* the END descriptor's load, to done */
 };
 
 static uint32_t log2_of(uint32_t v) {

@@ -301,10 +301,11 @@ hd_status hd_check_fields(const hd_model *m, const hd_stage *s, hd_err *err) {
                 {"stride columns", s->sx, 255},      {"dilation rows", s->dy, 255},      {"dilation columns", s->dx, 255},
                 {"input rows", in->h, 32767},        {"input columns", in->w, 32767},    {"output columns", out->w, 32767},
                 {"output rows", out->h, 32767},      {"input channels", in->c, 65535},   {"output channels", out->c, 65535 - HD_MAX_LANES},
-                {"rows of padding", s->pad_top, 255}, {"columns of padding", s->pad_left, 255},
+                {"rows of padding", s->pad_top, 32767}, {"columns of padding", s->pad_left, 32767},
+                {"rows cut off", -(int64_t)s->pad_top, 32767}, {"columns cut off", -(int64_t)s->pad_left, 32767},
                 {"output positions", (int64_t)out->h * out->w, (1 << 24) - 1},
-                {"input rows with padding", (int64_t)(out->h - 1) * s->sy + (int64_t)(s->kh - 1) * s->dy, 32767},
-                {"input columns with padding", (int64_t)(out->w - 1) * s->sx + (int64_t)(s->kw - 1) * s->dx, 32767}};
+                {"as last input row", (int64_t)(out->h - 1) * s->sy + (int64_t)(s->kh - 1) * s->dy - s->pad_top, 32767},
+                {"as last input column", (int64_t)(out->w - 1) * s->sx + (int64_t)(s->kw - 1) * s->dx - s->pad_left, 32767}};
     for (size_t i = 0; i < sizeof rule / sizeof rule[0]; i++)
         if (rule[i].value > rule[i].limit)
             return hd_fail(err, HD_NOFIT, "layer '%.100s' has %lld %s; a descriptor holds %lld", s->name, (long long)rule[i].value, rule[i].name,

@@ -1,0 +1,96 @@
+/* Random models through lowering and the ref device, byte for byte against the scalar integer executor. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../sw/runtime/runtime.h"
+#include "../support/random_model.h"
+
+static const char *const geometries[] = {"2x2x4x1", "4x8x8x2", "3x7x8x2", "3x4x8x4", "8x4x16x2"};
+enum { GEOMETRIES = sizeof geometries / sizeof geometries[0], SEEDS = 60 };
+
+static hd_model *model_of(uint64_t seed) {
+    hd_model *m = NULL;
+    hd_err err = {0};
+    if (hd_random_model(&m, seed, &err)) fail_msg("seed %llu: %s", (unsigned long long)seed, err.message);
+    return m;
+}
+
+/* Two inferences, so that nothing of the first may linger. 0 when the geometry cannot hold the model. */
+static int compare(const hd_model *m, uint64_t seed, const char *geometry, const char *memory, int expand) {
+    hd_geometry g;
+    hd_err err = {0};
+    hd_program *p = NULL;
+    hd_session *s = NULL;
+    hd_integer *e = NULL;
+    hd_lower_options o = {.board = "", .expand_input = expand};
+    assert_int_equal(hd_geometry_parse(&g, geometry, &err), HD_OK);
+    if (memory) assert_int_equal(hd_geometry_memory(&g, memory, &err), HD_OK);
+    hd_status st = hd_lower(&p, m, &g, &o, &err);
+    if (st == HD_NOFIT && memory) return 0;
+    if (!st) st = hd_session_open(&s, p, &hd_driver_ref, NULL, &err);
+    if (!st) st = hd_integer_new(&e, m, &err);
+    if (st) fail_msg("seed %llu, %s: %s", (unsigned long long)seed, geometry, err.message);
+    const hd_qtensor *in = &m->tensor[m->input], *out = &m->tensor[m->output];
+    size_t n_in = (size_t)in->h * (size_t)in->w * (size_t)in->c, n_out = (size_t)out->h * (size_t)out->w * (size_t)out->c;
+    int8_t *input = malloc(n_in), *output = malloc(n_out);
+    assert_true(input && output);
+    for (uint64_t run = 0; run < 2; run++) {
+        hd_random_codes(in, seed * 2 + run, input);
+        if (hd_session_run(s, input, output, &err)) fail_msg("seed %llu, %s: %s", (unsigned long long)seed, geometry, err.message);
+        hd_integer_run(e, input);
+        const int8_t *golden = hd_integer_tensor(e, m->output);
+        for (size_t i = 0; i < n_out; i++)
+            if (output[i] != golden[i])
+                fail_msg("seed %llu, geometry %s, expand %d, run %d: output %zu of %zu is %d; golden %d", (unsigned long long)seed, geometry, expand,
+                         (int)run, i, n_out, output[i], golden[i]);
+    }
+    free(input);
+    free(output);
+    hd_integer_free(e);
+    hd_session_close(s);
+    hd_program_free(p);
+    return 1;
+}
+
+static void every_geometry(void **state) {
+    (void)state;
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        hd_model *m = model_of(seed);
+        for (int g = 0; g < GEOMETRIES; g++) compare(m, seed, geometries[g], NULL, (int)(seed % 3) - 1);
+        hd_model_free(m);
+    }
+}
+
+/* One column: every channel of more than PLANES bits spreads over several tiles; and wide arrays with hops. */
+static void odd_arrays(void **state) {
+    (void)state;
+    static const char *const more[] = {"1x1x4x1", "4x1x4x2", "2x3x4x1", "16x64x16x4", "5x11x16x1", "1x64x64x1"};
+    for (uint64_t seed = 101; seed <= 124; seed++) {
+        hd_model *m = model_of(seed);
+        for (size_t g = 0; g < sizeof more / sizeof more[0]; g++) compare(m, seed, more[g], NULL, -1);
+        hd_model_free(m);
+    }
+}
+
+/* Windows of 16 words: layers are cut into slices where their groups allow it, or refused. */
+static void small_windows(void **state) {
+    (void)state;
+    int ran = 0;
+    for (uint64_t seed = 201; seed <= 260; seed++) {
+        hd_model *m = model_of(seed);
+        for (int g = 0; g < GEOMETRIES; g++) ran += compare(m, seed, geometries[g], "window=16", -1);
+        hd_model_free(m);
+    }
+    assert_true(ran > 60);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(every_geometry), cmocka_unit_test(odd_arrays), cmocka_unit_test(small_windows)};
+    return cmocka_run_group_tests_name("random", tests, NULL, NULL);
+}
