@@ -5,6 +5,7 @@
 #include "../../compiler/lower/program.h"
 #include "../core/progress.h"
 #include "../explore/boards.h"
+#include "../explore/measure.h"
 #include "cli.h"
 
 static const cli_option options[] = {
@@ -64,9 +65,11 @@ static hd_status print_json(const hd_program *p, const memory_row *row, const ch
     return cli_json(o, err);
 }
 
-static hd_status print_program(const cli_args *a, const hd_program *p, const hd_geometry *target, const char *out, hd_err *err) {
+static hd_status print_program(const cli_args *a, const hd_program *p, const char *out, hd_err *err) {
     memory_row row[N_MEMORIES];
-    memory_table(row, &p->geometry, target);
+    hd_geometry need;
+    hd_program_needs(&need, p);
+    memory_table(row, &need, &p->geometry);
     if (a->json) return print_json(p, row, out, err);
     printf("%-24s %12s %8s %8s %8s %7s\n", "layer", "MACs", "blocks", "present", "sparsity", "planes");
     for (uint32_t i = 0; i < p->n_layers; i++) {
@@ -122,7 +125,7 @@ static hd_status run(const cli_args *a, hd_err *err) {
     if (!s) s = hd_lower(&p, m.model, &g, &o, err);
     if (!s && hd_interrupted) s = hd_fail(err, HD_INTERRUPTED, "stopped");
     if (!s) s = hd_program_save(p, out, err);
-    if (!s) s = print_program(a, p, &g, out, err);
+    if (!s) s = print_program(a, p, out, err);
     if (p) hd_program_free(p);
     cli_model_free(&m);
     return s;

@@ -26,7 +26,7 @@ static hd_status file_magic(uint32_t *magic, const char *path, hd_err *err) {
 hd_status cli_model_load(cli_model *out, const char *name, hd_err *err) {
     *out = (cli_model){0};
     if (!strcmp(name, "default")) return hd_default_graph(&out->graph, err);
-    uint32_t magic;
+    uint32_t magic = 0;
     hd_status s = file_magic(&magic, name, err);
     if (s) return s;
     if (magic == (uint32_t)HD_HDM_MAGIC) return hd_model_load(&out->model, name, err);

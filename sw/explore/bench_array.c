@@ -87,7 +87,6 @@ static hd_status cost_of(hd_cost **cost, hd_program **p, const hd_graph *g, cons
     hd_status s = hd_compress(&m, g, &policy, calib, SAMPLES, 1, err);
     if (!s) s = hd_geometry_parse(&geometry, geometry_text, err);
     if (!s) s = hd_lower(p, m, &geometry, &lower, err);
-    if (!s) (*p)->geometry = geometry; /* one instance for the whole suite */
     if (!s) s = hd_cost_measure(cost, *p, &hd_driver_sim, &device, err);
     if (!s && !(*cost)->exact) s = hd_fail(err, HD_MISMATCH, "%s: the RTL takes other cycles than predicted", g->name);
     if (m) hd_model_free(m);

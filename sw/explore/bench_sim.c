@@ -83,7 +83,6 @@ static hd_status open_rig(rig *r, hd_err *err) {
     if (!s) s = hd_lower(&r->p, r->m, &geometry, &lower, err);
     if (!s) s = encode_images(r, err);
     if (!s) s = hd_native_new(&r->native, r->m, err);
-    if (!s) r->p->geometry = geometry; /* the same instance whatever the program needs of its memories */
     if (!s) s = hd_session_open(&r->s, r->p, &hd_driver_sim, &device, err);
     if (!s) r->macs = useful_macs(r->p, r->m);
     if (g) hd_graph_free(g);

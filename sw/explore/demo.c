@@ -161,8 +161,6 @@ static hd_status run_point(hd_demo *d, hd_demo_point *pt, const struct variant *
         pt->bytes = hd_model_weight_bytes(m);
         pt->bits_per_weight = hd_model_bits_per_weight(m);
         d->weights = m->dense_weights;
-        /* One device for all points: the program asks for less memory, the target has this much. */
-        pt->program->geometry = d->geometry;
         s = verify_on_rtl(pt, m, x->images, rtl_images, err);
     }
     if (!s) {

@@ -14,6 +14,31 @@ uint64_t hd_program_ops(const hd_geometry *g) {
     return (uint64_t)g->rows * g->cols * g->lanes * g->planes;
 }
 
+static void at_least(uint32_t *need, int64_t words) {
+    if (words > (int64_t)*need) *need = (uint32_t)words;
+}
+
+void hd_program_needs(hd_geometry *need, const hd_program *p) {
+    *need = p->geometry;
+    need->stream_words = p->n_stream;
+    need->param_words = p->n_param;
+    need->descriptors = p->n_desc;
+    need->tables = p->n_table;
+    need->act_words = need->window_words = 0;
+    const hd_port *in = &p->input;
+    int64_t pixels = in->expanded ? (int64_t)in->out_h * in->out_w : (int64_t)in->h * in->w;
+    at_least(&need->act_words, in->address + pixels * in->stride);
+    for (uint32_t i = 0; i < p->n_desc; i++) {
+        const uint32_t *d = p->desc + (size_t)i * HD_DESC_WORDS;
+        int64_t opcode = hd_field_get(d, HD_F_OPCODE), lanes = p->geometry.lanes;
+        if (opcode == HD_OP_END) break;
+        int64_t words = opcode == HD_OP_CONV ? (hd_field_get(d, HD_F_COUT) + lanes - 1) / lanes : hd_field_get(d, HD_F_SLICES);
+        at_least(&need->act_words, hd_field_get(d, HD_F_OUT_START) + (hd_field_get(d, HD_F_POSITIONS) - 1) * hd_field_get(d, HD_F_OUT_STRIDE) + words);
+        if (opcode == HD_OP_CONV)
+            at_least(&need->window_words, hd_field_get(d, HD_F_KH) * hd_field_get(d, HD_F_KW) * hd_field_get(d, HD_F_NCB) + hd_field_get(d, HD_F_RES_N));
+    }
+}
+
 static double share(uint64_t part, uint64_t whole) {
     return whole ? (double)part / (double)whole : 0;
 }
@@ -35,7 +60,7 @@ static void explain(hd_layer_cost *l, const hd_program *p) {
                  (unsigned)hd_field_get(d, HD_F_TILE_COLS));
         break;
     case HD_STALL_PADDING:
-        snprintf(to, n, "%.0f%% in unused rows, columns or lanes: %u positions, %u channels against %ux%ux%u", part, (unsigned)hd_field_get(d, HD_F_POSITIONS),
+        snprintf(to, n, "%.0f%% in unused rows, columns or lanes: %u position%s, %u channels against %ux%ux%u", part, (unsigned)hd_field_get(d, HD_F_POSITIONS), hd_field_get(d, HD_F_POSITIONS) == 1 ? "" : "s",
                  (unsigned)hd_field_get(d, HD_F_COUT), p->geometry.rows, p->geometry.cols, p->geometry.lanes);
         break;
     case HD_STALL_START:

@@ -41,6 +41,8 @@ hd_status hd_cost_read(hd_cost **out, const hd_program *p, hd_session *device, h
 hd_status hd_cost_measure(hd_cost **out, const hd_program *p, const hd_driver *driver, const hd_device_options *o, hd_err *err);
 void hd_cost_free(hd_cost *c);
 
+/* *need = the program's geometry with the memories it really uses. */
+void hd_program_needs(hd_geometry *need, const hd_program *p);
 uint64_t hd_program_ops(const hd_geometry *g); /* int8 x 1-bit operations of one step */
 /* {"cycles", "predicted_cycles", "exact", "utilisation", "layers": [...]} added to o; `full` adds counters and reasons. */
 hd_status hd_cost_json(cJSON *o, const hd_cost *c, int full, hd_err *err);
