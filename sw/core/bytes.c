@@ -20,7 +20,7 @@ uint8_t hd_get_u8(hd_reader *r) {
 
 uint16_t hd_get_u16(hd_reader *r) {
     const uint8_t *p = hd_get_bytes(r, 2);
-    return p ? (uint16_t)(p[0] | p[1] << 8) : 0;
+    return (uint16_t)(p ? p[0] + 256u * p[1] : 0u);
 }
 
 uint32_t hd_get_u32(hd_reader *r) {
