@@ -267,7 +267,7 @@ static hd_status check_calib(const hd_graph *g, const hd_idx *calib, int samples
 }
 
 static hd_status run(builder *b, const hd_idx *calib, int samples, int unit) {
-    hd_status status = hd_plan_make(&b->plan, b->g, b->err);
+    hd_status status = hd_compress_plan_make(&b->plan, b->g, b->err);
     if (status != HD_OK) return status;
     size_t tensors = (size_t)b->g->n_tensors;
     b->histogram = malloc(tensors * sizeof *b->histogram);
@@ -302,7 +302,7 @@ hd_status hd_compress(hd_model **out, const hd_graph *g, const hd_policy *policy
     openblas_set_num_threads(blas);
     if (status == HD_OK) *out = b.m;
     else hd_model_free(b.m);
-    hd_plan_free(&b.plan);
+    hd_compress_plan_free(&b.plan);
     free(b.histogram);
     free(b.tensor);
     free(b.fold);

@@ -26,8 +26,8 @@ typedef struct hd_plan {
     uint32_t dense_weights;
 } hd_plan;
 
-hd_status hd_plan_make(hd_plan *p, const hd_graph *g, hd_err *err);
-void hd_plan_free(hd_plan *p);
+hd_status hd_compress_plan_make(hd_plan *p, const hd_graph *g, hd_err *err);
+void hd_compress_plan_free(hd_plan *p);
 /* The step's elementwise functions, one after the other. */
 float hd_step_apply(const hd_plan *p, const hd_step *s, float x);
 /* Is any of them no CLIP (so that a table is needed)? */

@@ -21,7 +21,7 @@ static int is_conv(const hd_node *n) { return n->op == HD_OP_CONV2D || n->op == 
 static int inputs_of(const hd_node *n) { return n->op == HD_OP_ADD_TENSOR ? 2 : 1; }
 static int same_shape(hd_shape a, hd_shape b) { return a.c == b.c && a.h == b.h && a.w == b.w; }
 
-void hd_plan_free(hd_plan *p) {
+void hd_compress_plan_free(hd_plan *p) {
     free(p->step);
     free(p->fn);
     free(p->resolve);
@@ -202,7 +202,7 @@ static hd_status make(planner *w, hd_err *err) {
     return status;
 }
 
-hd_status hd_plan_make(hd_plan *p, const hd_graph *g, hd_err *err) {
+hd_status hd_compress_plan_make(hd_plan *p, const hd_graph *g, hd_err *err) {
     size_t tensors = (size_t)g->n_tensors, nodes = (size_t)g->n_nodes + 1;
     *p = (hd_plan){.g = g, .step = calloc(nodes, sizeof *p->step), .fn = calloc(nodes, sizeof *p->fn),
                    .resolve = calloc(tensors, sizeof *p->resolve), .stored = calloc(tensors, sizeof *p->stored)};
@@ -221,6 +221,6 @@ hd_status hd_plan_make(hd_plan *p, const hd_graph *g, hd_err *err) {
     free(w.taken);
     free(w.add_of);
     free(w.addend);
-    if (status != HD_OK) hd_plan_free(p);
+    if (status != HD_OK) hd_compress_plan_free(p);
     return status;
 }
