@@ -114,7 +114,9 @@ static void sequence_pass(sequencer_state *q, const shape *s, const fetch_state 
         } else {
             for (uint32_t i = first; i <= last; i++) {
                 uint32_t e = entry[i];
-                issue(q, s, ready(f, s, hd_field_get(&e, HD_I_ADDRESS)), i == last, perf);
+                /* A pass ends, and a residual is read, only with the whole window there. */
+                int whole = i == last && (s->residual || t == tiles - 1);
+                issue(q, s, whole ? f->last + 3 : ready(f, s, hd_field_get(&e, HD_I_ADDRESS)), i == last, perf);
             }
         }
         q->drain_free = q->issued + (t == tiles - 1 ? s->last_cols : s->tile_cols);

@@ -34,8 +34,8 @@ module datapath_fast #(
     input  wire                     s_last,
     input  wire [SW-1:0]            s_pc,
     output reg  [ROWS*LANES*8-1:0]  word,
-    output wire [ROWS*ACC_BITS-1:0] drain,
-    output wire [ROWS*ACC_BITS-1:0] row_sum
+    output reg  [ROWS*ACC_BITS-1:0] drain,
+    output reg  [ROWS*ACC_BITS-1:0] row_sum
 );
     localparam LOG = $clog2(LANES / 2), COMB = PLANES == 1 ? 0 : PLANES == 2 ? 1 : 2;
     localparam LATA = 6 + LOG + COMB + (COLS + HOP - 1) / HOP - 1;
@@ -50,10 +50,10 @@ module datapath_fast #(
     reg signed [31:0] sum  [0:ROWS-1];
     reg signed [31:0] snap [0:SLOTS*ROWS*COLS-1];
     reg signed [31:0] snap_sum [0:SLOTS*ROWS-1];
-    reg signed [31:0] out [0:ROWS-1], out_sum [0:ROWS-1], next_sum [0:ROWS-1];
     reg [LATA-2:0] due;
-    reg [31:0] in_slot, out_slot, col;
-    initial begin due = 0; in_slot = 0; out_slot = 0; col = COLS; end
+    reg        sum_due;
+    reg [31:0] in_slot, out_slot, sum_slot, col;
+    initial begin due = 0; sum_due = 0; sum_slot = 0; in_slot = 0; out_slot = 0; col = COLS; end
 
     reg [31:0] r, l, d, p, at, base, wbase, entry, chunk, first_bit, bit_at, value_bits;
     reg signed [31:0] a, v, n, s;
@@ -61,16 +61,18 @@ module datapath_fast #(
         r = 0; l = 0; d = 0; p = 0;
 
         // ---- drain: column 0 LATA cycles after the tile's last step
-        for (r = 0; r < ROWS; r = r + 1) out_sum[r] = next_sum[r];
+        // Outputs are nonblocking: other blocks read them at this edge.
+        if (sum_due) for (r = 0; r < ROWS; r = r + 1) row_sum[r*ACC_BITS +: ACC_BITS] <= snap_sum[sum_slot*ROWS + r];
+        sum_due = due[LATA-2];
         if (due[LATA-2]) begin
             col = 0;
-            for (r = 0; r < ROWS; r = r + 1) next_sum[r] = snap_sum[out_slot*ROWS + r];
+            sum_slot = out_slot;
             at = out_slot * (ROWS * COLS);
             out_slot = (out_slot + 1) % SLOTS;
         end else if (col < COLS) begin
             col = col + 1; at = at + 1;
         end
-        if (col < COLS) for (r = 0; r < ROWS; r = r + 1) out[r] = snap[at + r*COLS];
+        if (col < COLS) for (r = 0; r < ROWS; r = r + 1) drain[r*ACC_BITS +: ACC_BITS] <= snap[at + r*COLS];
         due = {due[LATA-3:0], s_valid && s_last};
 
         // ---- a step
@@ -99,7 +101,7 @@ module datapath_fast #(
         end else if (re) begin
             for (r = 0; r < ROWS; r = r + 1)
                 for (l = 0; l < LANES; l = l + 1)
-                    word[(r*LANES + l)*8 +: 8] = win[(((r_buf ? ROWS : 0) + r) * (1 << WW) + r_addr) * LANES + l];
+                    word[(r*LANES + l)*8 +: 8] <= win[(((r_buf ? ROWS : 0) + r) * (1 << WW) + r_addr) * LANES + l];
         end
 
         // ---- window writes
@@ -137,12 +139,6 @@ module datapath_fast #(
             end
         end
     end
-
-    genvar g;
-    generate for (g = 0; g < ROWS; g = g + 1) begin : g_out
-        assign drain[g*ACC_BITS +: ACC_BITS] = out[g][ACC_BITS-1:0];
-        assign row_sum[g*ACC_BITS +: ACC_BITS] = out_sum[g][ACC_BITS-1:0];
-    end endgenerate
 endmodule
 // verilator lint_on UNUSEDSIGNAL
 // verilator lint_on WIDTH

@@ -89,7 +89,9 @@ module sequencer #(
     reg [7:0]   spacing;                // cycles until the next LAST may issue
     reg         first;
     wire [13:0] filled = {{(13-WW){1'b0}}, fill};
-    wire        there = fills_done != pass || {1'b0, ix_addr} < filled;
+    // A pass ends only with its window complete (the buffer is handed back whole); a residual is read after its tile's LAST.
+    wire        whole = ix_end || (ix_last && f_residual);
+    wire        there = fills_done != pass || (!whole && {1'b0, ix_addr} < filled);
     wire        drained = !ix_last || spacing == 8'd0;
     wire        res_now;
     assign issue = ix_valid && there && drained && !res_now && !stall;

@@ -1,0 +1,163 @@
+/* The Verilated RTL against the instruction-level model: random programs, whole activation memories byte for byte, every
+ * performance counter of every layer, and the scalar integer executor's output.
+ *
+ * test_rtl GEOMETRY VIEW FIRST COUNT: VIEW is fast, structural or stall (fast view, random stalls: bytes only, cycles not less).
+ * HEDDLE_SEED overrides FIRST with COUNT 1 to replay a failure. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../sw/runtime/runtime.h"
+#include "../support/random_model.h"
+
+static const char *const counter_name[HD_PERF_WORDS] = {
+#define HD_PERF(n, v, d) [v] = #n,
+#include "../../sw/contract/regs.def"
+#undef HD_PERF
+};
+
+typedef struct outcome {
+    uint32_t *memory, *perf;
+    int8_t *output;
+    uint64_t cycles;
+} outcome;
+
+static int failed(uint64_t seed, const char *geometry, const char *what, const hd_err *err) {
+    printf("FAIL seed %llu, geometry %s: %s: %s\n", (unsigned long long)seed, geometry, what, err->message);
+    return 1;
+}
+
+static hd_status run(outcome *o, const hd_program *p, hd_session *s, const int8_t *input, hd_err *err) {
+    size_t words = (size_t)p->geometry.act_words * p->geometry.lanes / 4;
+    o->memory = malloc(words * 4);
+    o->perf = calloc(p->n_desc, HD_PERF_WORDS * 4);
+    o->output = malloc((size_t)p->output.h * p->output.w * p->output.c);
+    if (!o->memory || !o->perf || !o->output) return hd_fail(err, HD_NOMEM, "test: out of memory");
+    hd_status st = hd_session_run(s, input, o->output, err);
+    if (!st) st = hd_session_cycles(s, &o->cycles, err);
+    if (!st) st = hd_session_perf(s, o->perf, err);
+    if (!st) st = hd_session_memory(s, o->memory, words, err);
+    return st;
+}
+
+static void outcome_free(outcome *o) {
+    free(o->memory);
+    free(o->perf);
+    free(o->output);
+}
+
+static int compare(uint64_t seed, const char *geometry, const hd_program *p, const outcome *ref, const outcome *sim, int stalled) {
+    size_t words = (size_t)p->geometry.act_words * p->geometry.lanes / 4;
+    for (size_t i = 0; i < words; i++)
+        if (ref->memory[i] != sim->memory[i]) {
+            printf("FAIL seed %llu, geometry %s: activation memory word %zu (element %zu): RTL %08x, model %08x\n", (unsigned long long)seed, geometry, i,
+                   i / (p->geometry.lanes / 4), sim->memory[i], ref->memory[i]);
+            return 1;
+        }
+    for (uint32_t d = 0; d + 1 < p->n_desc; d++)
+        for (int c = 0; c < HD_PERF_WORDS; c++) {
+            uint32_t r = ref->perf[d * HD_PERF_WORDS + (uint32_t)c], s = sim->perf[d * HD_PERF_WORDS + (uint32_t)c];
+            int exact = !stalled || c == HD_PERF_STEPS || c == HD_PERF_FETCH_WORDS || c == HD_PERF_WRITES;
+            if (exact ? r != s : c == HD_PERF_CYCLES && s < r) {
+                printf("FAIL seed %llu, geometry %s: descriptor %u, %s: RTL %u, model %u\n", (unsigned long long)seed, geometry, d, counter_name[c], s, r);
+                return 1;
+            }
+        }
+    if (!stalled && ref->cycles != sim->cycles) {
+        printf("FAIL seed %llu, geometry %s: run: RTL %llu cycles, model %llu\n", (unsigned long long)seed, geometry, (unsigned long long)sim->cycles,
+               (unsigned long long)ref->cycles);
+        return 1;
+    }
+    return 0;
+}
+
+/* What a failing program does, for whoever replays the seed. */
+static void print_program(const hd_program *p) {
+    for (uint32_t i = 0; i + 1 < p->n_desc; i++) {
+        const uint32_t *d = &p->desc[i * HD_DESC_WORDS];
+        printf("  descriptor %u:", i);
+#define HD_FIELD(n, w, l, b, s, t) \
+    if (hd_field_get(d, HD_F_##n)) printf(" " #n "=%lld", (long long)hd_field_get(d, HD_F_##n));
+#include "../../sw/contract/ops.def"
+#undef HD_FIELD
+        printf("\n");
+    }
+}
+
+/* One program on both devices, two inputs each. The RTL's session is new each time: a model starts in milliseconds. */
+static int one(uint64_t seed, const char *geometry, const hd_geometry *g, const hd_device_options *o, uint64_t *layers, uint64_t *cycles) {
+    hd_err err = {0};
+    hd_model *m = NULL;
+    hd_program *p = NULL;
+    hd_session *ref = NULL, *sim = NULL;
+    hd_integer *golden = NULL;
+    hd_lower_options lo = {.board = "", .expand_input = (int)(seed % 3) - 1};
+    int bad = 1;
+    if (hd_random_model(&m, seed, &err) || hd_lower(&p, m, g, &lo, &err) || hd_integer_new(&golden, m, &err) ||
+        hd_session_open(&ref, p, &hd_driver_ref, NULL, &err) || hd_session_open(&sim, p, &hd_driver_sim, o, &err)) {
+        failed(seed, geometry, "set-up", &err);
+        goto done;
+    }
+    const hd_qtensor *in = &m->tensor[m->input];
+    size_t n_out = (size_t)p->output.h * p->output.w * p->output.c;
+    int8_t *input = malloc((size_t)in->h * (size_t)in->w * (size_t)in->c);
+    if (!input) goto done;
+    bad = 0;
+    for (uint64_t k = 0; k < 2 && !bad; k++) {
+        outcome a = {0}, b = {0};
+        hd_random_codes(in, seed * 2 + k, input);
+        if (run(&a, p, ref, input, &err)) bad = failed(seed, geometry, "model", &err);
+        else if (run(&b, p, sim, input, &err)) bad = failed(seed, geometry, "RTL", &err);
+        else {
+            bad = compare(seed, geometry, p, &a, &b, o->stall_seed != 0);
+            hd_integer_run(golden, input);
+            if (!bad && memcmp(b.output, hd_integer_tensor(golden, m->output), n_out)) {
+                printf("FAIL seed %llu, geometry %s: output differs from the integer executor\n", (unsigned long long)seed, geometry);
+                bad = 1;
+            }
+            *cycles += b.cycles;
+        }
+        outcome_free(&a);
+        outcome_free(&b);
+    }
+    if (bad) print_program(p);
+    free(input);
+    *layers += p->n_desc - 1;
+done:
+    hd_session_close(ref);
+    hd_session_close(sim);
+    hd_integer_free(golden);
+    hd_program_free(p);
+    hd_model_free(m);
+    return bad;
+}
+
+int main(int argc, char **argv) {
+    hd_err err = {0};
+    hd_geometry g;
+    char why[200];
+    if (argc != 5) {
+        fprintf(stderr, "usage: test_rtl GEOMETRY fast|structural|stall FIRST COUNT\n");
+        return 2;
+    }
+    if (!hd_driver_sim.available(why, sizeof why)) {
+        printf("skipped: %s\n", why);
+        return 77;
+    }
+    if (hd_geometry_parse(&g, argv[1], &err)) {
+        fprintf(stderr, "%s\n", err.message);
+        return 2;
+    }
+    hd_device_options o = {.structural = !strcmp(argv[2], "structural"), .quiet = 1};
+    uint64_t first = strtoull(argv[3], NULL, 10), count = strtoull(argv[4], NULL, 10), layers = 0, cycles = 0, bad = 0;
+    const char *replay = getenv("HEDDLE_SEED");
+    if (replay) first = strtoull(replay, NULL, 10), count = 1;
+    for (uint64_t seed = first; seed < first + count; seed++) {
+        o.stall_seed = !strcmp(argv[2], "stall") ? seed + 1 : 0;
+        bad += (uint64_t)one(seed, argv[1], &g, &o, &layers, &cycles);
+        if (bad >= 5) break;
+    }
+    printf("%s %s: seeds %llu..%llu, %llu descriptors, %llu cycles, %llu failed\n", argv[1], argv[2], (unsigned long long)first,
+           (unsigned long long)(first + count - 1), (unsigned long long)layers, (unsigned long long)cycles, (unsigned long long)bad);
+    return bad != 0;
+}
