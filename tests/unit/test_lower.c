@@ -1,0 +1,276 @@
+/* Geometries and lowering: the worked block of docs/formats.md, encodings, slices, input expansion, and the exact text of every refusal. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../sw/runtime/runtime.h"
+#include "../support/random_model.h"
+
+/* ---- geometries ---- */
+
+static void geometry_defaults(void **state) {
+    (void)state;
+    hd_geometry g;
+    hd_err err = {0};
+    assert_int_equal(hd_geometry_parse(&g, "4x8x8x2", &err), HD_OK);
+    assert_int_equal(g.rows * 1000000 + g.cols * 10000 + g.lanes * 100 + g.planes, 4080802);
+    assert_int_equal(g.hop, 8);
+    assert_int_equal(g.acc_bits, 24);
+    assert_int_equal(hd_geometry_weight_words(&g), 4);
+    assert_int_equal(hd_geometry_parse(&g, "3x7x8x2", &err), HD_OK);
+    assert_int_equal(g.hop, 7);
+    assert_int_equal(hd_geometry_weight_words(&g), 4); /* 112 bits */
+    assert_int_equal(hd_geometry_parse(&g, "16x64x64x4", &err), HD_OK);
+    assert_int_equal(g.hop, 8);
+    assert_int_equal(hd_geometry_memory(&g, "act=4096,window=256,stream=8192,param=512,descriptors=64,tables=2,hop=4,acc=20", &err), HD_OK);
+    assert_int_equal(g.act_words, 4096);
+    assert_int_equal(g.tables, 2);
+    assert_int_equal(g.hop, 4);
+    assert_int_equal(g.acc_bits, 20);
+}
+
+static void geometry_errors(void **state) {
+    (void)state;
+    static const struct {
+        const char *text, *memory, *message;
+    } bad[] = {
+        {"4x8x8", NULL, "geometry '4x8x8': expected ROWSxCOLSxLANESxPLANES, such as 4x8x8x2"},
+        {"4x8x8x2x", NULL, "geometry '4x8x8x2x': expected ROWSxCOLSxLANESxPLANES, such as 4x8x8x2"},
+        {"", NULL, "geometry '': expected ROWSxCOLSxLANESxPLANES, such as 4x8x8x2"},
+        {"4x8x8x99999999999", NULL, "geometry '4x8x8x99999999999': expected ROWSxCOLSxLANESxPLANES, such as 4x8x8x2"},
+        {"17x8x32x2", NULL, "geometry: rows 17; allowed 1..16"},
+        {"0x8x8x2", NULL, "geometry: rows 0; allowed 1..16"},
+        {"4x65x8x2", NULL, "geometry: cols 65; allowed 1..64"},
+        {"4x8x12x2", NULL, "geometry: lanes 12; allowed powers of two 4..64"},
+        {"4x8x128x2", NULL, "geometry: lanes 128; allowed powers of two 4..64"},
+        {"8x8x4x2", NULL, "geometry: rows 8; allowed at most lanes, 4"},
+        {"4x8x8x3", NULL, "geometry: planes 3; allowed 1, 2 or 4"},
+        {"4x8x8x2", "hop=9", "geometry: hop 9; allowed 1..cols, 8"},
+        {"4x8x8x2", "hop=3", "geometry: hop*lanes*planes = 48; with hop < cols only multiples of 32 are allowed"},
+        {"4x8x8x2", "acc=15", "geometry: acc 15 bits; allowed 16..32"},
+        {"4x8x8x2", "act=1000", "geometry: memory act=1000; allowed powers of two 64..4194304"},
+        {"4x8x8x2", "tables=32", "geometry: memory tables=32; allowed powers of two 1..16"},
+        {"4x8x8x2", "ram=5", "memory 'ram': allowed act, window, stream, param, descriptors, tables, hop, acc"},
+        {"4x8x8x2", "act", "memory 'act': expected act=NUMBER"},
+        {"4x8x8x2", "act=12k,hop=8", "memory 'act=12k': expected act=NUMBER"},
+        {"4x8x8x2", "acc=20,", "memory 'acc=20,': ends in a comma"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        hd_geometry g = {0}, before;
+        hd_err err = {0};
+        hd_status st = hd_geometry_parse(&g, bad[i].text, &err);
+        before = g;
+        if (!st && bad[i].memory) st = hd_geometry_memory(&g, bad[i].memory, &err);
+        assert_int_not_equal(st, HD_OK);
+        assert_string_equal(err.message, bad[i].message);
+        assert_memory_equal(&g, &before, sizeof g);
+    }
+}
+
+/* ---- models by hand ---- */
+
+typedef struct shape {
+    int h, w, cin, cout, k, groups;
+    enum hd_grid grid;
+    int bits;
+} shape;
+
+/* One convolution without padding, all weights `v`. */
+static hd_model *conv_model(shape s, int v) {
+    hd_model *m = calloc(1, sizeof *m);
+    assert_non_null(m);
+    m->name = strdup("hand");
+    m->n_tensors = 2;
+    m->n_stages = 1;
+    m->output = 1;
+    m->tensor = calloc(2, sizeof *m->tensor);
+    m->stage = calloc(1, sizeof *m->stage);
+    m->tensor[0] = (hd_qtensor){.name = strdup("in"), .h = s.h, .w = s.w, .c = s.cin, .scale = 1};
+    m->tensor[1] = (hd_qtensor){.name = strdup("out"), .h = s.h - s.k + 1, .w = s.w - s.k + 1, .c = s.cout, .scale = 1};
+    size_t n = (size_t)s.cout * (size_t)(s.k * s.k) * (size_t)(s.cin / s.groups), cout = (size_t)s.cout;
+    hd_stage *t = m->stage;
+    *t = (hd_stage){.kind = HD_STAGE_CONV, .name = strdup("fc1"), .residual = -1, .output = 1, .kh = s.k, .kw = s.k, .sy = 1, .sx = 1, .dy = 1,
+                    .dx = 1, .groups = s.groups, .cin = s.cin, .cout = s.cout, .grid = s.grid, .bits = s.bits, .granularity = HD_GRANULARITY_CHANNEL,
+                    .clamp_lo = -128, .clamp_hi = 127};
+    t->v = calloc(n, sizeof *t->v);
+    t->scale = calloc(cout, sizeof *t->scale);
+    t->bias = calloc(cout, sizeof *t->bias);
+    t->mult = calloc(cout, sizeof *t->mult);
+    t->shift = calloc(cout, 1);
+    assert_true(t->v && t->scale && t->bias && t->mult && t->shift);
+    for (size_t i = 0; i < n; i++) t->v[i] = (int16_t)v;
+    for (size_t i = 0; i < cout; i++) t->scale[i] = 1, t->mult[i] = 40000, t->shift[i] = 18;
+    m->dense_weights = (uint32_t)n;
+    return m;
+}
+
+static hd_program *lowered(const hd_model *m, const char *geometry, const char *memory, int expand) {
+    hd_geometry g;
+    hd_err err = {0};
+    hd_program *p = NULL;
+    hd_lower_options o = {.board = "", .expand_input = expand};
+    assert_int_equal(hd_geometry_parse(&g, geometry, &err), HD_OK);
+    if (hd_geometry_memory(&g, memory, &err) || hd_lower(&p, m, &g, &o, &err)) fail_msg("%s", err.message);
+    return p;
+}
+
+/* docs/formats.md section 6. */
+static void worked_block(void **state) {
+    (void)state;
+    hd_model *m = conv_model((shape){1, 1, 4, 1, 1, 1, HD_GRID_ODD, 2}, 1);
+    const int16_t v[4] = {-3, 1, 3, -1};
+    const int8_t a[4] = {10, -20, 5, 7};
+    memcpy(m->stage->v, v, sizeof v);
+    m->tensor[1].zero = 3;
+    hd_program *p = lowered(m, "2x2x4x1", "", 0);
+    assert_int_equal(p->n_stream, 1);
+    assert_int_equal(p->weight[0], 0x27);
+    assert_int_equal(p->index[0], 0xa000); /* LAST, FINAL, window word 0 */
+    assert_int_equal((int32_t)p->param[0], 3);
+    assert_int_equal(p->param[1], 40000 | 18 << 16);
+    assert_int_equal(p->layer[0].planes, 2);
+    assert_int_equal(p->layer[0].useful_ops, 4 * 2);
+    assert_int_equal(p->layer[0].macs, 4);
+    hd_session *s = NULL;
+    hd_err err = {0};
+    int8_t y = 0;
+    assert_int_equal(hd_session_open(&s, p, &hd_driver_ref, NULL, &err), HD_OK);
+    assert_int_equal(hd_session_run(s, a, &y, &err), HD_OK);
+    assert_int_equal(y, -3);
+    hd_session_close(s);
+    hd_program_free(p);
+    hd_model_free(m);
+}
+
+static int64_t get(const hd_program *p, uint32_t desc, hd_field f) {
+    return hd_field_get(p->desc + desc * HD_DESC_WORDS, f);
+}
+
+/* All odd, all even, and odd weights with holes inside an array block. */
+static void encodings(void **state) {
+    (void)state;
+    hd_model *m = conv_model((shape){4, 4, 16, 8, 1, 1, HD_GRID_ODD, 2}, 3);
+    hd_program *p = lowered(m, "4x8x8x2", "", 0);
+    assert_int_equal(p->layer[0].planes, 2);
+    assert_int_equal(get(p, 0, HD_F_EVEN), 0);
+    assert_int_equal(get(p, 0, HD_F_CPC), 1);
+    assert_int_equal(p->layer[0].blocks, 2);
+    assert_float_equal(p->layer[0].zeros_used, 1, 0);
+    hd_program_free(p);
+    hd_stage *s = m->stage;
+    s->block_in = s->block_out = 8;
+    s->present = calloc(2, 1);
+    s->present[1] = 1;
+    for (size_t i = 0; i < 128; i++)
+        if (i % 16 < 8) s->v[i] = 0;
+    p = lowered(m, "4x8x8x2", "", 0);
+    assert_int_equal(p->layer[0].planes, 2);
+    assert_int_equal(p->layer[0].blocks_present, 1);
+    assert_float_equal(p->layer[0].zeros_used, 1, 0);
+    assert_int_equal(p->n_stream, 1);
+    assert_int_equal(p->layer[0].useful_ops, 16 * 8 * 8 * 2);
+    hd_program_free(p);
+    /* A 16-lane array cannot skip the holes: they become weights of a grid with zero. */
+    p = lowered(m, "8x4x16x2", "", 0);
+    assert_int_equal(p->layer[0].planes, 3);
+    assert_int_equal(get(p, 0, HD_F_EVEN), 1);
+    assert_int_equal(get(p, 0, HD_F_CPC), 2);
+    assert_float_equal(p->layer[0].zeros_used, 0, 0);
+    assert_int_equal(p->param[1] >> 16, 19);
+    hd_program_free(p);
+    s->grid = HD_GRID_EVEN;
+    for (size_t i = 0; i < 128; i++) s->v[i] = i % 16 < 8 ? 0 : -4;
+    p = lowered(m, "8x4x16x2", "", 0);
+    assert_int_equal(p->layer[0].planes, 2); /* u = v + 1 = -3 */
+    assert_int_equal(get(p, 0, HD_F_CPC), 1);
+    assert_int_equal(p->param[1] >> 16, 18);
+    hd_program_free(p);
+    hd_model_free(m);
+}
+
+/* A depthwise layer whose window does not fit is cut along its channels; a dense one cannot be. */
+static void slices(void **state) {
+    (void)state;
+    hd_model *m = conv_model((shape){5, 5, 64, 64, 3, 64, HD_GRID_ODD, 4}, 5);
+    hd_program *p = lowered(m, "4x8x8x2", "window=64", 0);
+    assert_int_equal(p->layer[0].n_desc, 2); /* 9 * 8 words do not fit, 9 * 4 do */
+    assert_int_equal(get(p, 0, HD_F_NCB), 4);
+    assert_int_equal(get(p, 1, HD_F_NCB), 4);
+    assert_int_equal(get(p, 1, HD_F_OUT_START) - get(p, 0, HD_F_OUT_START), 4);
+    assert_int_equal(get(p, 1, HD_F_IN_START) - get(p, 0, HD_F_IN_START), 4);
+    assert_int_equal(p->layer[0].useful_ops, 9 * 64 * 9 * p->layer[0].planes);
+    assert_int_equal(p->layer[0].blocks_present, 64 / get(p, 0, HD_F_TILE_COLS) * get(p, 0, HD_F_CPC) * 9);
+    hd_program_free(p);
+    hd_model_free(m);
+}
+
+static void expansion(void **state) {
+    (void)state;
+    hd_model *m = conv_model((shape){10, 10, 1, 16, 3, 1, HD_GRID_ODD, 2}, 1);
+    hd_program *p = lowered(m, "4x8x8x2", "", -1);
+    assert_int_equal(p->input.expanded, 1);
+    assert_int_equal(p->input.stride, 2);
+    assert_int_equal(get(p, 0, HD_F_NCB), 2);
+    assert_int_equal(get(p, 0, HD_F_KH), 1);
+    hd_program_free(p);
+    p = lowered(m, "4x8x8x2", "", 0);
+    assert_int_equal(p->input.expanded, 0);
+    assert_int_equal(get(p, 0, HD_F_KH), 3);
+    hd_program_free(p);
+    hd_model_free(m);
+    /* Expanded 64 * 4 + 64 words, as it is 144 + 64: the compiler falls back. */
+    m = conv_model((shape){12, 12, 1, 8, 5, 1, HD_GRID_ODD, 2}, 1);
+    p = lowered(m, "4x8x8x2", "act=256", 1);
+    assert_int_equal(p->input.expanded, 0);
+    hd_program_free(p);
+    p = lowered(m, "4x8x8x2", "act=512", 1);
+    assert_int_equal(p->input.expanded, 1);
+    hd_program_free(p);
+    hd_model_free(m);
+}
+
+static void refuse(const hd_model *m, const char *geometry, const char *memory, const char *message) {
+    hd_geometry g;
+    hd_err err = {0};
+    hd_program *p = NULL;
+    assert_int_equal(hd_geometry_parse(&g, geometry, &err), HD_OK);
+    assert_int_equal(hd_geometry_memory(&g, memory, &err), HD_OK);
+    assert_int_not_equal(hd_lower(&p, m, &g, NULL, &err), HD_OK);
+    assert_null(p);
+    assert_string_equal(err.message, message);
+}
+
+static void refusals(void **state) {
+    (void)state;
+    hd_model *m = conv_model((shape){1, 1, 1024, 16, 1, 1, HD_GRID_ODD, 8}, 255);
+    refuse(m, "4x8x8x2", "window=64", "layer 'fc1' needs 128 window words of 8 bytes; geometry 4x8x8x2 has 64");
+    refuse(m, "4x8x8x2", "stream=128", "layer 'fc1' needs 129 stream words (with the layers before it), at least; geometry 4x8x8x2 has 128");
+    refuse(m, "4x8x8x2", "acc=16", "layer 'fc1' needs 20 accumulator bits; geometry 4x8x8x2 has 16");
+    refuse(m, "4x8x8x2", "act=64", "layer 'fc1' needs 130 activation words; geometry 4x8x8x2 has 64");
+    for (int i = 0; i < 16; i++) m->stage->bias[i] = INT32_MAX;
+    refuse(m, "4x8x8x2", "", "layer 'fc1', channel 0: accumulator range 2114060287..2180645887; allowed -2147483648..2147483647");
+    hd_model_free(m);
+    m = conv_model((shape){1, 1, 8, 80, 1, 1, HD_GRID_ODD, 1}, 1);
+    refuse(m, "4x8x8x2", "param=64", "layer 'fc1' needs 80 parameter words (with the layers before it); geometry 4x8x8x2 has 64");
+    m->stage->kh = 300;
+    refuse(m, "4x8x8x2", "", "layer 'fc1' has 300 window rows; a descriptor holds 255");
+    m->stage->kh = 1;
+    m->stage->v[0] = 0;
+    m->stage->grid = HD_GRID_EVEN;
+    for (int i = 1; i < 640; i++) m->stage->v[i] = (int16_t)(i % 2 ? 2 : 1);
+    m->stage->shift[0] = 47;
+    m->stage->mult[0] = 40001;
+    refuse(m, "4x8x8x2", "", "layer 'fc1', channel 0: shift 48 for weights that are odd and zero; allowed 1..47");
+    hd_model_free(m);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(geometry_defaults), cmocka_unit_test(geometry_errors), cmocka_unit_test(worked_block),
+                                       cmocka_unit_test(encodings),         cmocka_unit_test(slices),          cmocka_unit_test(expansion),
+                                       cmocka_unit_test(refusals)};
+    return cmocka_run_group_tests_name("lower", tests, NULL, NULL);
+}

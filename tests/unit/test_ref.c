@@ -1,0 +1,303 @@
+/* The ref device through its memories alone: the worked block written by hand, wrapping accumulators, the host's view, and its
+ * cycle counts against a simulation of docs/hardware.md cycle by cycle. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../drivers/driver.h"
+#include "../../drivers/ref_cycles.h"
+#include "../support/random_model.h"
+
+static hd_device *opened(const char *geometry, const char *memory) {
+    hd_geometry g;
+    hd_device *d = NULL;
+    hd_err err = {0};
+    hd_status st = hd_geometry_parse(&g, geometry, &err);
+    if (!st) st = hd_geometry_memory(&g, memory, &err);
+    if (!st) st = hd_driver_ref.open(&d, &g, NULL, &err);
+    if (st) fail_msg("%s", err.message);
+    return d;
+}
+
+static void put(hd_device *d, enum hd_space space, uint32_t at, const uint32_t *words, size_t n) {
+    hd_err err = {0};
+    if (hd_driver_ref.write(d, space, at, words, n, &err)) fail_msg("%s", err.message);
+}
+
+static uint32_t get(hd_device *d, enum hd_space space, uint32_t at) {
+    hd_err err = {0};
+    uint32_t v = 0;
+    if (hd_driver_ref.read(d, space, at, &v, 1, &err)) fail_msg("%s", err.message);
+    return v;
+}
+
+/* A 1x1 layer over one pixel of `steps` words, one channel of `cpc` columns. */
+static void one_pixel(uint32_t *desc, uint32_t steps, uint32_t cpc) {
+    memset(desc, 0, HD_DESC_STRIDE * sizeof *desc);
+    const struct {
+        hd_field f;
+        int64_t v;
+    } set[] = {{HD_F_OPCODE, HD_OP_CONV}, {HD_F_IN_H, 1}, {HD_F_IN_W, 1}, {HD_F_NCB, steps}, {HD_F_COL_STEP, steps}, {HD_F_DX, 1},
+               {HD_F_KY_STEP, steps}, {HD_F_DY, 1}, {HD_F_POS_STEP, steps}, {HD_F_SX, 1}, {HD_F_LINE_STEP, steps}, {HD_F_SY, 1}, {HD_F_KH, 1},
+               {HD_F_KW, 1}, {HD_F_OUT_W, 1}, {HD_F_POSITIONS, 1}, {HD_F_PASSES, 1}, {HD_F_OUT_ZERO, 3}, {HD_F_CLAMP_LO, -128},
+               {HD_F_CLAMP_HI, 127}, {HD_F_OUT_START, 32}, {HD_F_OUT_STRIDE, 1}, {HD_F_FILL, 9}, {HD_F_PASS_STEP, 2}, {HD_F_STREAM_LAST, steps - 1},
+               {HD_F_CPC, cpc}, {HD_F_TILE_COLS, cpc}, {HD_F_LAST_COLS, cpc}, {HD_F_COUT, 1}, {HD_F_NCH, 1}};
+    for (size_t i = 0; i < sizeof set / sizeof set[0]; i++) hd_field_set(desc, set[i].f, set[i].v);
+}
+
+/* docs/formats.md section 6, bit by bit. */
+static void worked_block(void **state) {
+    (void)state;
+    hd_device *d = opened("2x2x4x1", "act=64");
+    uint32_t desc[2 * HD_DESC_STRIDE] = {0}, weight = 0x27, index = 0xa000, param[2] = {3, 40000 | 18 << 16};
+    uint32_t activations = 0x0705ec0a; /* 10, -20, 5, 7 */
+    hd_err err = {0};
+    one_pixel(desc, 1, 2);
+    put(d, HD_SPACE_DESC, 0, desc, 2 * HD_DESC_STRIDE);
+    put(d, HD_SPACE_WEIGHT, 0, &weight, 1);
+    put(d, HD_SPACE_INDEX, 0, &index, 1);
+    put(d, HD_SPACE_PARAM, 0, param, 2);
+    put(d, HD_SPACE_ACT, 0, &activations, 1);
+    assert_int_equal(hd_driver_ref.run(d, 0, &err), HD_OK);
+    assert_int_equal(get(d, HD_SPACE_ACT, 32), 0x090909fd); /* -3, then FILL */
+    assert_int_equal(get(d, HD_SPACE_REG, HD_REG_STATUS), 2);
+    assert_int_equal(get(d, HD_SPACE_PERF, HD_PERF_STEPS), 1);
+    assert_int_equal(get(d, HD_SPACE_PERF, HD_PERF_FETCH_WORDS), 1);
+    assert_int_equal(get(d, HD_SPACE_PERF, HD_PERF_WRITES), 1);
+    /* TILE 1, SEG 2, slot 3: the entry issues in cycle 6, after four cycles of waiting from cycle 2. */
+    assert_int_equal(get(d, HD_SPACE_PERF, HD_PERF_WAIT_WINDOW), 4);
+    assert_int_equal(get(d, HD_SPACE_REG, HD_REG_CYCLES), get(d, HD_SPACE_PERF, HD_PERF_CYCLES) + hd_ref_cycles_overhead());
+    hd_driver_ref.close(d);
+}
+
+/* 100 steps of four ones: 50800 wraps a 16-bit accumulator to -14736, and fits 17 bits. */
+static void wrapping(void **state) {
+    (void)state;
+    for (int bits = 16; bits <= 17; bits++) {
+        hd_device *d = opened("2x2x4x1", bits == 16 ? "act=512,window=128,acc=16" : "act=512,window=128,acc=17");
+        uint32_t desc[2 * HD_DESC_STRIDE] = {0}, zeros[100] = {0}, index[100], act[100], param[2] = {0, 1 | 9 << 16};
+        hd_err err = {0};
+        one_pixel(desc, 100, 1);
+        hd_field_set(desc, HD_F_OUT_START, 200);
+        for (uint32_t i = 0; i < 100; i++) index[i] = i | (i == 99 ? 0xa000u : 0), act[i] = 0x7f7f7f7f;
+        put(d, HD_SPACE_DESC, 0, desc, 2 * HD_DESC_STRIDE);
+        put(d, HD_SPACE_WEIGHT, 0, zeros, 100);
+        put(d, HD_SPACE_INDEX, 0, index, 100);
+        put(d, HD_SPACE_PARAM, 0, param, 2);
+        put(d, HD_SPACE_ACT, 0, act, 100);
+        assert_int_equal(hd_driver_ref.run(d, 0, &err), HD_OK);
+        int expected = bits == 16 ? -29 + 3 : 99 + 3; /* -14736 / 512 and 50800 / 512, rounded */
+        assert_int_equal((int8_t)(uint8_t)get(d, HD_SPACE_ACT, 200), expected);
+        hd_driver_ref.close(d);
+    }
+}
+
+static void host_view(void **state) {
+    (void)state;
+    hd_device *d = opened("3x7x8x2", "act=64,window=16,stream=16,param=16,descriptors=4,tables=1");
+    const uint32_t expected[] = {HD_MAGIC_VALUE, HD_CONTRACT_VERSION, 3, 7, 8, 2, 7, 24, 64, 16, 16, 16, 4, 1};
+    for (uint32_t i = 0; i < sizeof expected / sizeof expected[0]; i++) assert_int_equal(get(d, HD_SPACE_REG, i), expected[i]);
+    uint32_t v[2] = {1, 2};
+    hd_err err = {0};
+    put(d, HD_SPACE_ACT, 126, v, 2);
+    assert_int_equal(get(d, HD_SPACE_ACT, 127), 2);
+    assert_int_equal(hd_driver_ref.write(d, HD_SPACE_ACT, 127, v, 2, &err), HD_RANGE);
+    assert_string_equal(err.message, "ref: space 0: words 127..129; the device has 128");
+    assert_int_equal(hd_driver_ref.write(d, HD_SPACE_PERF, 0, v, 1, &err), HD_RANGE);
+    assert_string_equal(err.message, "ref: space PERF is read only");
+    assert_int_equal(hd_driver_ref.read(d, HD_SPACE_TABLE, 0, v, 1, &err), HD_RANGE);
+    assert_string_equal(err.message, "ref: space 5 cannot be read; ACT, PERF and REG can");
+    assert_int_equal(hd_driver_ref.write(d, HD_SPACE_WEIGHT, 63, v, 1, &err), HD_OK);
+    assert_int_equal(hd_driver_ref.write(d, HD_SPACE_WEIGHT, 64, v, 1, &err), HD_RANGE);
+    /* A program without END, and an empty one. */
+    uint32_t desc[HD_DESC_STRIDE];
+    one_pixel(desc, 1, 1);
+    uint32_t index = 0xa000, param[2] = {0, 1u << 16};
+    put(d, HD_SPACE_INDEX, 0, &index, 1);
+    put(d, HD_SPACE_PARAM, 0, param, 2);
+    for (uint32_t i = 0; i < 4; i++) put(d, HD_SPACE_DESC, i * HD_DESC_STRIDE, desc, HD_DESC_STRIDE);
+    assert_int_equal(hd_driver_ref.run(d, 0, &err), HD_DEVICE);
+    hd_field_set(desc, HD_F_OPCODE, HD_OP_END);
+    put(d, HD_SPACE_DESC, 0, desc, HD_DESC_STRIDE);
+    assert_int_equal(hd_driver_ref.run(d, 0, &err), HD_OK);
+    assert_int_equal(get(d, HD_SPACE_REG, HD_REG_CYCLES), hd_ref_cycles_overhead());
+    hd_driver_ref.close(d);
+    assert_ptr_equal(hd_driver_find("ref"), &hd_driver_ref);
+    assert_null(hd_driver_find("none"));
+}
+
+/* ---- cycles, literally ---- */
+
+enum fetch_phase { TILE, SEG, SLOTS, RESIDUAL, IDLE };
+
+/* One layer, a cycle at a time, with every state of fetch and sequencer written out as docs/hardware.md words it. */
+typedef struct literal {
+    const uint32_t *desc;
+    const uint16_t *entry;
+    int64_t rows, n_entries, passes;
+    /* fetch */
+    enum fetch_phase phase;
+    int64_t pass, done, n, ky, column, cb, res_left;
+    int64_t *arrival;    /* [pass & 1][window word]: cycle of the slot for the last valid position; -1 = not yet */
+    int64_t window;
+    int64_t finished[2]; /* cycle of the last slot of the pass in each buffer; -1 = not yet */
+    int64_t released[2]; /* release(pass) by parity; INT64_MAX = not yet */
+    int64_t released_pass[2];
+} literal;
+
+#define F(l, name) hd_field_get((l)->desc, HD_F_##name)
+
+static int64_t positions_of(const literal *l, int64_t pass) {
+    int64_t left = F(l, POSITIONS) - pass * l->rows;
+    return left < l->rows ? left : l->rows;
+}
+
+/* One cycle of fetch. */
+static void fetch_cycle(literal *l, int64_t cycle, uint64_t *perf) {
+    int64_t single = F(l, SINGLE), kw = F(l, KW), sx = F(l, SX);
+    switch (l->phase) {
+    case TILE:
+        if (l->pass >= 2 && (l->released_pass[l->pass & 1] != l->pass - 2 || cycle < l->released[l->pass & 1] + 1)) {
+            perf[HD_PERF_WAIT_BUFFER]++;
+            return;
+        }
+        l->done = 0;
+        l->finished[l->pass & 1] = -1;
+        for (int64_t i = 0; i < l->window; i++) l->arrival[(l->pass & 1) * l->window + i] = -1;
+        l->phase = SEG;
+        return;
+    case SEG: {
+        int64_t line = F(l, OUT_W) - (l->pass * l->rows + l->done) % F(l, OUT_W), room = positions_of(l, l->pass) - l->done;
+        l->n = single ? 1 : line < room ? line : room;
+        l->ky = l->column = l->cb = 0;
+        l->phase = SLOTS;
+        return;
+    }
+    case SLOTS: {
+        perf[HD_PERF_FETCH_WORDS]++;
+        int64_t last = l->n - 1, first = single ? 0 : last * sx;
+        if (l->done + l->n == positions_of(l, l->pass) && l->column >= first && l->column < first + kw)
+            l->arrival[(l->pass & 1) * l->window + (l->ky * kw + l->column - first) * F(l, NCB) + l->cb] = cycle;
+        if (++l->cb < F(l, NCB)) return;
+        l->cb = 0;
+        if (++l->column < (single ? kw : last * sx + kw)) return;
+        l->column = 0;
+        if (++l->ky < F(l, KH)) return;
+        l->done += l->n;
+        l->phase = SEG;
+        if (l->done < positions_of(l, l->pass)) return;
+        l->res_left = F(l, RES_N) * l->done;
+        if (l->res_left) {
+            l->phase = RESIDUAL;
+            return;
+        }
+        break;
+    }
+    case RESIDUAL:
+        perf[HD_PERF_FETCH_WORDS]++;
+        if (--l->res_left) return;
+        break;
+    case IDLE: return;
+    }
+    l->finished[l->pass & 1] = cycle;
+    l->phase = ++l->pass < l->passes ? TILE : IDLE;
+}
+
+/* All cycles; RUN is compared through the issue of the last entry. */
+static int64_t simulate(literal *l, const hd_geometry *g, uint64_t *perf) {
+    int64_t residual_after = hd_ref_latency(g) + 1, next = 0, pass = 0, drain_free = 0, cycle = 0, issued = 0;
+    char *busy = calloc(4096, 1); /* residual cycles to come, modulo 4096 */
+    assert_non_null(busy);
+    l->phase = TILE;
+    l->released_pass[0] = l->released_pass[1] = -1;
+    for (cycle = 1; pass < l->passes; cycle++) {
+        assert_true(cycle < 10000000);
+        int taken = busy[cycle % 4096];
+        busy[cycle % 4096] = 0;
+        if (cycle >= 2) {
+            uint32_t e = l->entry[next];
+            int last = (int)hd_field_get(&e, HD_I_LAST);
+            /* Words of another pass in this buffer do not count: fetch must have begun this one. The end of a pass, and each residual,
+             * wait for the whole window. */
+            int64_t arrived = l->arrival[(pass & 1) * l->window + hd_field_get(&e, HD_I_ADDRESS)];
+            if (last && (F(l, RESIDUAL) || hd_field_get(&e, HD_I_FINAL))) arrived = l->finished[pass & 1];
+            if (l->pass < pass || (l->pass == pass && l->phase == TILE)) arrived = -1;
+            if (arrived < 0 || cycle < arrived + 3) perf[HD_PERF_WAIT_WINDOW]++;
+            else if (taken || (last && cycle < drain_free)) perf[HD_PERF_WAIT_DRAIN]++;
+            else {
+                perf[HD_PERF_STEPS]++;
+                issued = cycle;
+                if (last) {
+                    drain_free = cycle + (hd_field_get(&e, HD_I_FINAL) ? F(l, LAST_COLS) : F(l, TILE_COLS));
+                    if (F(l, RESIDUAL)) busy[(cycle + residual_after) % 4096] = 1;
+                }
+                if (++next == l->n_entries) {
+                    l->released[pass & 1] = cycle + (F(l, RESIDUAL) ? residual_after : 0);
+                    l->released_pass[pass & 1] = pass;
+                    next = 0;
+                    pass++;
+                }
+            }
+        }
+        fetch_cycle(l, cycle, perf);
+    }
+    free(busy);
+    return issued;
+}
+
+static void cycles(void **state) {
+    (void)state;
+    static const char *const geometries[] = {"2x2x4x1", "4x8x8x2", "3x7x8x2", "3x4x8x4", "8x4x16x2"};
+    int layers = 0, residuals = 0, drains = 0, buffers = 0;
+    for (uint64_t seed = 301; seed <= 340; seed++) {
+        hd_model *m = NULL;
+        hd_err err = {0};
+        if (hd_random_model(&m, seed, &err)) fail_msg("%s", err.message);
+        for (int k = 0; k < 5; k++) {
+            hd_geometry g;
+            hd_program *p = NULL;
+            if (hd_geometry_parse(&g, geometries[k], &err) || hd_lower(&p, m, &g, NULL, &err)) fail_msg("seed %d: %s", (int)seed, err.message);
+            for (uint32_t i = 0; i + 1 < p->n_desc; i++) {
+                const uint32_t *d = p->desc + i * HD_DESC_WORDS;
+                if (hd_field_get(d, HD_F_OPCODE) != HD_OP_CONV) continue;
+                uint64_t fast[HD_PERF_WORDS], slow[HD_PERF_WORDS] = {0};
+                uint32_t first = (uint32_t)hd_field_get(d, HD_F_STREAM_FIRST);
+                literal l = {.desc = d, .entry = p->index + first, .rows = g.rows, .n_entries = hd_field_get(d, HD_F_STREAM_LAST) - first + 1,
+                             .passes = hd_field_get(d, HD_F_PASSES)};
+                l.window = hd_field_get(d, HD_F_KH) * hd_field_get(d, HD_F_KW) * hd_field_get(d, HD_F_NCB);
+                l.arrival = calloc((size_t)l.window * 2, sizeof *l.arrival);
+                assert_non_null(l.arrival);
+                int64_t issued = simulate(&l, &g, slow);
+                if (hd_ref_cycles(fast, &g, d, l.entry, &err)) fail_msg("%s", err.message);
+                int equal = fast[HD_PERF_STEPS] == slow[HD_PERF_STEPS] && fast[HD_PERF_WAIT_WINDOW] == slow[HD_PERF_WAIT_WINDOW] &&
+                            fast[HD_PERF_WAIT_DRAIN] == slow[HD_PERF_WAIT_DRAIN] && fast[HD_PERF_WAIT_BUFFER] == slow[HD_PERF_WAIT_BUFFER] &&
+                            (int64_t)(slow[HD_PERF_STEPS] + slow[HD_PERF_WAIT_WINDOW] + slow[HD_PERF_WAIT_DRAIN]) == issued - 1;
+                /* Whatever the constants are, they do not depend on the last issue. */
+                static int64_t rest[5] = {-1, -1, -1, -1, -1};
+                int64_t after = (int64_t)fast[HD_PERF_CYCLES] - issued - hd_field_get(d, HD_F_LAST_COLS);
+                if (rest[k] < 0) rest[k] = after;
+                if (!equal || after != rest[k])
+                    fail_msg("seed %d, %s, descriptor %u: steps %d/%d window %d/%d drain %d/%d buffer %d/%d after %d/%d", (int)seed, geometries[k], i,
+                             (int)fast[1], (int)slow[1], (int)fast[2], (int)slow[2], (int)fast[3], (int)slow[3], (int)fast[5], (int)slow[5], (int)after,
+                             (int)rest[k]);
+                layers++;
+                residuals += hd_field_get(d, HD_F_RESIDUAL) != 0;
+                drains += slow[HD_PERF_WAIT_DRAIN] != 0;
+                buffers += slow[HD_PERF_WAIT_BUFFER] != 0;
+                free(l.arrival);
+            }
+            hd_program_free(p);
+        }
+        hd_model_free(m);
+    }
+    assert_true(layers > 300 && residuals > 20 && drains > 50 && buffers > 50);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(worked_block), cmocka_unit_test(wrapping), cmocka_unit_test(host_view), cmocka_unit_test(cycles)};
+    return cmocka_run_group_tests_name("ref", tests, NULL, NULL);
+}
