@@ -96,9 +96,10 @@ void svg_draw_scatter(hd_writer *w, const svg_scatter *s) {
     for (int i = 0; i < s->n; i++) {
         double px = place(&x, s->point[i].x), py = place(&y, s->point[i].y);
         page_print(w, "<circle cx='%.1f' cy='%.1f' r='7' fill='var(--c%d)' class='dot'/>", px, py, i);
-        /* Labels on the right half go to the left of their point, and below, clear of the dashed line. */
-        if (px > (left + RIGHT) / 2.0) label(w, px - 12, py + 18, "end", s->point[i].label);
-        else label(w, px + 12, py + 18, "start", s->point[i].label);
+        /* Labels on the right half go to the left of their point; below it, clear of the dashed line, unless the axis is there. */
+        double ly = py > bottom - 26 ? py - 9 : py + 18;
+        if (px > (left + RIGHT) / 2.0) label(w, px - 12, ly, "end", s->point[i].label);
+        else label(w, px + 12, ly, "start", s->point[i].label);
     }
     close_svg(w);
 }
