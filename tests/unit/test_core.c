@@ -1,0 +1,287 @@
+/* Errors, bounded bytes, containers, whole files, random numbers. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zlib.h>
+#include <cmocka.h>
+
+#include "../../sw/core/bytes.h"
+#include "../../sw/core/file.h"
+#include "../../sw/core/progress.h"
+#include "../../sw/core/rng.h"
+
+static char folder[64];
+
+static const char *in_folder(const char *name) {
+    static char path[128];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    return path;
+}
+
+static void test_err(void **state) {
+    (void)state;
+    hd_err err = {0};
+    assert_int_equal(hd_fail(&err, HD_RANGE, "%s: %d", "thing", 7), HD_RANGE);
+    assert_string_equal(err.message, "thing: 7");
+    assert_int_equal(hd_fail_in(&err, "file"), HD_RANGE);
+    assert_string_equal(err.message, "file: thing: 7");
+    assert_int_equal(hd_fail(NULL, HD_IO, "x"), HD_IO);
+    assert_string_equal(hd_status_name(HD_NOFIT), "NOFIT");
+    assert_string_equal(hd_status_name((hd_status)-99), "unknown status");
+    char filler[2000];
+    memset(filler, 'a', sizeof filler - 1);
+    filler[sizeof filler - 1] = 0;
+    hd_fail(&err, HD_IO, "%s", filler);
+    assert_int_equal(strlen(err.message), sizeof err.message - 1);
+    assert_string_equal(err.message + sizeof err.message - 4, "...");
+    hd_fail_in(&err, "file");
+    assert_int_equal(strncmp(err.message, "file: aaa", 9), 0);
+    /* The old message may be an argument of the new one. */
+    hd_fail(&err, HD_IO, "inner");
+    hd_fail(&err, HD_IO, "outer (%s)", err.message);
+    assert_string_equal(err.message, "outer (inner)");
+}
+
+static void test_bytes(void **state) {
+    (void)state;
+    hd_writer w = {0};
+    hd_put_u8(&w, 0x12);
+    hd_put_u16(&w, 0x3456);
+    hd_put_u32(&w, 0x789abcde);
+    hd_put_u64(&w, 0x0123456789abcdef);
+    hd_put_f32(&w, -1.5f);
+    hd_put_string(&w, "hé");
+    assert_int_equal(w.failed, 0);
+    static const uint8_t want[] = {0x12, 0x56, 0x34, 0xde, 0xbc, 0x9a, 0x78, 0xef, 0xcd, 0xab, 0x89, 0x67, 0x45,
+                                   0x23, 0x01, 0, 0, 0xc0, 0xbf, 3, 0, 'h', 0xc3, 0xa9};
+    assert_int_equal(w.size, sizeof want);
+    assert_memory_equal(w.data, want, sizeof want);
+    hd_reader r = {.data = w.data, .size = w.size};
+    assert_int_equal(hd_get_u8(&r), 0x12);
+    assert_int_equal(hd_get_i16(&r), 0x3456);
+    assert_int_equal(hd_get_u32(&r), 0x789abcde);
+    assert_true(hd_get_u64(&r) == 0x0123456789abcdef);
+    assert_true(hd_get_f32(&r) == -1.5f);
+    char *s = hd_get_string(&r);
+    assert_string_equal(s, "hé");
+    free(s);
+    assert_int_equal(r.failed, 0);
+    assert_int_equal(hd_get_u8(&r), 0);
+    assert_int_equal(r.failed, 1);
+    hd_writer_free(&w);
+    /* After an overrun nothing is read any more, even what would fit. */
+    r = (hd_reader){.data = want, .size = 3};
+    assert_int_equal(hd_get_u32(&r), 0);
+    assert_int_equal(hd_get_u8(&r), 0);
+    assert_int_equal(r.at, 0);
+    r = (hd_reader){.data = want, .size = sizeof want};
+    assert_null(hd_get_bytes(&r, SIZE_MAX));
+    static const uint8_t nul[] = {2, 0, 'a', 0}, longer[] = {9, 0, 'a'};
+    r = (hd_reader){.data = nul, .size = sizeof nul};
+    assert_null(hd_get_string(&r));
+    r = (hd_reader){.data = longer, .size = sizeof longer};
+    assert_null(hd_get_string(&r));
+    assert_int_equal(r.failed, 1);
+}
+
+static void write_raw(const char *path, const void *data, size_t n) {
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(data, 1, n, f), n);
+    fclose(f);
+}
+
+static void expect_container(const uint8_t *data, size_t n, const char *message) {
+    const char *path = in_folder("c");
+    uint8_t *buffer;
+    hd_reader r;
+    hd_err err = {0};
+    char want[256];
+    write_raw(path, data, n);
+    assert_true(hd_container_read(&buffer, &r, path, 0x314d4448, 1, &err) != HD_OK);
+    assert_null(buffer);
+    snprintf(want, sizeof want, "%s: %s", path, message);
+    assert_string_equal(err.message, want);
+}
+
+static void test_container(void **state) {
+    (void)state;
+    const char *path = in_folder("c");
+    hd_err err = {0};
+    hd_writer w = {0};
+    hd_put_string(&w, "payload");
+    assert_int_equal(hd_container_write(path, 0x314d4448, 1, &w, &err), HD_OK);
+    uint8_t *buffer, *file;
+    size_t size;
+    hd_reader r;
+    assert_int_equal(hd_container_read(&buffer, &r, path, 0x314d4448, 1, &err), HD_OK);
+    assert_int_equal(r.size, w.size);
+    assert_memory_equal(r.data, w.data, w.size);
+    free(buffer);
+    hd_writer_free(&w);
+    assert_int_equal(hd_file_read(&file, &size, path, 1000, 0, &err), HD_OK);
+    expect_container(file, 15, "15 bytes; the header of a 'HDM1' file alone has 16");
+    expect_container(file, size - 1, "payload of 8 bytes; the header says 9");
+    file[20] ^= 1;
+    expect_container(file, size, "checksum of the payload is 6048e5bc; the header says 5d28cc0c");
+    file[4] = 2;
+    expect_container(file, size, "version 2; this program reads version 1");
+    file[0] = 'X';
+    expect_container(file, size, "starts with 'XDM1'; a file of this kind starts with 'HDM1'");
+    file[0] = 7;
+    expect_container(file, size, "starts with '0x314d4407'; a file of this kind starts with 'HDM1'");
+    free(file);
+}
+
+static size_t gzip(uint8_t *to, size_t room, const void *data, size_t n) {
+    z_stream z = {0};
+    assert_int_equal(deflateInit2(&z, 6, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY), Z_OK);
+    z.next_in = (Bytef *)(uintptr_t)data;
+    z.avail_in = (uInt)n;
+    z.next_out = to;
+    z.avail_out = (uInt)room;
+    assert_int_equal(deflate(&z, Z_FINISH), Z_STREAM_END);
+    size_t used = room - z.avail_out;
+    deflateEnd(&z);
+    return used;
+}
+
+static void expect_file(const uint8_t *data, size_t n, size_t limit, const char *message) {
+    const char *path = in_folder("g");
+    uint8_t *out;
+    size_t size;
+    hd_err err = {0};
+    char want[256];
+    write_raw(path, data, n);
+    hd_status status = hd_file_read(&out, &size, path, limit, 1, &err);
+    if (!message) {
+        assert_int_equal(status, HD_OK);
+        free(out);
+        return;
+    }
+    assert_true(status != HD_OK);
+    assert_null(out);
+    snprintf(want, sizeof want, "%s: %s", path, message);
+    assert_string_equal(err.message, want);
+}
+
+static void test_files(void **state) {
+    (void)state;
+    static uint8_t zeros[300000], packed[8192];
+    const char *path = in_folder("g");
+    uint8_t *data;
+    size_t size, n = gzip(packed, sizeof packed, zeros, sizeof zeros);
+    hd_err err = {0};
+    write_raw(path, packed, n);
+    assert_int_equal(hd_file_read(&data, &size, path, 1 << 20, 1, &err), HD_OK);
+    assert_int_equal(size, sizeof zeros);
+    assert_memory_equal(data, zeros, size);
+    assert_int_equal(data[size], 0);
+    free(data);
+    assert_int_equal(hd_file_read(&data, &size, path, 1 << 20, 0, &err), HD_OK);
+    assert_int_equal(size, n);
+    free(data);
+    /* The limit is exact, and a bomb stops at it. */
+    expect_file(packed, n, sizeof zeros, NULL);
+    expect_file(packed, n, sizeof zeros - 1, "unpacks to more than 299999 bytes, the most that is read");
+    expect_file(packed, n, 1000, "unpacks to more than 1000 bytes, the most that is read");
+    expect_file(packed, n, 10, "has more than 10 bytes, the most that is read");
+    char text[80];
+    snprintf(text, sizeof text, "gzip data is cut short after %zu bytes", n - 9);
+    expect_file(packed, n - 9, 1 << 20, text);
+    packed[n] = 'x';
+    expect_file(packed, n + 1, 1 << 20, "1 bytes follow the end of the gzip data");
+    /* Two members one after the other are one file. */
+    size_t second = gzip(packed + n, sizeof packed - n, "tail", 4);
+    write_raw(path, packed, n + second);
+    assert_int_equal(hd_file_read(&data, &size, path, 1 << 20, 1, &err), HD_OK);
+    assert_int_equal(size, sizeof zeros + 4);
+    assert_string_equal((char *)data + sizeof zeros, "tail");
+    free(data);
+    packed[20] ^= 0xff;
+    write_raw(path, packed, n);
+    assert_int_equal(hd_file_read(&data, &size, path, 1 << 20, 1, &err), HD_FORMAT);
+    /* Every truncation of a gzip file is an error. */
+    packed[20] ^= 0xff;
+    for (size_t k = 2; k < n; k += 7) {
+        write_raw(path, packed, k);
+        assert_int_equal(hd_file_read(&data, &size, path, 1 << 20, 1, &err), HD_FORMAT);
+    }
+    assert_int_equal(hd_file_read(&data, &size, in_folder("none"), 10, 0, &err), HD_IO);
+    assert_int_equal(hd_file_read(&data, &size, folder, 10, 0, &err), HD_IO);
+    write_raw(path, "", 0);
+    assert_int_equal(hd_file_read(&data, &size, path, 10, 1, &err), HD_OK);
+    assert_int_equal(size, 0);
+    free(data);
+}
+
+static void test_atomic_write(void **state) {
+    (void)state;
+    hd_err err = {0};
+    char path[128], inside[160];
+    struct stat st;
+    snprintf(path, sizeof path, "%s", in_folder("w"));
+    assert_int_equal(hd_file_write(path, "one", 3, &err), HD_OK);
+    assert_int_equal(hd_file_write(path, "two!", 4, &err), HD_OK);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_size, 4);
+    /* A folder is no target, and a device stays a device. */
+    assert_int_equal(hd_file_write(folder, "x", 1, &err), HD_IO);
+    assert_int_equal(hd_file_write("/dev/null", "x", 1, &err), HD_OK);
+    assert_int_equal(stat("/dev/null", &st), 0);
+    assert_true(S_ISCHR(st.st_mode));
+    snprintf(inside, sizeof inside, "%s/no/such", folder);
+    assert_int_equal(hd_file_write(inside, "x", 1, &err), HD_IO);
+    assert_int_equal(hd_file_write("/dev/full", "x", 1, &err), HD_IO);
+    assert_string_equal(err.message, "/dev/full: No space left on device");
+}
+
+static void test_rng(void **state) {
+    (void)state;
+    /* First numbers of the reference implementation (pcg32-demo, seed 42, stream 54). */
+    static const uint32_t want[] = {0xa15c02b7, 0x7b47f409, 0xba1d3330, 0x83d2f293, 0xbfa4784b, 0xcbed606e};
+    hd_rng rng;
+    hd_rng_seed(&rng, 42, 54);
+    for (size_t k = 0; k < 6; k++) assert_int_equal(hd_rng_u32(&rng), want[k]);
+    double sum = 0, squares = 0;
+    for (int k = 0; k < 100000; k++) {
+        float u = hd_rng_float(&rng), z = hd_rng_normal(&rng);
+        assert_true(u >= 0 && u < 1);
+        assert_true(hd_rng_below(&rng, 7) < 7);
+        sum += (double)z;
+        squares += (double)z * (double)z;
+    }
+    assert_true(sum / 1e5 > -0.02 && sum / 1e5 < 0.02);
+    assert_true(squares / 1e5 > 0.98 && squares / 1e5 < 1.02);
+}
+
+static void test_progress(void **state) {
+    (void)state;
+    hd_progress p;
+    hd_progress_start(&p, "work", 10);
+    p.on = 0; /* silent, whatever standard error is */
+    hd_progress_show(&p, 3, "note");
+    hd_progress_end(&p);
+    double a = hd_seconds();
+    assert_true(hd_seconds() >= a);
+}
+
+int main(void) {
+    snprintf(folder, sizeof folder, "/tmp/hd_core_XXXXXX");
+    if (!mkdtemp(folder)) return 1;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_err),          cmocka_unit_test(test_bytes), cmocka_unit_test(test_container), cmocka_unit_test(test_files),
+        cmocka_unit_test(test_atomic_write), cmocka_unit_test(test_rng),   cmocka_unit_test(test_progress),
+    };
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    unlink(in_folder("c"));
+    unlink(in_folder("g"));
+    unlink(in_folder("w"));
+    /* Fails if a write left anything behind. */
+    return rmdir(folder) != 0 || failed;
+}
