@@ -1,5 +1,5 @@
-/* From a float graph to a compressed model: plan the stages, calibrate the activations, prune and quantise the weights, correct the
- * biases. Deterministic, whatever the number of threads. */
+/* From a float graph to a compressed model: plan the stages, calibrate the activations, prune and quantise the weights, correct
+ * scales and biases on data. Deterministic, whatever the number of threads. */
 #include "compress.h"
 
 #include <cblas.h>
@@ -16,7 +16,7 @@ typedef struct builder {
     hd_plan plan;
     hd_histogram *histogram; /* [graph tensor] */
     int *tensor;             /* [graph tensor]: model tensor, -1 none */
-    double *fold;            /* [step], see hd_correct_biases */
+    hd_qparams *pre;         /* [step]: codes before the table, or of the output */
     hd_model *m;
     hd_err *err;
 } builder;
@@ -82,11 +82,12 @@ static hd_status allocate_channels(builder *b, hd_stage *s) {
 
 /* The smallest scale of a channel: its bias must fit with room to spare (2^28 units), and a unit below 2^-24 codes of what comes out
  * would be lost anyway. */
-static float *scale_floors(const hd_node *n, const hd_stage *s, double scale_in, double scale_pre, double fold) {
+static float *scale_floors(const hd_node *n, const hd_stage *s, hd_qparams in, hd_qparams pre, int zero_out) {
     float *least = malloc((size_t)s->cout * sizeof *least);
+    double fold = fabs((double)pre.scale * (pre.zero - zero_out));
     for (int oc = 0; least && oc < s->cout; oc++) {
-        double bias = (n->bias ? fabs((double)n->bias[oc]) : 0.0) + fabs(fold);
-        least[oc] = (float)(fmax(ldexp(bias, -28), ldexp(scale_pre, -24)) / scale_in);
+        double bias = fold + (n->bias ? fabs((double)n->bias[oc]) : 0.0);
+        least[oc] = (float)(fmax(ldexp(bias, -28), ldexp((double)pre.scale, -24)) / (double)in.scale);
     }
     return least;
 }
@@ -104,7 +105,7 @@ static hd_status prune(builder *b, hd_stage *s, const hd_layer_policy *o, const 
     return status;
 }
 
-static hd_status quantise_weights(builder *b, hd_stage *s, const hd_node *n, hd_qparams in, hd_qparams pre, double fold) {
+static hd_status quantise_weights(builder *b, hd_stage *s, const hd_node *n, hd_qparams in, hd_qparams pre, int zero_out) {
     const hd_layer_policy *o = hd_policy_of(b->policy, n->name);
     s->grid = grid_of(o, s->groups);
     s->bits = s->grid == HD_GRID_TERNARY ? 0 : o->bits;
@@ -112,7 +113,7 @@ static hd_status quantise_weights(builder *b, hd_stage *s, const hd_node *n, hd_
     s->group_size = o->granularity == HD_GRANULARITY_GROUP ? o->group_size : 0;
     hd_status status = allocate_channels(b, s);
     if (status != HD_OK) return status;
-    float *w = reordered(n, s), *least = scale_floors(n, s, in.scale, pre.scale, fold);
+    float *w = reordered(n, s), *least = scale_floors(n, s, in, pre, zero_out);
     uint8_t *keep = NULL;
     status = w && least ? prune(b, s, o, w, &keep) : no_memory(b);
     if (status == HD_OK) {
@@ -137,19 +138,24 @@ static hd_status constant_weights(builder *b, hd_stage *s, float scale) {
     return status;
 }
 
+int hd_stage_set_channel(hd_stage *s, int oc, float scale_in, hd_qparams pre, int zero_out, double bias) {
+    /* The stage adds the output's zero point before the table; the bias makes up the difference to the index's own. */
+    double unit = (double)scale_in * (double)s->scale[oc], fold = (double)pre.scale * (pre.zero - zero_out);
+    double b = floor((bias + fold) / unit + 0.5);
+    int mult, shift;
+    s->bias[oc] = b >= INT32_MAX ? INT32_MAX : b <= -INT32_MAX ? -INT32_MAX : (int32_t)b;
+    if (!hd_fixed_point(unit / (double)pre.scale, 1, 47, &mult, &shift)) return 0;
+    s->mult[oc] = (uint16_t)mult;
+    s->shift[oc] = (uint8_t)shift;
+    return 1;
+}
+
 /* Biases as they are in the float network, and the multipliers. */
-static hd_status set_channels(builder *b, hd_stage *s, const hd_node *n, hd_qparams in, hd_qparams pre, double fold) {
-    for (int oc = 0; oc < s->cout; oc++) {
-        double unit = (double)in.scale * (double)s->scale[oc];
-        double bias = floor(((n && n->bias ? (double)n->bias[oc] : 0.0) + fold) / unit + 0.5);
-        s->bias[oc] = bias >= INT32_MAX ? INT32_MAX : bias <= -INT32_MAX ? -INT32_MAX : (int32_t)bias;
-        int mult, shift;
-        if (!hd_fixed_point(unit / (double)pre.scale, 1, 47, &mult, &shift))
-            return hd_fail(b->err, HD_UNSUPPORTED, "node '%s': channel %d has a unit of %g, %g times its output's; at most 32767 times is supported",
-                           s->name, oc, unit, unit / (double)pre.scale);
-        s->mult[oc] = (uint16_t)mult;
-        s->shift[oc] = (uint8_t)shift;
-    }
+static hd_status set_channels(builder *b, hd_stage *s, const hd_node *n, hd_qparams in, hd_qparams pre, int zero_out) {
+    for (int oc = 0; oc < s->cout; oc++)
+        if (!hd_stage_set_channel(s, oc, in.scale, pre, zero_out, n && n->bias ? (double)n->bias[oc] : 0.0))
+            return hd_fail(b->err, HD_UNSUPPORTED, "node '%s': channel %d has steps of %g, %g times its output's; at most 32767 times is supported",
+                           s->name, oc, (double)in.scale * (double)s->scale[oc], (double)in.scale * (double)s->scale[oc] / (double)pre.scale);
     return HD_OK;
 }
 
@@ -212,16 +218,15 @@ static hd_status build_conv(builder *b, hd_stage *s, int index) {
         /* A lone function looks its input's codes up directly. */
         int direct = step->role == HD_ROLE_IDENTITY && step->residual < 0;
         pre = direct ? in : hd_qparams_search_table(&b->histogram[step->pre], &b->plan, step, out);
-        /* The stage adds the output's zero point before the table; the bias makes up the difference to the index's own. */
-        b->fold[index] = (double)pre.scale * (pre.zero - out.zero);
     }
+    b->pre[index] = pre;
     hd_status status = add_tensor(b, step->output, out);
     s->output = b->tensor[step->output];
     if (status == HD_OK) {
-        if (step->role == HD_ROLE_WEIGHTS) status = quantise_weights(b, s, n, in, pre, b->fold[index]);
+        if (step->role == HD_ROLE_WEIGHTS) status = quantise_weights(b, s, n, in, pre, out.zero);
         else status = constant_weights(b, s, step->role == HD_ROLE_IDENTITY ? 0.5f : 0.5f / (float)(s->kh * s->kw));
     }
-    if (status == HD_OK) status = set_channels(b, s, step->role == HD_ROLE_WEIGHTS ? n : NULL, in, pre, b->fold[index]);
+    if (status == HD_OK) status = set_channels(b, s, step->role == HD_ROLE_WEIGHTS ? n : NULL, in, pre, out.zero);
     if (status == HD_OK) status = set_residual(b, s, step->residual, pre);
     if (status == HD_OK) set_activation(b, s, step, pre, out);
     return status;
@@ -272,10 +277,10 @@ static hd_status run(builder *b, const hd_idx *calib, int samples, int unit) {
     size_t tensors = (size_t)b->g->n_tensors;
     b->histogram = malloc(tensors * sizeof *b->histogram);
     b->tensor = malloc(tensors * sizeof *b->tensor);
-    b->fold = calloc((size_t)b->plan.n_steps, sizeof *b->fold);
+    b->pre = calloc((size_t)b->plan.n_steps, sizeof *b->pre);
     uint8_t *wanted = calloc(tensors, 1);
     b->m = calloc(1, sizeof *b->m);
-    if (b->histogram && b->tensor && b->fold && wanted && b->m) {
+    if (b->histogram && b->tensor && b->pre && wanted && b->m) {
         wanted[b->g->input] = 1;
         for (int i = 0; i < b->plan.n_steps; i++) wanted[b->plan.step[i].pre] = wanted[b->plan.step[i].output] = 1;
         status = hd_calibrate(b->histogram, wanted, b->g, calib, samples, unit, b->err);
@@ -283,7 +288,7 @@ static hd_status run(builder *b, const hd_idx *calib, int samples, int unit) {
         status = no_memory(b);
     free(wanted);
     if (status == HD_OK) status = build(b, calib, unit);
-    if (status == HD_OK) status = hd_correct_biases(b->m, &b->plan, b->fold, calib, samples, unit, b->err);
+    if (status == HD_OK) status = hd_correct_channels(b->m, &b->plan, b->pre, calib, samples, unit, b->err);
     return status == HD_OK ? hd_model_check(b->m, b->err) : status;
 }
 
@@ -305,6 +310,6 @@ hd_status hd_compress(hd_model **out, const hd_graph *g, const hd_policy *policy
     hd_compress_plan_free(&b.plan);
     free(b.histogram);
     free(b.tensor);
-    free(b.fold);
+    free(b.pre);
     return status;
 }

@@ -80,8 +80,13 @@ hd_status hd_prune_blocks(uint8_t *present, const float *w, int cout, int taps, 
 const hd_layer_policy *hd_policy_of(const hd_policy *p, const char *layer);
 hd_status hd_policy_check(const hd_policy *p, const hd_graph *g, hd_err *err);
 
-/* ---- correct.c: bias correction ---- */
-/* Sets the biases of m (stage i made from step i of p) so that each channel's mean before activation over the calibration images is that
- * of the float network. fold: per stage, what is added to the mean (a table's index is moved by it), in real units. */
-hd_status hd_correct_biases(hd_model *m, const hd_plan *p, const double *fold, const hd_idx *calib, int samples, int unit, hd_err *err);
+/* ---- compress.c ---- */
+/* Bias, multiplier and shift of channel oc, whose scale is set: bias in real units; pre: the codes before a table (or of the output), zero_out
+ * the zero point the stage adds. 0 when the unit is too large for the codes. */
+int hd_stage_set_channel(hd_stage *s, int oc, float scale_in, hd_qparams pre, int zero_out, double bias);
+
+/* ---- correct.c ---- */
+/* Fits each channel's scale (not with TENSOR granularity) and bias of m (stage i made from step i of p, with codes pre[i] before its table)
+ * to the float network on calibration images. Never worse on them than before, channel by channel. */
+hd_status hd_correct_channels(hd_model *m, const hd_plan *p, const hd_qparams *pre, const hd_idx *calib, int samples, int unit, hd_err *err);
 #endif

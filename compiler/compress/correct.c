@@ -1,8 +1,11 @@
-/* Bias correction: rounding and pruning move the mean of a channel, and a bias moves it back.
+/* Correction of each channel's scale and bias on data. Rounding and pruning shrink and move what a channel computes; a least-squares
+ * line from what it computes now to what the float network computes moves it back, at no cost in the stored model.
  *
- * Stage by stage in the order of execution, so that a stage is measured on the inputs its already corrected predecessors give it. The
- * mean of an accumulator is linear in the mean of each window element, so one pass over the inputs serves all channels. Sums
- * of codes are integers and the float sums are added image by image: the result does not depend on the number of threads. */
+ * Stage by stage in the order of execution, on the integer network itself: a stage is fitted on the inputs its already corrected
+ * predecessors give it. What a clip cuts off does not count: matching plain means (the usual bias correction) was measured to ruin
+ * pruned ReLU networks, because it trades the cut-off side against the side that is used. Sums run in a fixed order for each channel,
+ * so the result does not depend on the number of threads. */
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,34 +14,38 @@
 #include "compress_internal.h"
 #include "integer.h"
 
-enum { MOST_IMAGES = 256, MOST_BYTES = 1 << 28 };
+enum { MOST_IMAGES = 256, LEAST_IMAGES = 16, ROUNDS = 8 };
+static const double MOST_BYTES = 256e6, MOST_MACS = 4e9;
 
 typedef struct corrector {
     hd_model *m;
     const hd_plan *p;
+    const hd_qparams *pre; /* [step] */
     int images;
     hd_integer **run; /* [image]: codes of every tensor */
-    double *sum;      /* [image][channels of all stages]: float sums before activation */
-    size_t *first;    /* [stage]: its first channel in a row of sum */
-    size_t row;
+    float **value;    /* [image][step]: the float network before activation */
 } corrector;
 
-/* Float sums of one image, and its input as codes. */
-static void look_at(corrector *c, int image, hd_exec *exec, const float *x, int8_t *codes) {
+/* One channel's data: fit gain * a + offset + r to f. */
+typedef struct fit {
+    size_t n;
+    float *a, *f, *r; /* accumulator and residual in real units; the float value */
+    double lo, hi;    /* the clip that follows */
+    double gain, offset;
+} fit;
+
+static hd_status look_at(corrector *c, int image, hd_exec *exec, const float *x, int8_t *codes, hd_err *err) {
     hd_exec_run(exec, x);
     for (int i = 0; i < c->p->n_steps; i++) {
-        const hd_step *s = &c->p->step[i];
-        hd_shape shape = c->p->stored[s->pre];
-        size_t positions = (size_t)shape.h * (size_t)shape.w;
-        const float *value = hd_exec_tensor(exec, s->pre);
-        for (size_t ch = 0; ch < (size_t)shape.c; ch++) {
-            double sum = 0;
-            for (size_t k = 0; k < positions; k++) sum += (double)value[ch * positions + k];
-            c->sum[(size_t)image * c->row + c->first[i] + ch] = sum;
-        }
+        int t = c->p->step[i].pre;
+        size_t bytes = hd_shape_size(c->p->stored[t]) * sizeof(float);
+        float *copy = c->value[(size_t)image * (size_t)c->p->n_steps + (size_t)i] = malloc(bytes);
+        if (!copy) return hd_fail(err, HD_NOMEM, "no memory for the correction of scales and biases");
+        memcpy(copy, hd_exec_tensor(exec, t), bytes);
     }
     hd_quantize_input(&c->m->tensor[c->m->input], x, codes);
     hd_integer_input(c->run[image], codes);
+    return HD_OK;
 }
 
 static hd_status look_at_all(corrector *c, const hd_idx *calib, int unit, hd_err *err) {
@@ -50,12 +57,12 @@ static hd_status look_at_all(corrector *c, const hd_idx *calib, int unit, hd_err
         float *x = malloc(calib->item * sizeof *x);
         int8_t *codes = malloc(calib->item);
         hd_status mine = hd_exec_new(&exec, c->p->g, &own);
-        if (mine == HD_OK && (!x || !codes)) mine = hd_fail(&own, HD_NOMEM, "no memory for bias correction");
+        if (mine == HD_OK && (!x || !codes)) mine = hd_fail(&own, HD_NOMEM, "no memory for the correction of scales and biases");
 #pragma omp for schedule(dynamic)
         for (int i = 0; i < c->images; i++) {
             if (mine != HD_OK || hd_interrupted) continue;
             hd_idx_item(calib, (uint32_t)i, unit, x);
-            look_at(c, i, exec, x, codes);
+            mine = look_at(c, i, exec, x, codes, &own);
         }
         if (mine != HD_OK)
 #pragma omp critical(hd_correct)
@@ -67,99 +74,160 @@ static hd_status look_at_all(corrector *c, const hd_idx *calib, int unit, hd_err
         free(x);
         free(codes);
     }
-    return status;
+    return status == HD_OK && hd_interrupted ? hd_fail(err, HD_INTERRUPTED, "stopped during the correction of scales and biases") : status;
 }
 
-/* Adds a - zero of every window of one image to sum[group][ky][kx][ic]. */
-static void add_windows(int64_t *sum, const hd_stage *s, const hd_qtensor *in, const hd_qtensor *to, const int8_t *a) {
-    size_t per_group = (size_t)(s->cin / s->groups), taps = (size_t)s->kh * (size_t)s->kw;
-    for (int oy = 0; oy < to->h; oy++)
-        for (int ky = 0; ky < s->kh; ky++) {
-            int iy = oy * s->sy - s->pad_top + ky * s->dy;
-            if (iy < 0 || iy >= in->h) continue;
-            for (int ox = 0; ox < to->w; ox++)
-                for (int kx = 0; kx < s->kw; kx++) {
-                    int ix = ox * s->sx - s->pad_left + kx * s->dx;
-                    if (ix < 0 || ix >= in->w) continue;
-                    const int8_t *pixel = a + ((size_t)iy * (size_t)in->w + (size_t)ix) * (size_t)in->c;
-                    size_t tap = (size_t)ky * (size_t)s->kw + (size_t)kx;
-                    for (size_t c = 0; c < (size_t)in->c; c++)
-                        sum[(c / per_group * taps + tap) * per_group + c % per_group] += pixel[c] - in->zero;
-                }
+/* Accumulator of channel oc at (oy, ox), without the bias. */
+static int64_t accumulate(const hd_stage *s, const hd_qtensor *in, const int8_t *a, size_t oc, int oy, int ox) {
+    size_t per_group = (size_t)(s->cin / s->groups);
+    const int16_t *v = s->v + oc * (size_t)s->kh * (size_t)s->kw * per_group;
+    int64_t acc = 0;
+    a += oc / (size_t)(s->cout / s->groups) * per_group;
+    for (int ky = 0; ky < s->kh; ky++)
+        for (int kx = 0; kx < s->kw; kx++, v += per_group) {
+            int iy = oy * s->sy - s->pad_top + ky * s->dy, ix = ox * s->sx - s->pad_left + kx * s->dx;
+            if (iy < 0 || iy >= in->h || ix < 0 || ix >= in->w) continue;
+            const int8_t *pixel = a + ((size_t)iy * (size_t)in->w + (size_t)ix) * (size_t)in->c;
+            int32_t tap = 0;
+            for (size_t i = 0; i < per_group; i++) tap += v[i] * (pixel[i] - in->zero);
+            acc += tap;
         }
+    return acc;
 }
 
-static hd_status correct_stage(corrector *c, int stage, double fold, hd_err *err) {
-    hd_stage *s = &c->m->stage[stage];
+static void collect(fit *f, const corrector *c, int stage, size_t oc) {
+    const hd_stage *s = &c->m->stage[stage];
     const hd_qtensor *in = &c->m->tensor[s->input], *to = &c->m->tensor[s->output];
-    size_t inputs = (size_t)s->kh * (size_t)s->kw * (size_t)(s->cin / s->groups), window = inputs * (size_t)s->groups, cout = (size_t)s->cout;
-    size_t positions = (size_t)to->h * (size_t)to->w;
-    int64_t *sum = calloc(window + cout, sizeof *sum), *residual = sum ? sum + window : NULL;
-    if (!sum) return hd_fail(err, HD_NOMEM, "stage '%s': no memory for bias correction", s->name);
-    int complete = 1;
+    const hd_qtensor *b = s->residual >= 0 ? &c->m->tensor[s->residual] : NULL;
+    double unit = (double)in->scale * (double)s->scale[oc];
+    size_t positions = (size_t)to->h * (size_t)to->w, at = 0;
+    for (int i = 0; i < c->images; i++) {
+        const int8_t *a = hd_integer_tensor(c->run[i], s->input), *r = b ? hd_integer_tensor(c->run[i], s->residual) : NULL;
+        const float *value = c->value[(size_t)i * (size_t)c->p->n_steps + (size_t)stage] + oc * positions;
+        for (size_t k = 0; k < positions; k++, at++) {
+            f->a[at] = (float)(unit * (double)accumulate(s, in, a, oc, (int)(k / (size_t)to->w), (int)(k % (size_t)to->w)));
+            f->f[at] = value[k];
+            f->r[at] = b ? b->scale * (float)(r[k * (size_t)s->cout + oc] - b->zero) : 0.0f;
+        }
+    }
+}
+
+static double clip(const fit *f, double x) { return x < f->lo ? f->lo : x > f->hi ? f->hi : x; }
+
+static double fit_error(const fit *f, double gain, double offset) {
+    double error = 0;
+    for (size_t i = 0; i < f->n; i++) {
+        double e = clip(f, gain * f->a[i] + offset + f->r[i]) - clip(f, f->f[i]);
+        error += e * e;
+    }
+    return error;
+}
+
+/* Least squares over the samples that count at the present line, a few times over; the best line seen stays, the first included. The
+ * gain is held between 1/3 and 3: a channel beyond that does not follow its original any more. */
+static void solve(fit *f, int free_gain) {
+    double gain = f->gain, offset = f->offset, least = fit_error(f, gain, offset);
+    for (int round = 0; round < ROUNDS; round++) {
+        double n = 0, sa = 0, sy = 0, saa = 0, say = 0;
+        for (size_t i = 0; i < f->n; i++) {
+            double now = gain * f->a[i] + offset + f->r[i], y = f->f[i];
+            if ((now <= f->lo && y <= f->lo) || (now >= f->hi && y >= f->hi)) continue;
+            y = clip(f, y) - f->r[i];
+            n++;
+            sa += f->a[i];
+            sy += y;
+            saa += (double)f->a[i] * f->a[i];
+            say += f->a[i] * y;
+        }
+        if (n < 2) break;
+        double spread = saa / n - sa / n * (sa / n);
+        if (free_gain && spread > 1e-9 * saa / n) gain = fmin(3.0, fmax(1.0 / 3.0, (say / n - sa / n * (sy / n)) / spread));
+        offset = (sy - gain * sa) / n;
+        double error = fit_error(f, gain, offset);
+        if (error < least) {
+            least = error;
+            f->gain = gain;
+            f->offset = offset;
+        }
+    }
+}
+
+static hd_status correct_stage(corrector *c, int stage, hd_err *err) {
+    hd_stage *s = &c->m->stage[stage];
+    const hd_step *step = &c->p->step[stage];
+    const hd_qtensor *in = &c->m->tensor[s->input], *to = &c->m->tensor[s->output];
+    int clipped = step->n_fn > 0 && !s->has_table, failed = 0, too_large = 0;
+    size_t n = (size_t)c->images * (size_t)to->h * (size_t)to->w;
 #pragma omp parallel
     {
-        int64_t *own = calloc(window + cout, sizeof *own);
+        fit f = {.n = n, .a = malloc(3 * n * sizeof(float))};
+        f.lo = clipped ? (double)hd_step_apply(c->p, step, -INFINITY) : -INFINITY;
+        f.hi = clipped ? (double)hd_step_apply(c->p, step, INFINITY) : INFINITY;
 #pragma omp for schedule(dynamic)
-        for (int i = 0; i < c->images; i++) {
-            if (!own) continue;
-            add_windows(own, s, in, to, hd_integer_tensor(c->run[i], s->input));
-            const int8_t *b = s->residual >= 0 ? hd_integer_tensor(c->run[i], s->residual) : NULL;
-            for (size_t k = 0; b && k < positions * cout; k++) own[window + k % cout] += b[k] - c->m->tensor[s->residual].zero;
+        for (int oc = 0; oc < s->cout; oc++) {
+            if (!f.a) continue;
+            f.f = f.a + n;
+            f.r = f.f + n;
+            collect(&f, c, stage, (size_t)oc);
+            double fold = (double)c->pre[stage].scale * (c->pre[stage].zero - to->zero);
+            f.gain = 1.0;
+            f.offset = (double)s->bias[oc] * (double)in->scale * (double)s->scale[oc] - fold;
+            /* One scale for the whole layer cannot follow single channels. */
+            solve(&f, s->granularity != HD_GRANULARITY_TENSOR);
+            s->scale[oc] = (float)(s->scale[oc] * f.gain);
+            if (!hd_stage_set_channel(s, oc, in->scale, c->pre[stage], to->zero, f.offset))
+#pragma omp atomic write
+                too_large = 1;
         }
-#pragma omp critical(hd_correct)
-        {
-            for (size_t k = 0; own && k < window + cout; k++) sum[k] += own[k];
-            if (!own) complete = 0;
-        }
-        free(own);
+        if (!f.a)
+#pragma omp atomic write
+            failed = 1;
+        free(f.a);
     }
-    double n = (double)c->images * (double)positions;
-    for (size_t oc = 0; complete && oc < cout; oc++) {
-        double unit = (double)in->scale * (double)s->scale[oc], target = 0, dot = 0;
-        for (int i = 0; i < c->images; i++) target += c->sum[(size_t)i * c->row + c->first[stage] + oc];
-        const int64_t *w = sum + oc / (cout / (size_t)s->groups) * inputs;
-        for (size_t k = 0; k < inputs; k++) dot += (double)s->v[oc * inputs + k] * (double)w[k];
-        target = (s->residual >= 0 ? target - (double)c->m->tensor[s->residual].scale * (double)residual[oc] : target) / n;
-        double bias = floor((target + fold) / unit - dot / n + 0.5);
-        s->bias[oc] = bias >= INT32_MAX ? INT32_MAX : bias <= INT32_MIN ? INT32_MIN : (int32_t)bias;
-    }
-    free(sum);
-    return complete ? HD_OK : hd_fail(err, HD_NOMEM, "stage '%s': no memory for bias correction", s->name);
+    if (failed) return hd_fail(err, HD_NOMEM, "stage '%s': no memory for the correction of scales and biases", s->name);
+    if (too_large) return hd_fail(err, HD_UNSUPPORTED, "stage '%s': weights too large for its output's scale", s->name);
+    return HD_OK;
 }
 
-static hd_status correct(corrector *c, const double *fold, const hd_idx *calib, int unit, hd_err *err) {
+static hd_status correct(corrector *c, const hd_idx *calib, int unit, hd_err *err) {
     hd_status status = HD_OK;
     for (int i = 0; status == HD_OK && i < c->images; i++) status = hd_integer_new(&c->run[i], c->m, err);
     if (status == HD_OK) status = look_at_all(c, calib, unit, err);
     for (int i = 0; status == HD_OK && i < c->m->n_stages; i++) {
-        if (hd_interrupted) return hd_fail(err, HD_INTERRUPTED, "stopped during bias correction");
+        if (hd_interrupted) return hd_fail(err, HD_INTERRUPTED, "stopped during the correction of scales and biases");
         hd_role role = c->p->step[i].role;
         /* A lone function's input is exact: its identity has nothing to correct. */
         if (role == HD_ROLE_WEIGHTS || role == HD_ROLE_AVERAGE || (role == HD_ROLE_IDENTITY && c->p->step[i].residual >= 0))
-            status = correct_stage(c, i, fold[i], err);
+            status = correct_stage(c, i, err);
+        if (status != HD_OK) break;
 #pragma omp parallel for schedule(dynamic)
         for (int k = 0; k < c->images; k++) hd_integer_stage(c->run[k], i);
     }
     return status;
 }
 
-hd_status hd_correct_biases(hd_model *m, const hd_plan *p, const double *fold, const hd_idx *calib, int samples, int unit, hd_err *err) {
-    size_t elements = 0;
-    for (int i = 0; i < m->n_tensors; i++) elements += (size_t)m->tensor[i].h * (size_t)m->tensor[i].w * (size_t)m->tensor[i].c;
-    size_t fit = MOST_BYTES / (elements ? elements : 1), wanted = samples < MOST_IMAGES ? (size_t)samples : MOST_IMAGES;
-    corrector c = {.m = m, .p = p, .images = (int)(fit < 1 ? 1 : fit < wanted ? fit : wanted)};
-    c.first = calloc((size_t)p->n_steps, sizeof *c.first);
-    for (int i = 0; c.first && i < p->n_steps; i++) {
-        c.first[i] = c.row;
-        c.row += (size_t)p->stored[p->step[i].pre].c;
+/* As many images as memory and work allow. */
+static int affordable(const hd_model *m, int samples) {
+    double bytes = 1, macs = 1;
+    for (int i = 0; i < m->n_tensors; i++) bytes += 5.0 * m->tensor[i].h * m->tensor[i].w * m->tensor[i].c;
+    for (int i = 0; i < m->n_stages; i++) {
+        const hd_stage *s = &m->stage[i];
+        double positions = (double)m->tensor[s->output].h * m->tensor[s->output].w;
+        if (s->kind == HD_STAGE_CONV) macs += positions * s->kh * s->kw * s->cout * (s->cin / s->groups);
     }
+    double most = fmin(MOST_IMAGES, fmin(MOST_BYTES / bytes, fmax(LEAST_IMAGES, MOST_MACS / macs)));
+    return most < 1 ? 1 : most < samples ? (int)most : samples;
+}
+
+hd_status hd_correct_channels(hd_model *m, const hd_plan *p, const hd_qparams *pre, const hd_idx *calib, int samples, int unit, hd_err *err) {
+    corrector c = {.m = m, .p = p, .pre = pre, .images = affordable(m, samples)};
+    size_t values = (size_t)c.images * (size_t)p->n_steps;
     c.run = calloc((size_t)c.images, sizeof *c.run);
-    c.sum = calloc((size_t)c.images * (c.row + 1), sizeof *c.sum);
-    hd_status status = c.first && c.run && c.sum ? correct(&c, fold, calib, unit, err) : hd_fail(err, HD_NOMEM, "no memory for bias correction");
+    c.value = calloc(values, sizeof *c.value);
+    hd_status status = c.run && c.value ? correct(&c, calib, unit, err) : hd_fail(err, HD_NOMEM, "no memory for the correction of scales and biases");
     for (int i = 0; c.run && i < c.images; i++) hd_integer_free(c.run[i]);
+    for (size_t i = 0; c.value && i < values; i++) free(c.value[i]);
     free(c.run);
-    free(c.sum);
-    free(c.first);
+    free(c.value);
     return status;
 }
