@@ -42,73 +42,74 @@ module datapath_fast #(
     localparam WORDS = (COLS * LANES * PLANES + 31) / 32, LP = LANES * PLANES;
     localparam SLOTS = 32;              // tiles between capture and drain: at most LATA, 21 at the largest
 
-    reg signed [7:0]  win  [0:2*ROWS*LANES*(1 << WW)-1];      // [buffer][row][word][lane]
-    reg        [31:0] raw  [0:WORDS*(1 << SW)-1];
-    reg signed [7:0]  wt   [0:LANES*COLS*(1 << SW)-1];        // [entry][lane][drained position]
-    reg signed [15:0] ones [0:COLS*(1 << SW)-1];              // one's complements of an entry's position
-    reg signed [31:0] acc  [0:ROWS*COLS-1];                   // [row][drained position]
+    // One array dimension a loop: the compiler then sees that no index wraps, and vectorises.
+    reg signed [7:0]  win  [0:2*ROWS-1][0:(1 << WW)-1][0:LANES-1];     // buffer and row, word, lane
+    reg        [31:0] raw  [0:(1 << SW)-1][0:WORDS-1];
+    reg signed [7:0]  wt   [0:(1 << SW)-1][0:LANES-1][0:COLS-1];       // entry, lane, drained position
+    reg signed [15:0] ones [0:(1 << SW)-1][0:COLS-1];                  // one's complements of an entry's position
+    reg signed [31:0] acc  [0:ROWS-1][0:COLS-1];
     reg signed [31:0] sum  [0:ROWS-1];
-    reg signed [31:0] snap [0:SLOTS*ROWS*COLS-1];
-    reg signed [31:0] snap_sum [0:SLOTS*ROWS-1];
+    reg signed [31:0] snap [0:SLOTS-1][0:ROWS-1][0:COLS-1];
+    reg signed [31:0] snap_sum [0:SLOTS-1][0:ROWS-1];
     reg [LATA-2:0] due;
     reg        sum_due;
     reg [31:0] in_slot, out_slot, sum_slot, col;
-    initial begin due = 0; sum_due = 0; sum_slot = 0; in_slot = 0; out_slot = 0; col = COLS; end
+    initial begin due = 0; slot = 0; sum_due = 0; sum_slot = 0; in_slot = 0; out_slot = 0; col = COLS; end
 
-    reg [31:0] r, l, d, p, at, base, wbase, entry, chunk, first_bit, bit_at, value_bits;
+    reg [31:0] r, l, d, p, at, row, slot, entry, chunk, first_bit, bit_at, value_bits;
     reg signed [31:0] a, v, n, s;
     always @(posedge clk) begin
         r = 0; l = 0; d = 0; p = 0;
 
         // ---- drain: column 0 LATA cycles after the tile's last step
         // Outputs are nonblocking: other blocks read them at this edge.
-        if (sum_due) for (r = 0; r < ROWS; r = r + 1) row_sum[r*ACC_BITS +: ACC_BITS] <= snap_sum[sum_slot*ROWS + r];
+        if (sum_due) for (r = 0; r < ROWS; r = r + 1) row_sum[r*ACC_BITS +: ACC_BITS] <= snap_sum[sum_slot][r];
         sum_due = due[LATA-2];
         if (due[LATA-2]) begin
             col = 0;
             sum_slot = out_slot;
-            at = out_slot * (ROWS * COLS);
+            slot = out_slot;
             out_slot = (out_slot + 1) % SLOTS;
         end else if (col < COLS) begin
-            col = col + 1; at = at + 1;
+            col = col + 1;
         end
-        if (col < COLS) for (r = 0; r < ROWS; r = r + 1) drain[r*ACC_BITS +: ACC_BITS] <= snap[at + r*COLS];
+        if (col < COLS) for (r = 0; r < ROWS; r = r + 1) drain[r*ACC_BITS +: ACC_BITS] <= snap[slot][r][col];
         due = {due[LATA-3:0], s_valid && s_last};
 
         // ---- a step
         if (s_valid) begin
             if (s_first) begin
-                for (r = 0; r < ROWS*COLS; r = r + 1) acc[r] = 0;
+                for (r = 0; r < ROWS; r = r + 1) for (d = 0; d < COLS; d = d + 1) acc[r][d] = 0;
                 for (r = 0; r < ROWS; r = r + 1) sum[r] = 0;
             end
-            wbase = s_pc * (LANES * COLS);
             for (r = 0; r < ROWS; r = r + 1) begin
-                base = (((r_buf ? ROWS : 0) + r) * (1 << WW) + r_addr) * LANES;
+                row = r_buf ? ROWS + r : r;
                 s = 0;
                 for (l = 0; l < LANES; l = l + 1) begin
-                    a = win[base + l];
+                    a = win[row][r_addr][l];
                     s = s + a;
-                    for (d = 0; d < COLS; d = d + 1) acc[r*COLS + d] = acc[r*COLS + d] + a * wt[wbase + l*COLS + d];
+                    for (d = 0; d < COLS; d = d + 1) acc[r][d] = acc[r][d] + a * wt[s_pc][l][d];
                 end
-                for (d = 0; d < COLS; d = d + 1) acc[r*COLS + d] = acc[r*COLS + d] - ones[s_pc*COLS + d];
+                for (d = 0; d < COLS; d = d + 1) acc[r][d] = acc[r][d] - ones[s_pc][d];
                 sum[r] = sum[r] + s;
             end
             if (s_last) begin
-                for (r = 0; r < ROWS*COLS; r = r + 1) snap[in_slot*(ROWS*COLS) + r] = acc[r];
-                for (r = 0; r < ROWS; r = r + 1) snap_sum[in_slot*ROWS + r] = sum[r];
+                for (r = 0; r < ROWS; r = r + 1) for (d = 0; d < COLS; d = d + 1) snap[in_slot][r][d] = acc[r][d];
+                for (r = 0; r < ROWS; r = r + 1) snap_sum[in_slot][r] = sum[r];
                 in_slot = (in_slot + 1) % SLOTS;
             end
         end else if (re) begin
             for (r = 0; r < ROWS; r = r + 1)
                 for (l = 0; l < LANES; l = l + 1)
-                    word[(r*LANES + l)*8 +: 8] <= win[(((r_buf ? ROWS : 0) + r) * (1 << WW) + r_addr) * LANES + l];
+                    word[(r*LANES + l)*8 +: 8] <= win[r_buf ? ROWS + r : r][r_addr][l];
         end
 
         // ---- window writes
         if (w_en != 0) begin
             for (r = 0; r < ROWS; r = r + 1) if (w_en[r]) begin
-                base = (((w_buf ? ROWS : 0) + r) * (1 << WW) + w_addr[r*WW +: WW]) * LANES;
-                for (l = 0; l < LANES; l = l + 1) win[base + l] = w_data[l*8 +: 8];
+                row = w_buf ? ROWS + r : r;
+                at = w_addr[r*WW +: WW];
+                for (l = 0; l < LANES; l = l + 1) win[row][at][l] = w_data[l*8 +: 8];
             end
         end
 
@@ -117,7 +118,7 @@ module datapath_fast #(
             entry = h_addr >> CHUNK;
             chunk = CHUNK == 0 ? 0 : h_addr % (1 << CHUNK);
             if (chunk < WORDS) begin
-                raw[entry*WORDS + chunk] = h_wdata;
+                raw[entry][chunk] = h_wdata;
                 first_bit = chunk * 32;
                 for (d = first_bit / LP; d < COLS && d * LP < first_bit + 32; d = d + 1) begin
                     n = 0;
@@ -125,16 +126,16 @@ module datapath_fast #(
                         a = 0; v = 0;
                         for (p = 0; p < PLANES; p = p + 1) begin
                             bit_at = d*LP + p*LANES + l;
-                            value_bits = raw[entry*WORDS + bit_at / 32] >> (bit_at % 32);
+                            value_bits = raw[entry][bit_at / 32] >> (bit_at % 32);
                             s = value_bits[1] ? -(32'sd1 <<< p) : (32'sd1 <<< p);
                             a = a + s;
                             v = v + (value_bits[0] ? -s : s);
                             if (value_bits[1]) n = n + (32'sd1 <<< p);
                         end
-                        wt[(entry*LANES + l)*COLS + d] = a;
-                        wt[(entry*LANES + l + 1)*COLS + d] = v;
+                        wt[entry][l][d] = a;
+                        wt[entry][l + 1][d] = v;
                     end
-                    ones[entry*COLS + d] = n;
+                    ones[entry][d] = n;
                 end
             end
         end

@@ -108,7 +108,15 @@ module fetch #(
     wire begin_tile = state == S_TILE && (f_pool || has_buffer);
     wire end_of_layer = m_left == 24'd0;      // valid in TILE, after the last segment
 
-    integer i;
+    // Window column of each active row; zero for the others, so that a row starts at 0.
+    wire kx_clear = state == S_SEG || (walk && sweep_end);
+    wire kx_step = walk && col_end;
+    generate for (r = 0; r < ROWS; r = r + 1) begin : g_kx
+        always @(posedge clk)
+            if (kx_clear) kx[r] <= 8'd0;
+            else if (kx_step) kx[r] <= act[r] ? kx[r] + 1'b1 : 8'd0;
+    end endgenerate
+
     always @(posedge clk) begin
         if (!rst_n) begin
             state <= S_IDLE;
@@ -157,7 +165,6 @@ module fetch #(
                 if (f_pool) seg_row <= ROW0;
                 act <= f_pool ? ROW0 : seg_row;
                 next_row <= seg_row << 1;
-                for (i = 0; i < ROWS; i = i + 1) kx[i] <= 8'd0;
                 started <= 5'd1; finished <= 5'd0; sxc <= 8'd0; ky <= 8'd0; cb <= 16'd0;
                 iy <= iy_line; ix <= pos_ix;
                 sweep_addr <= pos_addr; col_addr <= pos_addr; addr <= pos_addr;
@@ -174,7 +181,6 @@ module fetch #(
                     ix <= ix + $signed({9'd0, f_dx});
                     if (|finishing) finished <= finished + 1'b1;
                     sxc <= start_row ? 8'd0 : sxc + 1'b1;
-                    for (i = 0; i < ROWS; i = i + 1) kx[i] <= act[i] ? kx[i] + 1'b1 : 8'd0;
                     act <= (act & ~finishing) | (start_row ? next_row : {ROWS{1'b0}});
                     if (start_row) begin
                         started <= started + 1'b1; next_row <= next_row << 1;
@@ -187,7 +193,6 @@ module fetch #(
                     iy <= iy + $signed({9'd0, f_dy}); ix <= pos_ix;
                     sweep_addr <= sweep_addr + f_ky_step; col_addr <= sweep_addr + f_ky_step; addr <= sweep_addr + f_ky_step;
                     act <= seg_row; next_row <= seg_row << 1;
-                    for (i = 0; i < ROWS; i = i + 1) kx[i] <= 8'd0;
                     started <= 5'd1; finished <= 5'd0; sxc <= 8'd0;
                 end else begin
                     // next segment
