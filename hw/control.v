@@ -45,7 +45,7 @@ module control #(
 
     ram_sdp #(.WIDTH(32), .DEPTH(DESCRIPTORS * 32)) u_desc (
         .clk(clk), .we(h_desc_we), .waddr(h_desc_addr), .wdata(h_wdata),
-        .re(state == S_LOAD), .raddr({index, k}), .rdata(desc_word));
+        .re(state == S_LOAD && !stall), .raddr({index, k}), .rdata(desc_word));
 
     reg [31:0] perf_word;
     always @* begin
