@@ -44,16 +44,23 @@ hd_status hd_bitmap_make(hd_bitmap *b, const hd_plan *p, const hd_slice *sl, hd_
     uint32_t lanes = p->g->lanes;
     for (uint32_t oc = sl->o0; oc < sl->o1; oc++) {
         uint64_t *any = b->any + (size_t)(oc - sl->o0) * b->stride, *full = b->full + (size_t)(oc - sl->o0) * b->stride;
-        for (uint32_t w = 0; w < sl->words; w++) {
-            int some = 0, all = 1, v;
-            for (uint32_t l = 0; l < lanes; l++) {
-                hd_lane kind = hd_plan_weight(p, sl, oc, w, l, &v);
-                if (v) some = 1;
-                else if (kind != HD_LANE_PAD) all = 0;
-            }
-            if (some) any[w / 64] |= 1ull << (w % 64);
-            if (all) full[w / 64] |= 1ull << (w % 64);
+        /* Only the words of the channel's own group can hold weights: a wide depthwise layer would else take the square of its channels. */
+        uint32_t step = p->expanded ? sl->words : sl->ncb, from = 0, to = step;
+        if (!p->expanded) {
+            from = oc / p->opg * p->cpg / lanes - sl->cb0;
+            to = (oc / p->opg * p->cpg + p->cpg - 1) / lanes - sl->cb0 + 1;
         }
+        for (uint32_t tap = 0; tap < sl->words; tap += step)
+            for (uint32_t w = tap + from; w < tap + to; w++) {
+                int some = 0, all = 1, v;
+                for (uint32_t l = 0; l < lanes; l++) {
+                    hd_lane kind = hd_plan_weight(p, sl, oc, w, l, &v);
+                    if (v) some = 1;
+                    else if (kind != HD_LANE_PAD) all = 0;
+                }
+                if (some) any[w / 64] |= 1ull << (w % 64);
+                if (all) full[w / 64] |= 1ull << (w % 64);
+            }
     }
     return HD_OK;
 }
@@ -203,13 +210,12 @@ static hd_status cut_to_fit(hd_plan *p, hd_err *err) {
     uint32_t cout = (uint32_t)p->s->cout, out_words = hd_ceil_div(cout, g->lanes);
     p->slice = malloc(out_words * sizeof *p->slice);
     if (!p->slice) return hd_fail(err, HD_NOMEM, "layer '%.100s': out of memory", p->s->name);
-    uint64_t need = 0;
-    for (uint32_t pieces = 1; pieces <= out_words; pieces++) {
+    uint64_t need = cut(p, g->lanes);
+    for (uint32_t pieces = 1; need <= g->window_words && pieces <= out_words; pieces++) {
         uint32_t step = hd_ceil_div(out_words, pieces);
         /* RES_N is 8 bits wide. */
         if (p->s->residual >= 0 && step > 255) continue;
-        need = cut(p, step * g->lanes);
-        if (need <= g->window_words) return HD_OK;
+        if (cut(p, step * g->lanes) <= g->window_words) return HD_OK;
     }
     char thing[40];
     snprintf(thing, sizeof thing, "window words of %u bytes", g->lanes);

@@ -15,7 +15,7 @@ typedef struct hd_geometry {
 } hd_geometry;
 
 /* rows 1..16 and <= lanes, cols 1..64, lanes a power of two 4..64, planes 1, 2 or 4; hop 1..cols, with hop < cols hop*lanes*planes a multiple of 32;
- * acc_bits 16..32; memories powers of two: act 64..2^22, window 16..8192, stream 16..2^22, param 16..65536, descriptors 2..1024, tables 1..16. */
+ * acc_bits 16..32; memories powers of two: act 64..2^22, window 16..4096, stream 16..2^22, param 16..65536, descriptors 2..1024, tables 1..16. */
 hd_status hd_geometry_check(const hd_geometry *g, hd_err *err);
 /* "4x8x8x2" (ROWSxCOLSxLANESxPLANES) and defaults for the rest: hop = smallest legal >= 8 (or cols), acc_bits 24, act 65536, window 1024, stream
  * 262144, param 8192, descriptors 256, tables 4. */

@@ -90,7 +90,19 @@ static void small_windows(void **state) {
     assert_true(ran > 60);
 }
 
+/* Accumulators of 16 bits: what the compiler lets through must not wrap, whatever the input. */
+static void narrow_accumulators(void **state) {
+    (void)state;
+    int ran = 0, all = 0;
+    for (uint64_t seed = 401; seed <= 460; seed++) {
+        hd_model *m = model_of(seed);
+        for (int g = 0; g < GEOMETRIES; g++, all++) ran += compare(m, seed, geometries[g], "acc=16", -1);
+        hd_model_free(m);
+    }
+    assert_true(ran > all / 4 && ran < all);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(every_geometry), cmocka_unit_test(odd_arrays), cmocka_unit_test(small_windows)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(narrow_accumulators), cmocka_unit_test(every_geometry), cmocka_unit_test(odd_arrays), cmocka_unit_test(small_windows)};
     return cmocka_run_group_tests_name("random", tests, NULL, NULL);
 }
