@@ -6,7 +6,7 @@
 #include "graph.h"
 
 /* Larger networks are far outside what the accelerator is for; the bounds keep all later products within 64 bits. */
-enum { MAX_ELEMENTS = 1 << 26, MAX_WEIGHTS = 1 << 28, MAX_STEP = 65535, MAX_PAD = 32767 };
+enum { MAX_ELEMENTS = 1 << 26, MAX_TOTAL = 1 << 28, MAX_WEIGHTS = 1 << 28, MAX_STEP = 65535, MAX_PAD = 32767 };
 
 static const char *op_name(hd_op op) {
     switch (op) {
@@ -184,7 +184,12 @@ hd_status hd_graph_check(const hd_graph *g, hd_err *err) {
     if (g->input < 0 || g->input >= g->n_tensors || g->output < 0 || g->output >= g->n_tensors)
         return hd_fail(err, HD_FORMAT, "input is tensor %d, output tensor %d; the graph has %d", g->input, g->output, g->n_tensors);
     hd_status status = check_names(g, err);
-    for (int i = 0; status == HD_OK && i < g->n_tensors; i++) status = check_shape(&g->tensor[i], err);
+    size_t total = 0;
+    for (int i = 0; status == HD_OK && i < g->n_tensors; i++) {
+        status = check_shape(&g->tensor[i], err);
+        if (status == HD_OK) total += hd_shape_size(g->tensor[i].shape);
+        if (total > MAX_TOTAL) return hd_fail(err, HD_RANGE, "the tensors have more than %d elements in all, the most that is allowed", MAX_TOTAL);
+    }
     if (status != HD_OK) return status;
     char *defined = calloc((size_t)g->n_tensors, 1);
     if (!defined) return hd_fail(err, HD_NOMEM, "out of memory");

@@ -26,9 +26,9 @@ static hd_status depthwise(hd_onnx *o, int n, const hd_onnx_value *x, const doub
     size_t channels = (size_t)x->dim[1];
     node->kh = node->kw = 1;
     node->cin = node->cout = node->groups = (int)channels;
-    node->weight = malloc(channels * sizeof(float));
-    node->bias = malloc(channels * sizeof(float));
-    if (!node->weight || !node->bias) return hd_fail(err, HD_NOMEM, "%s: out of memory", o->label);
+    status = hd_onnx_floats(&node->weight, o, n, NULL, channels, err);
+    if (status == HD_OK) status = hd_onnx_floats(&node->bias, o, n, NULL, channels, err);
+    if (status != HD_OK) return status;
     for (size_t c = 0; c < channels; c++) {
         node->weight[c] = (float)a[c];
         node->bias[c] = (float)b[c];

@@ -7,6 +7,7 @@
 #include "onnx_internal.h"
 
 static const size_t file_limit = (size_t)1 << 30;
+static const size_t copies_base = (size_t)64 << 20, copies_factor = 8;
 
 /* Everything that is read; an attribute not named here might change the meaning, so it is refused. */
 static const struct onnx_operator {
@@ -89,7 +90,7 @@ static hd_status read_opset(hd_onnx *o, const Onnx__ModelProto *m, hd_err *err) 
     int found = 0;
     for (size_t k = 0; k < m->n_opset_import; k++)
         if (is_default_domain(m->opset_import[k]->domain)) {
-            o->opset = m->opset_import[k]->version;
+            if (!found || m->opset_import[k]->version > o->opset) o->opset = m->opset_import[k]->version;
             found = 1;
         }
     if (!found) return hd_fail(err, HD_FORMAT, "%s: names no version of the ONNX operator set", o->label);
@@ -192,7 +193,7 @@ hd_status hd_import_onnx_memory(hd_graph **out, const uint8_t *data, size_t size
     Onnx__ModelProto *m;
     hd_status status = hd_onnx_parse(&m, data, size, label, err);
     if (status != HD_OK) return status;
-    hd_onnx o = {.label = label, .proto = m->graph};
+    hd_onnx o = {.label = label, .proto = m->graph, .left = copies_base + copies_factor * size};
     status = m->graph ? read_opset(&o, m, err) : hd_fail(err, HD_FORMAT, "%s: holds no ONNX graph", label);
     if (status == HD_OK) status = build(&o, err);
     for (int i = 0; i < o.n_values; i++) hd_onnx_const_free(&o.value[i].constant);

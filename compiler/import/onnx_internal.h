@@ -51,6 +51,7 @@ typedef struct hd_onnx {
     int *refs;   /* storage of all in and out */
     int *order;  /* nodes, inputs before users */
     int input, output; /* values */
+    size_t left;       /* bytes that copies of constants may still take */
     hd_graph *g;
 } hd_onnx;
 
@@ -59,7 +60,6 @@ hd_status hd_onnx_parse(Onnx__ModelProto **out, const uint8_t *data, size_t size
 
 /* onnx_tensor.c */
 hd_status hd_onnx_const_read(hd_onnx_const *c, const Onnx__TensorProto *t, const char *label, hd_err *err);
-hd_status hd_onnx_const_copy(hd_onnx_const *to, const hd_onnx_const *from, const char *label, hd_err *err);
 void hd_onnx_const_free(hd_onnx_const *c);
 const char *hd_onnx_type_name(int type);
 
@@ -73,6 +73,11 @@ hd_status hd_onnx_int(int64_t *v, const hd_onnx *o, int n, const char *name, int
 hd_status hd_onnx_float(float *v, const hd_onnx *o, int n, const char *name, float fallback, hd_err *err);
 /* Integers of a list attribute, lent; *count 0 and *v NULL when it is absent. */
 hd_status hd_onnx_ints(const int64_t **v, size_t *count, const hd_onnx *o, int n, const char *name, hd_err *err);
+/* Takes `bytes` from what copies may take: many nodes can share one large constant. */
+hd_status hd_onnx_charge(hd_onnx *o, int n, size_t bytes, hd_err *err);
+hd_status hd_onnx_const_copy(hd_onnx_const *to, hd_onnx *o, int n, const hd_onnx_const *from, hd_err *err);
+/* *to is a new copy of n floats. */
+hd_status hd_onnx_floats(float **to, hd_onnx *o, int n, const float *from, size_t count, hd_err *err);
 /* Input k as a tensor value of the network / as a constant (float data); for an omitted optional one *c is NULL. */
 hd_status hd_onnx_input(hd_onnx_value **v, hd_onnx *o, int n, int k, hd_err *err);
 hd_status hd_onnx_constant(const hd_onnx_const **c, hd_onnx *o, int n, int k, int optional, hd_err *err);

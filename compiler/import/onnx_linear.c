@@ -1,13 +1,5 @@
 /* Conv, Gemm, MatMul. */
-#include <math.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "onnx_internal.h"
-
-static hd_status no_memory(const hd_onnx *o, int n, size_t count, hd_err *err) {
-    return hd_onnx_fail(o, n, err, HD_NOMEM, "no memory for %zu weights", count);
-}
 
 hd_status hd_onnx_conv(hd_onnx *o, int n, hd_err *err) {
     hd_onnx_value *x;
@@ -53,14 +45,9 @@ hd_status hd_onnx_conv(hd_onnx *o, int n, hd_err *err) {
     node->groups = (int)groups;
     node->cin = in.c;
     node->cout = (int)d[0];
-    node->weight = malloc(w->count * sizeof(float));
-    if (!node->weight) return no_memory(o, n, w->count, err);
-    memcpy(node->weight, w->f, w->count * sizeof(float));
-    if (!b) return HD_OK;
-    node->bias = malloc(b->count * sizeof(float));
-    if (!node->bias) return no_memory(o, n, b->count, err);
-    memcpy(node->bias, b->f, b->count * sizeof(float));
-    return HD_OK;
+    status = hd_onnx_floats(&node->weight, o, n, w->f, w->count, err);
+    if (status == HD_OK && b) status = hd_onnx_floats(&node->bias, o, n, b->f, b->count, err);
+    return status;
 }
 
 /* out x in weights from w, which is in x out unless `transposed`. */
@@ -78,8 +65,8 @@ static hd_status fully_connected(hd_node **made, hd_onnx *o, int n, hd_onnx_valu
     hd_node *node = *made;
     node->cin = (int)in;
     node->cout = (int)out;
-    node->weight = malloc(w->count * sizeof(float));
-    if (!node->weight) return no_memory(o, n, w->count, err);
+    status = hd_onnx_floats(&node->weight, o, n, NULL, w->count, err);
+    if (status != HD_OK) return status;
     for (size_t r = 0; r < (size_t)out; r++)
         for (size_t c = 0; c < (size_t)in; c++) {
             float v = transposed ? w->f[r * (size_t)in + c] : w->f[c * (size_t)out + r];
@@ -109,8 +96,8 @@ hd_status hd_onnx_gemm(hd_onnx *o, int n, hd_err *err) {
     int64_t last = b->rank ? b->dim[b->rank - 1] : 1;
     if (b->rank > 2 || b->count != (size_t)last || (last != 1 && last != node->cout))
         return hd_onnx_fail(o, n, err, HD_MISMATCH, "bias of %zu elements in %d dimensions; 1 or %d elements along the last are allowed", b->count, b->rank, node->cout);
-    node->bias = malloc((size_t)node->cout * sizeof(float));
-    if (!node->bias) return no_memory(o, n, (size_t)node->cout, err);
+    status = hd_onnx_floats(&node->bias, o, n, NULL, (size_t)node->cout, err);
+    if (status != HD_OK) return status;
     for (int c = 0; c < node->cout; c++) {
         float v = b->f[last == 1 ? 0 : c];
         node->bias[c] = beta == 1.0f ? v : beta * v;

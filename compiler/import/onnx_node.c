@@ -63,6 +63,36 @@ hd_status hd_onnx_ints(const int64_t **v, size_t *count, const hd_onnx *o, int n
     return HD_OK;
 }
 
+hd_status hd_onnx_charge(hd_onnx *o, int n, size_t bytes, hd_err *err) {
+    if (bytes > o->left) return hd_onnx_fail(o, n, err, HD_RANGE, "copies of constants shared by several nodes take more memory than a model of this size may");
+    o->left -= bytes;
+    return HD_OK;
+}
+
+hd_status hd_onnx_floats(float **to, hd_onnx *o, int n, const float *from, size_t count, hd_err *err) {
+    hd_status status = hd_onnx_charge(o, n, count * sizeof **to, err);
+    if (status != HD_OK) return status;
+    *to = malloc(count * sizeof **to + 1);
+    if (!*to) return hd_onnx_fail(o, n, err, HD_NOMEM, "no memory for %zu weights", count);
+    if (from) memcpy(*to, from, count * sizeof **to);
+    return HD_OK;
+}
+
+hd_status hd_onnx_const_copy(hd_onnx_const *to, hd_onnx *o, int n, const hd_onnx_const *from, hd_err *err) {
+    size_t bytes = from->count * (from->is_float ? sizeof(float) : sizeof(int64_t));
+    *to = *from;
+    to->f = NULL;
+    to->i = NULL;
+    hd_status status = hd_onnx_charge(o, n, bytes, err);
+    if (status != HD_OK) return status;
+    void *data = malloc(bytes + 1);
+    if (!data) return hd_onnx_fail(o, n, err, HD_NOMEM, "no memory for a constant of %zu bytes", bytes);
+    if (bytes) memcpy(data, from->is_float ? (const void *)from->f : (const void *)from->i, bytes);
+    if (from->is_float) to->f = data;
+    else to->i = data;
+    return HD_OK;
+}
+
 hd_status hd_onnx_any(hd_onnx_value **v, hd_onnx *o, int n, int k, hd_err *err) {
     const hd_onnx_node *node = &o->node[n];
     *v = NULL;

@@ -20,7 +20,7 @@ static hd_status give(hd_onnx *o, int n, hd_onnx_const *c, hd_err *err) {
 static hd_status view(hd_onnx *o, int n, const hd_onnx_value *x, int rank, const int64_t *dim, hd_err *err) {
     if (x->kind == HD_ONNX_CONST) {
         hd_onnx_const c;
-        hd_status status = hd_onnx_const_copy(&c, &x->constant, o->label, err);
+        hd_status status = hd_onnx_const_copy(&c, o, n, &x->constant, err);
         if (status != HD_OK) return status;
         c.rank = rank;
         memcpy(c.dim, dim, sizeof *dim * (size_t)rank);
@@ -199,7 +199,7 @@ hd_status hd_onnx_transpose(hd_onnx *o, int n, hd_err *err) {
         seen |= 1u << order[k];
     }
     hd_onnx_const t;
-    status = hd_onnx_const_copy(&t, c, o->label, err);
+    status = hd_onnx_const_copy(&t, o, n, c, err);
     if (status != HD_OK) return status;
     size_t step[HD_ONNX_MAX_RANK], at[HD_ONNX_MAX_RANK] = {0}, old_step[HD_ONNX_MAX_RANK], s = 1;
     for (int k = c->rank; k-- > 0; s *= (size_t)c->dim[k]) old_step[k] = s;

@@ -17,19 +17,6 @@ void hd_onnx_const_free(hd_onnx_const *c) {
     *c = (hd_onnx_const){0};
 }
 
-hd_status hd_onnx_const_copy(hd_onnx_const *to, const hd_onnx_const *from, const char *label, hd_err *err) {
-    *to = *from;
-    to->f = NULL;
-    to->i = NULL;
-    size_t bytes = from->count * (from->is_float ? sizeof(float) : sizeof(int64_t));
-    void *data = malloc(bytes + 1);
-    if (!data) return hd_fail(err, HD_NOMEM, "%s: no memory for a constant of %zu bytes", label, bytes);
-    if (bytes) memcpy(data, from->is_float ? (const void *)from->f : (const void *)from->i, bytes);
-    if (from->is_float) to->f = data;
-    else to->i = data;
-    return HD_OK;
-}
-
 static float half(uint16_t h) {
     int exponent = h >> 10 & 31, fraction = h & 1023;
     float v;
