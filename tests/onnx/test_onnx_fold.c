@@ -239,7 +239,7 @@ static void test_formats(void **state) {
     for (int k = 0; k < 8; k++) {
         builder *b = builder_new(13, "1 2", "y");
         Onnx__TensorProto *t = builder_weights(b, "w", "2 1", NULL);
-        uint8_t raw[16];
+        uint8_t raw[64];
         int32_t ints[2];
         double doubles[2];
         float floats[2];
