@@ -21,5 +21,8 @@ stop INT 130 1 train --epochs 100 -o net.onnx
 absent net.onnx
 stop TERM 143 1 train --epochs 100 -o net.onnx --json
 [ -s stdout ] && fail "stopped --json printed something"
+# Long work of other kinds looks at the signal too.
+stop INT 130 1 demo -o demo.html
+stop INT 130 0.5 bench demo
 only ""
 finish
