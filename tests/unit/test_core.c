@@ -17,6 +17,7 @@
 
 static char folder[64];
 
+/* Lent until the next call. */
 static const char *in_folder(const char *name) {
     static char path[128];
     snprintf(path, sizeof path, "%s/%s", folder, name);
@@ -212,7 +213,8 @@ static void test_files(void **state) {
         write_raw(path, packed, k);
         assert_int_equal(hd_file_read(&data, &size, path, 1 << 20, 1, &err), HD_FORMAT);
     }
-    assert_int_equal(hd_file_read(&data, &size, in_folder("none"), 10, 0, &err), HD_IO);
+    assert_int_equal(hd_file_read(&data, &size, "/nonexistent/file", 10, 0, &err), HD_IO);
+    assert_string_equal(err.message, "/nonexistent/file: No such file or directory");
     assert_int_equal(hd_file_read(&data, &size, folder, 10, 0, &err), HD_IO);
     write_raw(path, "", 0);
     assert_int_equal(hd_file_read(&data, &size, path, 10, 1, &err), HD_OK);
