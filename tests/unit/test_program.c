@@ -236,7 +236,60 @@ static void messages(void **state) {
 #undef FRESH
 }
 
+/* One field at a time, on a program that uses residuals (seed 4, first layer: 3 x 3 window, 2 words a pixel, 8 columns a tile). */
+static void fields(void **state) {
+    (void)state;
+    static const struct {
+        hd_field f;
+        int64_t v;
+        const char *message;
+    } bad[] = {
+        {HD_F_SX, 4, "descriptor 0: SX without SINGLE 4; allowed up to 3"},
+        {HD_F_DX, 2, "descriptor 0: DX without SINGLE 2; allowed 1"},
+        {HD_F_COL_STEP, 0, "descriptor 0: COL_STEP 0; allowed from 1"},
+        {HD_F_POS_STEP, 7, "descriptor 0: POS_STEP 7; allowed 2"},
+        {HD_F_NCB, 3, "descriptor 0: words read of a pixel 3; allowed up to 2"},
+        {HD_F_IX0, 32000, NULL},
+        {HD_F_IN_H, 40000, "descriptor 0: IN_H 40000; allowed up to 32767"},
+        {HD_F_OUT_W, 5, "descriptor 0: POSITIONS 84; allowed multiples of OUT_W 5"},
+        {HD_F_PASSES, 20, "descriptor 0: PASSES 20; allowed 21"},
+        {HD_F_PASS_STEP, 2, "descriptor 0: PASS_STEP 2; allowed 8"},
+        {HD_F_CPC, 0, "descriptor 0: CPC 0; allowed from 1"},
+        {HD_F_TILE_COLS, 9, "descriptor 0: TILE_COLS 9; allowed up to 8"},
+        {HD_F_LAST_COLS, 0, "descriptor 0: LAST_COLS 0; allowed from 1"},
+        {HD_F_LAST_COLS, 3, "descriptor 0: columns of all tiles 11; allowed 12"},
+        {HD_F_CPC, 3, "descriptor 0: NCH 12; allowed 10"},
+        {HD_F_NCH, 9, "descriptor 0: NCH 9; allowed 12"},
+        {HD_F_RES_N, 1, "descriptor 0: RES_N 1; allowed 2"},
+        {HD_F_RES_TILES, 2, "descriptor 0: TILE_COLS * RES_TILES 16; allowed 8"},
+        {HD_F_RESIDUAL, 0, "descriptor 0: RES_N without RESIDUAL 2; allowed 0"},
+        {HD_F_RES_START, 4095, "descriptor 0: residual's end 4263; allowed up to 4096"},
+        {HD_F_RES_ADD, INT32_MAX, "descriptor 0: largest residual product 2153778275; allowed up to 2147483647"},
+        {HD_F_OUT_STRIDE, 1, NULL},
+        {HD_F_CLAMP_LO, 127, NULL},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        hd_program *p = program_of(4, "4x8x8x2");
+        hd_err err = {0};
+        if (hd_field_get(p->desc, HD_F_CLAMP_HI) == 127 && bad[i].f.lsb == HD_F_CLAMP_LO.lsb && bad[i].f.word == HD_F_CLAMP_LO.word)
+            set(p, 0, HD_F_CLAMP_HI, 100);
+        set(p, 0, bad[i].f, bad[i].v);
+        assert_int_equal(hd_program_check(p, &err), HD_FORMAT);
+        if (bad[i].message) assert_string_equal(err.message, bad[i].message);
+        hd_program_free(p);
+    }
+    /* Tiles that split a channel of three columns. */
+    hd_program *p = program_of(8, "4x8x8x2");
+    uint32_t last = p->n_desc - 2;
+    hd_err err = {0};
+    assert_int_equal(hd_field_get(p->desc + last * HD_DESC_WORDS, HD_F_CPC), 3);
+    set(p, last, HD_F_TILE_COLS, 7);
+    assert_int_equal(hd_program_check(p, &err), HD_FORMAT);
+    assert_non_null(strstr(err.message, "TILE_COLS modulo CPC 1; allowed 0"));
+    hd_program_free(p);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(read_back), cmocka_unit_test(messages), cmocka_unit_test(truncations), cmocka_unit_test(mutations)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(read_back), cmocka_unit_test(messages), cmocka_unit_test(fields), cmocka_unit_test(truncations), cmocka_unit_test(mutations)};
     return cmocka_run_group_tests_name("program", tests, NULL, NULL);
 }
