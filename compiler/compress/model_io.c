@@ -62,7 +62,7 @@ static hd_status read_count(loader *l, const char *what, uint64_t bytes, int *co
     uint32_t n = hd_get_u32(&l->r);
     size_t left = l->r.size - l->r.at;
     if (n < 1 || n > left / bytes)
-        return hd_fail(l->err, HD_FORMAT, "%s: %u; at least 1, and %zu bytes are left for them", what, n, left);
+        return hd_fail(l->err, HD_FORMAT, "%u %s; allowed 1 to %zu in the %zu bytes left", n, what, (size_t)(left / bytes), left);
     *count = (int)n;
     return HD_OK;
 }
