@@ -125,7 +125,7 @@ static void mutated_models(void **state) {
             memcpy(copy, data, size);
             for (int k = 0; k < 1 + i % 3; k++) {
                 size_t at = 16 + hd_rng_below(&rng, (uint32_t)(size - 16 < 400 ? size - 16 : 400));
-                copy[at] = hd_rng_below(&rng, 2) ? (uint8_t)hd_rng_below(&rng, 16) : copy[at] ^ (uint8_t)(1u << hd_rng_below(&rng, 8));
+                copy[at] = (uint8_t)(hd_rng_below(&rng, 2) ? hd_rng_below(&rng, 16) : copy[at] ^ 1u << hd_rng_below(&rng, 8));
             }
             uint32_t crc = (uint32_t)crc32(0, copy + 16, (uInt)(size - 16));
             for (int k = 0; k < 4; k++) copy[12 + k] = (uint8_t)(crc >> (8 * k));
