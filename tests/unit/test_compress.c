@@ -1,0 +1,457 @@
+/* Compression: scale search, pruning, policies, stages from graphs, and the whole way against the float network. */
+#include <math.h>
+#include <omp.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "../../compiler/compress/compress_internal.h"
+#include "../../sw/core/file.h"
+#include "../../sw/core/rng.h"
+
+static float *random_floats(size_t n, uint64_t seed, float scale) {
+    hd_rng r;
+    hd_rng_seed(&r, seed, 11);
+    float *x = malloc(n * sizeof *x);
+    for (size_t i = 0; i < n; i++) x[i] = scale * hd_rng_normal(&r) * (hd_rng_below(&r, 20) ? 1.0f : 4.0f);
+    return x;
+}
+
+/* ---- weights ---- */
+
+static void search_is_never_worse(void **state) {
+    (void)state;
+    enum { COUT = 6, INPUTS = 45 };
+    static const struct { enum hd_grid grid; int lo, hi; } grids[] = {{HD_GRID_ODD, 1, 8}, {HD_GRID_EVEN, 2, 8}, {HD_GRID_TERNARY, 0, 0}};
+    float least[COUT];
+    for (int i = 0; i < COUT; i++) least[i] = 1e-9f;
+    int better = 0;
+    for (uint64_t seed = 0; seed < 10; seed++)
+        for (int g = 0; g < 3; g++)
+            for (int bits = grids[g].lo; bits <= grids[g].hi; bits++)
+                for (int gran = 0; gran < 3; gran++) {
+                    float *w = random_floats(COUT * INPUTS, seed, 0.3f), scale[COUT];
+                    int16_t v[COUT * INPUTS];
+                    uint8_t shift[COUT * 6];
+                    hd_rtn o = {.grid = grids[g].grid, .bits = bits, .granularity = (enum hd_granularity)gran, .group_size = 8, .floor = least};
+                    double plain = hd_rtn_quantize(v, shift, scale, w, COUT, INPUTS, &o);
+                    o.search = 1;
+                    double searched = hd_rtn_quantize(v, shift, scale, w, COUT, INPUTS, &o);
+                    /* float scales round differently from the sums of the search: a hair of slack */
+                    assert_true(searched <= plain * (1 + 1e-6));
+                    better += searched < 0.99 * plain;
+                    free(w);
+                }
+    assert_true(better > 100);
+    /* One bit has a known optimum: the mean magnitude. */
+    float w[4] = {0.1f, -0.2f, 0.4f, -0.5f}, scale[1];
+    int16_t v[4];
+    hd_rtn o = {.grid = HD_GRID_ODD, .bits = 1, .granularity = HD_GRANULARITY_CHANNEL, .floor = least, .search = 1};
+    hd_rtn_quantize(v, NULL, scale, w, 1, 4, &o);
+    assert_true(fabsf(scale[0] - 0.3f) < 1e-6f && v[0] == 1 && v[1] == -1 && v[2] == 1 && v[3] == -1);
+}
+
+static void fixed_point(void **state) {
+    (void)state;
+    int mult, shift;
+    assert_true(hd_fixed_point(0.5, 1, 47, &mult, &shift) && mult == 32768 && shift == 16);
+    assert_true(hd_fixed_point(1.0 / 3, 1, 47, &mult, &shift) && mult == 43691 && shift == 17);
+    assert_true(hd_fixed_point(0.99999999, 1, 47, &mult, &shift) && mult == 32768 && shift == 15);
+    assert_true(hd_fixed_point(ldexp(1, -40), 1, 47, &mult, &shift) && mult == 128 && shift == 47);
+    assert_true(!hd_fixed_point(65536, 1, 47, &mult, &shift));
+    assert_true(!hd_fixed_point(NAN, 1, 47, &mult, &shift));
+}
+
+static void prunes_the_smallest(void **state) {
+    (void)state;
+    /* 3 channels x 2 taps x 3 inputs, blocks of 2 inputs x 2 channels: 2 x (2 taps x 2) blocks, the last of each kind narrower. */
+    float w[18];
+    uint8_t present[8];
+    static const float level[8] = {5, 1, 7, 2, 4, 8, 3, 6}; /* [oc block][tap][ic block] */
+    for (int oc = 0; oc < 3; oc++)
+        for (int tap = 0; tap < 2; tap++)
+            for (int ic = 0; ic < 3; ic++) {
+                int rows = oc < 2 ? 2 : 1, columns = ic < 2 ? 2 : 1;
+                w[(oc * 2 + tap) * 3 + ic] = level[oc / 2 * 4 + tap * 2 + ic / 2] / sqrtf((float)(rows * columns));
+            }
+    hd_err err = {0};
+    assert_int_equal(hd_prune_blocks(present, w, 3, 2, 3, 2, 2, 0.5f, &err), HD_OK);
+    assert_memory_equal(present, "\1\0\1\0\0\1\0\1", 8);
+    assert_int_equal(hd_prune_blocks(present, w, 3, 2, 3, 2, 2, 0.25f, &err), HD_OK);
+    assert_memory_equal(present, "\1\0\1\0\1\1\1\1", 8);
+    assert_int_equal(hd_prune_blocks(present, w, 3, 2, 3, 2, 2, 0.99f, &err), HD_OK);
+    assert_memory_equal(present, "\0\0\0\0\0\1\0\0", 8);
+}
+
+/* ---- ranges ---- */
+
+static void ranges(void **state) {
+    (void)state;
+    hd_qparams q = hd_qparams_of_range(0, 2.55f);
+    assert_true(q.zero == -128 && fabsf(q.scale - 0.01f) < 1e-8f);
+    q = hd_qparams_of_range(-1, 1);
+    assert_int_equal(hd_code(q, 0), q.zero);
+    q = hd_qparams_of_range(0, 0);
+    assert_true(q.scale == 1.0f && q.zero == 0);
+    /* A few far outliers: clipping them loses less than stretching the scale. */
+    hd_histogram *h = calloc(1, sizeof *h);
+    h->lo = 0;
+    h->hi = 100;
+    for (int b = 0; b < 40; b++) h->count[b] = 1000000;
+    h->count[HD_BINS - 1] = 1;
+    hd_qparams searched = hd_qparams_search(h), whole = hd_qparams_of_range(0, 100);
+    assert_int_equal(searched.zero, -128);
+    assert_true(searched.scale < whole.scale && hd_qparams_error(h, searched) < hd_qparams_error(h, whole));
+    free(h);
+}
+
+/* ---- graphs ---- */
+
+typedef struct maker {
+    hd_graph *g;
+    hd_rng r;
+} maker;
+
+static int tensor(maker *k, hd_shape s) {
+    char name[16];
+    snprintf(name, sizeof name, "t%d", k->g->n_tensors);
+    return hd_graph_add_tensor(k->g, name, s);
+}
+
+static maker start(hd_shape input, uint64_t seed) {
+    maker k = {.g = hd_graph_new("net")};
+    hd_rng_seed(&k.r, seed, 5);
+    k.g->input = tensor(&k, input);
+    return k;
+}
+
+/* Appends a node that maps x to a new tensor of shape `out`; returns the node. */
+static hd_node *node(maker *k, hd_op op, const char *name, int x, hd_shape out) {
+    int y = tensor(k, out), i = hd_graph_add_node(k->g, op, name);
+    hd_node *n = &k->g->node[i];
+    n->input[0] = x;
+    n->output = k->g->output = y;
+    return n;
+}
+
+static void weights(maker *k, hd_node *n, int cin, int cout) {
+    n->cin = cin;
+    n->cout = cout;
+    if (n->op == HD_OP_FC) n->kh = n->kw = 1;
+    size_t count = (size_t)cout * (size_t)(cin / n->groups) * (size_t)n->kh * (size_t)n->kw;
+    float he = sqrtf(2.0f * (float)cout / (float)count);
+    n->weight = malloc(count * sizeof(float));
+    n->bias = malloc((size_t)cout * sizeof(float));
+    for (size_t i = 0; i < count; i++) n->weight[i] = he * hd_rng_normal(&k->r);
+    for (int i = 0; i < cout; i++) n->bias[i] = 0.2f * hd_rng_normal(&k->r);
+}
+
+static int conv(maker *k, const char *name, int x, int cout, int kernel, int stride, int groups) {
+    hd_shape s = k->g->tensor[x].shape, out = {cout, (s.h - 1) / stride + 1, (s.w - 1) / stride + 1};
+    hd_node *n = node(k, HD_OP_CONV2D, name, x, out);
+    n->kh = n->kw = kernel;
+    n->sy = n->sx = stride;
+    n->groups = groups;
+    n->pad_top = n->pad_left = n->pad_bottom = n->pad_right = kernel / 2;
+    weights(k, n, s.c, cout);
+    return n->output;
+}
+
+static int relu(maker *k, const char *name, int x, float hi) {
+    hd_node *n = node(k, HD_OP_CLIP, name, x, k->g->tensor[x].shape);
+    n->lo = 0;
+    n->hi = hi;
+    return n->output;
+}
+
+static int add(maker *k, const char *name, int x, int y) {
+    hd_node *n = node(k, HD_OP_ADD_TENSOR, name, x, k->g->tensor[x].shape);
+    n->input[1] = y;
+    return n->output;
+}
+
+static int unary(maker *k, const char *name, int x, hd_fn fn) {
+    hd_node *n = node(k, HD_OP_UNARY, name, x, k->g->tensor[x].shape);
+    n->fn = fn;
+    n->alpha = 0.1f;
+    return n->output;
+}
+
+static int pool(maker *k, hd_op op, const char *name, int x, int kernel, int stride, int pad) {
+    hd_shape s = k->g->tensor[x].shape;
+    hd_node *n = node(k, op, name, x, (hd_shape){s.c, (s.h + 2 * pad - kernel) / stride + 1, (s.w + 2 * pad - kernel) / stride + 1});
+    n->kh = n->kw = kernel;
+    n->sy = n->sx = stride;
+    n->pad_top = n->pad_left = n->pad_bottom = n->pad_right = pad;
+    return n->output;
+}
+
+static int fc(maker *k, const char *name, int x, int cout) {
+    hd_node *n = node(k, HD_OP_FC, name, x, (hd_shape){cout, 1, 1});
+    weights(k, n, (int)hd_shape_size(k->g->tensor[x].shape), cout);
+    return n->output;
+}
+
+static int flatten(maker *k, const char *name, int x) {
+    return node(k, HD_OP_FLATTEN, name, x, (hd_shape){(int)hd_shape_size(k->g->tensor[x].shape), 1, 1})->output;
+}
+
+/* Every kind of stage: residual inside and after an activation, depthwise, tables, both pools, flattening, softmax. */
+static hd_graph *everything(uint64_t seed) {
+    maker k = start((hd_shape){3, 12, 10}, seed);
+    int x = relu(&k, "relu1", conv(&k, "conv1", k.g->input, 8, 3, 1, 1), INFINITY);
+    int a = conv(&k, "conv2", x, 8, 3, 1, 1);
+    x = relu(&k, "relu2", add(&k, "add1", a, x), 6.0f);
+    x = unary(&k, "swish", conv(&k, "depthwise", x, 8, 3, 1, 8), HD_FN_HARD_SWISH);
+    x = pool(&k, HD_OP_MAX_POOL, "max", x, 2, 2, 0);
+    int b = relu(&k, "relu3", conv(&k, "conv3", x, 8, 1, 1, 2), INFINITY);
+    x = add(&k, "add2", x, b); /* both sides are shared or activated: an identity stage */
+    x = unary(&k, "tanh", x, HD_FN_TANH);
+    x = pool(&k, HD_OP_AVG_POOL, "avg", x, 2, 1, 0);
+    x = fc(&k, "fc1", flatten(&k, "flat", x), 20);
+    x = fc(&k, "fc2", unary(&k, "leaky", x, HD_FN_LEAKY_RELU), 6);
+    node(&k, HD_OP_SOFTMAX, "softmax", x, (hd_shape){6, 1, 1});
+    return k.g;
+}
+
+static hd_idx *images(hd_shape s, uint32_t count, uint64_t seed) {
+    hd_idx *x = calloc(1, sizeof *x);
+    *x = (hd_idx){.type = HD_IDX_U8, .rank = 2, .dim = {count, (uint32_t)hd_shape_size(s)}, .item = hd_shape_size(s)};
+    uint8_t *data = x->data = malloc(count * x->item);
+    hd_rng r;
+    hd_rng_seed(&r, seed, 9);
+    for (size_t i = 0; i < count * x->item; i++) data[i] = (uint8_t)hd_rng_u32(&r);
+    return x;
+}
+
+/* Signal to noise of the integer network's output against tensor t of the float one, over all images, in decibels. */
+static double quality(const hd_graph *g, int t, const hd_model *m, const hd_idx *x) {
+    hd_err err = {0};
+    hd_exec *f;
+    hd_integer *e;
+    const hd_qtensor *in = &m->tensor[m->input], *to = &m->tensor[m->output];
+    float *image = malloc(x->item * sizeof *image);
+    int8_t *codes = malloc(x->item);
+    double signal = 0, noise = 0;
+    assert_int_equal(hd_exec_new(&f, g, &err), HD_OK);
+    assert_int_equal(hd_integer_new(&e, m, &err), HD_OK);
+    for (uint32_t i = 0; i < x->dim[0]; i++) {
+        hd_idx_item(x, i, 1, image);
+        hd_quantize_input(in, image, codes);
+        hd_exec_run(f, image);
+        hd_integer_run(e, codes);
+        const float *want = hd_exec_tensor(f, t);
+        const int8_t *y = hd_integer_tensor(e, m->output);
+        for (int p = 0; p < to->h * to->w; p++)
+            for (int c = 0; c < to->c; c++) {
+                double w = (double)want[c * to->h * to->w + p], d = (double)to->scale * (y[p * to->c + c] - to->zero) - w;
+                signal += w * w;
+                noise += d * d;
+            }
+    }
+    hd_exec_free(f);
+    hd_integer_free(e);
+    free(image);
+    free(codes);
+    return 10 * log10(signal / (noise + 1e-30));
+}
+
+static void follows_the_float_network(void **state) {
+    (void)state;
+    for (uint64_t seed = 0; seed < 5; seed++) {
+        hd_err err = {0};
+        hd_graph *g = everything(seed);
+        hd_idx *x = images(g->tensor[g->input].shape, 64, seed);
+        hd_policy p;
+        hd_policy_default(&p);
+        hd_model *m;
+        if (hd_compress(&m, g, &p, x, 64, 1, &err) != HD_OK) fail_msg("%s", err.message);
+        static const char *const names[] = {"conv1", "conv2", "depthwise", "max", "conv3", "add2", "avg", "fc1", "fc2"};
+        assert_int_equal(m->n_stages, 9);
+        for (int i = 0; i < 9; i++) assert_string_equal(m->stage[i].name, names[i]);
+        assert_true(m->stage[1].residual == m->stage[0].output && m->stage[5].residual >= 0 && m->stage[5].groups == 8);
+        assert_true(m->stage[2].has_table && m->stage[5].has_table && m->stage[7].has_table && !m->stage[0].has_table);
+        assert_int_equal(m->stage[0].clamp_lo, -128);
+        assert_int_equal(m->tensor[m->stage[0].output].zero, -128);
+        assert_true(m->stage[7].kh == 5 && m->stage[7].kw == 4 && m->stage[7].cin == 8);
+        assert_true(m->stage[6].v[0] == 2 && m->stage[6].scale[0] == 0.125f);
+        int logits = g->node[g->n_nodes - 1].input[0];
+        double w8 = quality(g, logits, m, x);
+        if (w8 < 25) fail_msg("seed %d: %.1f dB with 8 bits", (int)seed, w8);
+        hd_model_free(m);
+        p.base.bits = 4;
+        assert_int_equal(hd_compress(&m, g, &p, x, 64, 1, &err), HD_OK);
+        double w4 = quality(g, logits, m, x);
+        assert_true(w4 > 8 && w4 < w8);
+        hd_model_free(m);
+        hd_idx_free(x);
+        hd_graph_free(g);
+    }
+}
+
+static void same_on_any_number_of_threads(void **state) {
+    (void)state;
+    hd_err err = {0};
+    hd_graph *g = everything(3);
+    hd_idx *x = images(g->tensor[g->input].shape, 40, 3);
+    char path[2][64];
+    uint8_t *file[2];
+    size_t size[2];
+    int threads = omp_get_max_threads();
+    for (int i = 0; i < 2; i++) {
+        hd_policy p;
+        hd_policy_default(&p);
+        p.base.bits = 2;
+        p.base.sparsity = 0.5f;
+        p.base.granularity = HD_GRANULARITY_GROUP;
+        p.base.group_size = 16;
+        hd_model *m;
+        omp_set_num_threads(i ? 3 : 1);
+        assert_int_equal(hd_compress(&m, g, &p, x, 40, 1, &err), HD_OK);
+        snprintf(path[i], sizeof path[i], "/tmp/hd_compress_%d_%d.hdm", (int)getpid(), i);
+        assert_int_equal(hd_model_save(m, path[i], &err), HD_OK);
+        assert_int_equal(hd_file_read(&file[i], &size[i], path[i], 1 << 24, 0, &err), HD_OK);
+        remove(path[i]);
+        hd_model_free(m);
+    }
+    omp_set_num_threads(threads);
+    assert_int_equal(size[0], size[1]);
+    assert_memory_equal(file[0], file[1], size[0]);
+    free(file[0]);
+    free(file[1]);
+    hd_idx_free(x);
+    hd_graph_free(g);
+}
+
+/* An image that only fully connected layers read is stored as one pixel. */
+static void flattens_the_input(void **state) {
+    (void)state;
+    hd_err err = {0};
+    maker k = start((hd_shape){2, 6, 6}, 1);
+    int x = relu(&k, "r", fc(&k, "a", flatten(&k, "f", k.g->input), 16), INFINITY);
+    x = fc(&k, "b", x, 4);
+    hd_idx *data = images((hd_shape){2, 6, 6}, 32, 1);
+    hd_policy p;
+    hd_policy_default(&p);
+    hd_model *m;
+    if (hd_compress(&m, k.g, &p, data, 32, 1, &err) != HD_OK) fail_msg("%s", err.message);
+    assert_true(m->tensor[0].h == 1 && m->tensor[0].w == 1 && m->tensor[0].c == 72 && m->stage[0].kh == 1);
+    assert_true(quality(k.g, x, m, data) > 30);
+    assert_int_equal(m->dense_weights, 72 * 16 + 16 * 4);
+    hd_model_free(m);
+    hd_idx_free(data);
+    hd_graph_free(k.g);
+}
+
+static void expect_refusal(maker *k, hd_status code, const char *message) {
+    hd_err err = {0};
+    hd_idx *x = images(k->g->tensor[k->g->input].shape, 2, 1);
+    hd_policy p;
+    hd_policy_default(&p);
+    hd_model *m;
+    assert_int_equal(hd_compress(&m, k->g, &p, x, 2, 1, &err), code);
+    assert_null(m);
+    assert_string_equal(err.message, message);
+    hd_idx_free(x);
+    hd_graph_free(k->g);
+}
+
+static void refuses_by_name(void **state) {
+    (void)state;
+    hd_shape s = {4, 6, 6};
+    maker k = start(s, 1);
+    pool(&k, HD_OP_AVG_POOL, "avg", k.g->input, 3, 1, 1);
+    expect_refusal(&k, HD_UNSUPPORTED, "node 'avg': average pooling over padding with count_include_pad 0; windows at the border would have other divisors");
+    k = start(s, 1);
+    int x = node(&k, HD_OP_SOFTMAX, "soft", conv(&k, "c", k.g->input, 4, 1, 1, 1), s)->output;
+    conv(&k, "d", x, 4, 1, 1, 1);
+    expect_refusal(&k, HD_UNSUPPORTED, "node 'soft': softmax inside the network; only a final one (which is dropped) is supported");
+    k = start(s, 1);
+    x = flatten(&k, "f", conv(&k, "c", k.g->input, 4, 1, 1, 1));
+    add(&k, "sum", x, fc(&k, "fc", x, 144));
+    expect_refusal(&k, HD_UNSUPPORTED, "node 'sum': adds a flattened feature map to a vector; their orders in memory differ");
+    k = start(s, 1);
+    x = flatten(&k, "f", conv(&k, "c", k.g->input, 4, 1, 1, 1));
+    conv(&k, "wide", x, 4, 1, 1, 1);
+    expect_refusal(&k, HD_UNSUPPORTED, "node 'wide': works on a flattened feature map as on channels; its order in memory differs");
+    k = start(s, 1);
+    flatten(&k, "f", conv(&k, "c", k.g->input, 4, 1, 1, 1));
+    expect_refusal(&k, HD_UNSUPPORTED, "output tensor 't2': a flattened feature map of 4 x 6 x 6; only its channels-last order is stored");
+    k = start(s, 1);
+    flatten(&k, "f", k.g->input);
+    expect_refusal(&k, HD_UNSUPPORTED, "network 'net' computes nothing from its input");
+    hd_err err = {0};
+    hd_model *m;
+    hd_policy p;
+    hd_policy_default(&p);
+    k = start(s, 1);
+    conv(&k, "c", k.g->input, 4, 1, 1, 1);
+    hd_idx *wrong = images((hd_shape){1, 5, 5}, 2, 1);
+    assert_int_equal(hd_compress(&m, k.g, &p, wrong, 2, 1, &err), HD_MISMATCH);
+    assert_string_equal(err.message, "calibration images have 25 elements; input tensor 't0' has 144");
+    struct hd_policy_rule rule = {(char[]){"d*"}, p.base};
+    p.n_rules = 1;
+    p.rule = &rule;
+    assert_int_equal(hd_compress(&m, k.g, &p, wrong, 2, 1, &err), HD_MISMATCH);
+    assert_string_equal(err.message, "policy, layer 'd*': no layer with weights has this name; there are c");
+    hd_idx_free(wrong);
+    hd_graph_free(k.g);
+}
+
+/* ---- policies ---- */
+
+static void policies(void **state) {
+    (void)state;
+    hd_err err = {0};
+    hd_policy p;
+    char path[64], whole[400];
+    snprintf(path, sizeof path, "/tmp/hd_policy_%d.json", (int)getpid());
+    static const char good[] = "{\"layers\": {\"conv*\": {\"weights\": 4, \"block\": \"8x4\"}, \"conv2\": {\"weights\": \"ternary\", \"dense\": true}},\n"
+                               " \"base\": {\"weights\": 2, \"sparsity\": 0.5, \"granularity\": \"group:32\"}}";
+    assert_int_equal(hd_file_write(path, good, strlen(good), &err), HD_OK);
+    if (hd_policy_load(&p, path, &err) != HD_OK) fail_msg("%s", err.message);
+    const hd_layer_policy *a = hd_policy_of(&p, "conv1"), *b = hd_policy_of(&p, "conv2"), *c = hd_policy_of(&p, "fc");
+    assert_true(a->bits == 4 && a->block_in == 8 && a->block_out == 4 && a->sparsity == 0.5f && a->granularity == HD_GRANULARITY_GROUP);
+    assert_true(b->bits == 0 && b->skip_sparsity && b->group_size == 32);
+    assert_true(c->bits == 2 && c->block_out == 8 && !c->skip_sparsity);
+    hd_policy_free(&p);
+    static const struct { const char *text, *message; hd_status code; } bad[] = {
+        {"{\"base\": {", "line 1: not valid JSON", HD_FORMAT},
+        {"{}\n{}", "line 2: not valid JSON", HD_FORMAT},
+        {"[]", "the policy is an array; must be an object", HD_FORMAT},
+        {"{\"bass\": {}}", "unknown key 'bass'; allowed base, layers", HD_FORMAT},
+        {"{\"base\": 4}", "base: is a number; must be an object", HD_FORMAT},
+        {"{\"base\": {\"bits\": 4}}", "base: unknown key 'bits'; allowed weights, grid, granularity, sparsity, block, dense", HD_FORMAT},
+        {"{\"base\": {\"weights\": 9}}", "base: 'weights' is 9; must be 1 to 8 or 'ternary'", HD_RANGE},
+        {"{\"base\": {\"weights\": 2.5}}", "base: 'weights' is 2.5; must be 1 to 8 or 'ternary'", HD_RANGE},
+        {"{\"base\": {\"weights\": null}}", "base: 'weights' is null; must be 1 to 8 or 'ternary'", HD_FORMAT},
+        {"{\"base\": {\"weights\": 1, \"grid\": \"even\"}}", "policy, base: 1-bit weights on grid 'even'; allowed 2..8 (0 = ternary)", HD_RANGE},
+        {"{\"layers\": {\"a\": {\"sparsity\": 1}}}", "layer 'a': 'sparsity' is 1; must be a number from 0 to below 1", HD_RANGE},
+        {"{\"layers\": {\"a\": {\"block\": \"8x\"}}}", "layer 'a': 'block' is '8x'; must be 'INxOUT' with 1 to 256 each", HD_FORMAT},
+        {"{\"layers\": {\"a\": {\"block\": \"0x8\"}}}", "layer 'a': 'block' is '0x8'; must be 'INxOUT' with 1 to 256 each", HD_FORMAT},
+        {"{\"layers\": {\"a\": {\"granularity\": \"group:\"}}}", "layer 'a': 'granularity' is 'group:'; must be 'tensor', 'channel' or 'group:N'", HD_FORMAT},
+        {"{\"layers\": {\"a\": {\"dense\": 1}}}", "layer 'a': 'dense' is 1; must be true or false", HD_RANGE},
+        {"{\"layers\": {\"a\": {}, \"a\": {}}}", "'layers': key 'a' is given twice", HD_FORMAT},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_int_equal(hd_file_write(path, bad[i].text, strlen(bad[i].text), &err), HD_OK);
+        assert_int_equal(hd_policy_load(&p, path, &err), bad[i].code);
+        snprintf(whole, sizeof whole, "%s: %s", path, bad[i].message);
+        assert_string_equal(err.message, whole);
+    }
+    remove(path);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(search_is_never_worse), cmocka_unit_test(fixed_point), cmocka_unit_test(prunes_the_smallest), cmocka_unit_test(ranges),
+        cmocka_unit_test(follows_the_float_network), cmocka_unit_test(same_on_any_number_of_threads), cmocka_unit_test(flattens_the_input),
+        cmocka_unit_test(refuses_by_name), cmocka_unit_test(policies)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
