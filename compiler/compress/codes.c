@@ -55,7 +55,7 @@ size_t hd_codes_unpack(int16_t *values, enum hd_grid grid, int bits, const uint8
         unsigned code = 0;
         for (int b = 0; b < bits; b++) {
             size_t at = i * (size_t)bits + (size_t)b;
-            code |= (bytes[at / 8] >> (at % 8) & 1u) << b;
+            code |= ((unsigned)bytes[at / 8] >> (at % 8) & 1u) << b;
         }
         values[i] = (int16_t)(lowest + 2 * (int)code);
     }

@@ -117,7 +117,7 @@ static hd_status read_fields(loader *l, const char *what, size_t count, unsigned
     if (status != HD_OK) return status;
     const uint8_t *bytes = hd_get_bytes(&l->r, size);
     if (!(*out = malloc(count ? count : 1))) return no_memory(l);
-    for (size_t i = 0; i < count; i++) (*out)[i] = (uint8_t)(bytes[i * width / 8] >> (i * width % 8) & ((1u << width) - 1u));
+    for (size_t i = 0; i < count; i++) (*out)[i] = (uint8_t)((unsigned)bytes[i * width / 8] >> (i * width % 8) & ((1u << width) - 1u));
     size_t used = count * width % 8;
     if (used && bytes[size - 1] >> used)
         return hd_fail(l->err, HD_FORMAT, "%s: %s: padding bits of the last byte are 0x%x; must be 0", l->where, what, bytes[size - 1] >> used);

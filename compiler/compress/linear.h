@@ -1,0 +1,71 @@
+/* The layer problem that every post-training method solves: given W [out][in] and the second moment of its inputs, find W' on a
+ * stored format so that tr((W - W') H (W - W')^T) is small. Convolutions are the same problem over their windows [kh][kw][ic].
+ *
+ * Formulas and sources: docs/compression.md. H is 2 X X^T / n in double ([in][in], symmetric); dead inputs (H_ii = 0) get weight 0.
+ * All solvers are deterministic, whatever the number of threads. */
+#ifndef HD_LINEAR_H
+#define HD_LINEAR_H
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../../sw/contract/contract.h"
+#include "../../sw/core/err.h"
+
+typedef struct hd_linear {
+    const char *name;
+    int out, in;
+    const float *w;     /* [out][in], lent */
+    const double *h;    /* [in][in], lent; NULL = identity */
+} hd_linear;
+
+typedef enum hd_method {
+    HD_METHOD_RTN,      /* round to nearest, scales by squared error (weighted by diag H when there is H) */
+    HD_METHOD_GPTQ,     /* Frantar et al. 2022: act-order, static groups; then coordinate descent on the same objective */
+    HD_METHOD_AWQ,      /* Lin et al. 2023: input scales, 20 point grid, folded into W (in_scale returned), then clip search */
+    HD_METHOD_SPARSEGPT /* Frantar & Alistarh 2023: mask and values, joint with quantisation */
+} hd_method;
+
+typedef enum hd_sparsity { HD_SPARSE_NONE, HD_SPARSE_UNSTRUCTURED, HD_SPARSE_N_OF_M, HD_SPARSE_BLOCK } hd_sparsity;
+
+typedef struct hd_linear_format {
+    int bits;                 /* 1..8; 0 = ternary; 16 = values stay float (stored as 16 bits) */
+    enum hd_grid grid;        /* ODD, EVEN (TERNARY when bits is 0) */
+    int group;                /* inputs that share a scale; 0 = the whole row */
+    int shift_groups;         /* 1: a float16 scale a row, and a 2-bit power-of-two shift a group (what the array decodes); 0: a float16 scale a group */
+    hd_sparsity sparsity;
+    float density;            /* share kept (UNSTRUCTURED, BLOCK) */
+    int n, m;                 /* N_OF_M: n kept of each m neighbouring inputs */
+    int block_in, block_out;  /* BLOCK */
+} hd_linear_format;
+
+typedef struct hd_linear_options {
+    hd_method method;
+    int act_order;            /* columns by falling diag H */
+    double damping;           /* of mean diag H; 0.01 */
+    int sweeps;               /* coordinate-descent sweeps after GPTQ or SPARSEGPT; 0 = none */
+} hd_linear_options;
+
+/* What is stored, and what it decodes to. Owned; hd_linear_result_free. */
+typedef struct hd_linear_result {
+    float *w;                 /* [out][in], decoded (in the original input scale) */
+    int16_t *v;               /* [out][in] integers with group shifts applied, or NULL when bits is 16 */
+    float *scale;             /* [out] with shift_groups or group 0, else [out][groups]: w = v * scale */
+    uint8_t *shift;           /* [out][groups] or NULL */
+    uint8_t *mask;            /* [out][in], 1 = present, or NULL when dense */
+    float *in_scale;          /* [in] AWQ: the layer's input is multiplied by 1/in_scale before the stored weights; or NULL */
+    double bits_stored;       /* everything stored for this layer: codes, scales (16 bits each), shifts, masks or indices */
+    double error, reference;  /* tr(dW H dW^T), and the same for W' = 0 */
+} hd_linear_result;
+
+hd_status hd_linear_solve(hd_linear_result *out, const hd_linear *p, const hd_linear_format *f, const hd_linear_options *o, hd_err *err);
+void hd_linear_result_free(hd_linear_result *r);
+/* Default options of a method. */
+void hd_linear_defaults(hd_linear_options *o, hd_method m);
+
+/* Accumulates H over batches of input rows x [rows][in]; read with hd_hessian_get (2 X X^T / n). */
+typedef struct hd_hessian hd_hessian;
+hd_hessian *hd_hessian_new(int in);
+void hd_hessian_add(hd_hessian *h, const float *x, int rows);
+void hd_hessian_get(const hd_hessian *h, double *out /* [in][in] */);
+void hd_hessian_free(hd_hessian *h);
+#endif
