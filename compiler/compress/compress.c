@@ -13,6 +13,7 @@
 typedef struct builder {
     const hd_graph *g;
     const hd_policy *policy;
+    const hd_trained *trained; /* [graph node], or NULL */
     hd_plan plan;
     hd_histogram *histogram; /* [graph tensor] */
     int *tensor;             /* [graph tensor]: model tensor, -1 none */
@@ -92,21 +93,24 @@ static float *scale_floors(const hd_node *n, const hd_stage *s, hd_qparams in, h
     return least;
 }
 
-static hd_status prune(builder *b, hd_stage *s, const hd_layer_policy *o, const float *w, uint8_t **keep) {
-    if (o->sparsity <= 0.0f || o->skip_sparsity) return HD_OK;
+static hd_status prune(builder *b, hd_stage *s, const hd_layer_policy *o, const hd_trained *trained, const float *w, uint8_t **keep) {
+    if (trained ? !trained->present : o->sparsity <= 0.0f || o->skip_sparsity) return HD_OK;
     s->block_in = o->block_in;
     s->block_out = o->block_out;
     size_t inputs = hd_stage_inputs(s);
     s->present = malloc(hd_stage_out_blocks(s) * hd_stage_in_blocks(s));
     *keep = malloc(hd_stage_weights(s));
     if (!s->present || !*keep) return no_memory(b);
-    hd_status status = hd_prune_blocks(s->present, w, s->cout, s->kh * s->kw, s->cin / s->groups, s->block_in, s->block_out, o->sparsity, b->err);
+    hd_status status = HD_OK;
+    if (trained) memcpy(s->present, trained->present, hd_stage_out_blocks(s) * hd_stage_in_blocks(s));
+    else status = hd_prune_blocks(s->present, w, s->cout, s->kh * s->kw, s->cin / s->groups, s->block_in, s->block_out, o->sparsity, b->err);
     for (size_t i = 0; status == HD_OK && i < hd_stage_weights(s); i++) (*keep)[i] = (uint8_t)hd_stage_is_present(s, i / inputs, i % inputs);
     return status;
 }
 
 static hd_status quantise_weights(builder *b, hd_stage *s, const hd_node *n, hd_qparams in, hd_qparams pre, int zero_out) {
     const hd_layer_policy *o = hd_policy_of(b->policy, n->name);
+    const hd_trained *trained = b->trained && b->trained[n - b->g->node].scale ? &b->trained[n - b->g->node] : NULL;
     s->grid = grid_of(o, s->groups);
     s->bits = s->grid == HD_GRID_TERNARY ? 0 : o->bits;
     s->granularity = o->granularity;
@@ -115,10 +119,10 @@ static hd_status quantise_weights(builder *b, hd_stage *s, const hd_node *n, hd_
     if (status != HD_OK) return status;
     float *w = reordered(n, s), *least = scale_floors(n, s, in, pre, zero_out);
     uint8_t *keep = NULL;
-    status = w && least ? prune(b, s, o, w, &keep) : no_memory(b);
+    status = w && least ? prune(b, s, o, trained, w, &keep) : no_memory(b);
     if (status == HD_OK) {
         hd_rtn rtn = {.grid = s->grid, .bits = s->bits, .granularity = s->granularity, .group_size = s->group_size, .keep = keep,
-                      .floor = least, .search = 1};
+                      .floor = least, .fixed = trained ? trained->scale : NULL, .search = 1};
         hd_rtn_quantize(s->v, s->group_shift, s->scale, w, (size_t)s->cout, hd_stage_inputs(s), &rtn);
     }
     free(w);
@@ -293,13 +297,18 @@ static hd_status run(builder *b, const hd_idx *calib, int samples, int unit) {
 }
 
 hd_status hd_compress(hd_model **out, const hd_graph *g, const hd_policy *policy, const hd_idx *calib, int samples, int unit, hd_err *err) {
+    return hd_compress_trained(out, g, policy, NULL, calib, samples, unit, err);
+}
+
+hd_status hd_compress_trained(hd_model **out, const hd_graph *g, const hd_policy *policy, const hd_trained *trained, const hd_idx *calib,
+                              int samples, int unit, hd_err *err) {
     *out = NULL;
     hd_status status = hd_graph_check(g, err);
     if (status == HD_OK) status = hd_policy_check(policy, g, err);
     if (status == HD_OK) status = check_calib(g, calib, samples, err);
     if (status != HD_OK) return status;
     if ((uint32_t)samples > calib->dim[0]) samples = (int)calib->dim[0];
-    builder b = {.g = g, .policy = policy, .err = err};
+    builder b = {.g = g, .policy = policy, .trained = trained, .err = err};
     /* Images run in parallel, each on one BLAS thread: more would only get in each other's way, and could change the sums' order. */
     int blas = openblas_get_num_threads();
     openblas_set_num_threads(1);

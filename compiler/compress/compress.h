@@ -31,6 +31,17 @@ void hd_policy_default(hd_policy *p);
 hd_status hd_policy_load(hd_policy *p, const char *path, hd_err *err);
 void hd_policy_free(hd_policy *p);
 
+/* Weights of one graph node that training put on its grid: the node's weights are scale[oc] * v, or 0 where absent, and the model
+ * gets exactly these v. Lent. */
+typedef struct hd_trained {
+    const float *scale;     /* [cout] as v counts (one value with TENSOR granularity); NULL = compress as if there were no training */
+    const uint8_t *present; /* [oc block][in block] of the policy's block, 1 = present; NULL = all (or the policy's own pruning without scale) */
+} hd_trained;
+
 /* calib: images (u8, i8 or f32 idx, items of the graph's input size); at most `samples` of them are used. u8 is divided by 255 when `unit`. */
 hd_status hd_compress(hd_model **out, const hd_graph *g, const hd_policy *policy, const hd_idx *calib, int samples, int unit, hd_err *err);
+/* The same after training: trained has an entry for each node of g. Of the policy, grids, bits, granularity and block sizes count;
+ * masks and integers are the trained ones. */
+hd_status hd_compress_trained(hd_model **out, const hd_graph *g, const hd_policy *policy, const hd_trained *trained, const hd_idx *calib,
+                              int samples, int unit, hd_err *err);
 #endif

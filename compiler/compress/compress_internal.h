@@ -62,6 +62,7 @@ typedef struct hd_rtn {
     int group_size;
     const uint8_t *keep; /* [cout][inputs], 0 = absent (v = 0, no error); NULL = all kept */
     const float *floor;  /* [cout] smallest scale allowed, > 0 */
+    const float *fixed;  /* [cout] scales found by training, raised to the floor where below; NULL = choose them */
     int search;          /* 0: min-max scale only; 1: MSE-optimal */
 } hd_rtn;
 /* w, v: [cout][inputs]; shift: [cout][ceil(inputs/group_size)] with GROUP, else NULL; scale: [cout]. Returns the sum of squared errors. */

@@ -57,11 +57,15 @@ static void assign(const run *r, float scale, const uint8_t *shift, int16_t *v) 
 
 /* Grid search from the min-max scale down, then alternate: least-squares scale for the integers, integers for the scale. Each step is
  * kept only if it lowers the error, so the result is never worse than min-max. */
-static double quantize_run(const run *r, float floor_scale, int search, int16_t *v, uint8_t *shift, float *scale) {
+static double quantize_run(const run *r, float floor_scale, float fixed, int search, int16_t *v, uint8_t *shift, float *scale) {
     float largest = 0;
     for (size_t i = 0; i < r->n; i++)
         if ((!r->keep || r->keep[i]) && fabsf(r->w[i]) > largest) largest = fabsf(r->w[i]);
     float top = largest / (float)(r->highest * (1 << (r->shifts - 1)));
+    if (fixed > 0) {
+        top = fixed;
+        search = 0;
+    }
     if (!(top >= floor_scale)) top = floor_scale;
     /* With shifts the same range is reached from scales 8 times apart, hence the wider, geometric grid. */
     float best = top, wide = (float)(1 << (r->shifts - 1));
@@ -108,7 +112,7 @@ double hd_rtn_quantize(int16_t *v, uint8_t *shift, float *scale, const float *w,
         float least = o->floor[row];
         for (size_t c = 0; whole && c < cout; c++)
             if (o->floor[c] > least) least = o->floor[c];
-        quantize_run(&r, least, o->search, v + row * n, grouped ? shift + row * groups : NULL, &scale[row]);
+        quantize_run(&r, least, o->fixed ? o->fixed[row] : 0.0f, o->search, v + row * n, grouped ? shift + row * groups : NULL, &scale[row]);
     }
     for (size_t c = 1; whole && c < cout; c++) scale[c] = scale[0];
     for (size_t i = 0; i < cout * inputs; i++) {
