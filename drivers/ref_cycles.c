@@ -6,7 +6,7 @@
 
 /* Pipeline lengths that the rules leave open; measured once on the RTL, held there by the differential tests. */
 enum {
-    LOAD = 25, /* descriptor load before a layer's RUN */
+    LOAD = HD_DESC_EARLY + 1, /* descriptor load before a layer's RUN */
     PL = 10,   /* last column on the drain to the first byte of its word */
     TAIL = 0,  /* last write to the end of RUN */
     RES = 1,   /* residual read, counted from LAST + latency */
@@ -32,7 +32,7 @@ uint64_t hd_ref_cycles_overhead(void) {
 
 /* What decides the timing of a layer. */
 typedef struct shape {
-    int64_t rows, kh, kw, sx, ncb, out_w, positions, res_n, tile_cols, last_cols, res_after;
+    int64_t rows, kh, kw, sx, ncb, pair, res_pair, out_w, positions, res_n, tile_cols, last_cols, res_after;
     int single, residual;
 } shape;
 
@@ -64,25 +64,25 @@ static void fetch_pass(fetch_state *f, const shape *s, int64_t p, int64_t releas
     int64_t arrived = p ? f->last + 1 : 1, cycle = max64(arrived, released + 1);
     int64_t at = p * s->rows, end = min64(at + s->rows, s->positions);
     perf[HD_PERF_WAIT_BUFFER] += (uint64_t)(cycle - arrived);
-    int64_t residual = s->res_n * (end - at);
+    int64_t residual = s->res_n / s->res_pair * (end - at);
     while (at < end) {
         int64_t n = s->single ? 1 : min64(end - at, s->out_w - at % s->out_w);
         f->columns = s->single ? s->kw : (n - 1) * s->sx + s->kw;
         f->offset = s->single ? 0 : (n - 1) * s->sx;
-        int64_t slots = s->kh * f->columns * s->ncb;
+        int64_t slots = s->kh * f->columns * s->ncb / s->pair;
         f->first_slot = cycle + 2;
         cycle += 1 + slots;
-        perf[HD_PERF_FETCH_WORDS] += (uint64_t)slots;
+        perf[HD_PERF_FETCH_WORDS] += (uint64_t)(slots * s->pair);
         at += n;
     }
-    perf[HD_PERF_FETCH_WORDS] += (uint64_t)residual;
+    perf[HD_PERF_FETCH_WORDS] += (uint64_t)(residual * s->res_pair);
     f->last = cycle + residual;
 }
 
 /* First cycle in which window word a of the pass can be used. */
 static int64_t ready(const fetch_state *f, const shape *s, int64_t a) {
     int64_t line = s->kw * s->ncb, ky = a / line;
-    return f->first_slot + ky * f->columns * s->ncb + f->offset * s->ncb + a % line + 3;
+    return f->first_slot + (ky * f->columns * s->ncb + f->offset * s->ncb + a % line) / s->pair + 3;
 }
 
 static void issue(sequencer_state *q, const shape *s, int64_t word_ready, int is_last, uint64_t *perf) {
@@ -152,6 +152,9 @@ hd_status hd_ref_cycles(uint64_t perf[HD_PERF_WORDS], const hd_geometry *g, cons
                .ncb = hd_field_get(d, HD_F_NCB), .out_w = hd_field_get(d, HD_F_OUT_W), .positions = hd_field_get(d, HD_F_POSITIONS),
                .res_n = hd_field_get(d, HD_F_RES_N), .tile_cols = hd_field_get(d, HD_F_TILE_COLS), .last_cols = hd_field_get(d, HD_F_LAST_COLS),
                .res_after = hd_ref_latency(g) + RES, .single = (int)hd_field_get(d, HD_F_SINGLE), .residual = (int)hd_field_get(d, HD_F_RESIDUAL)};
+    /* A slot brings two words where that is possible all along the walk. */
+    s.pair = g->fetch == 2 && s.ncb % 2 == 0 && hd_field_get(d, HD_F_OPCODE) == HD_OP_CONV ? 2 : 1;
+    s.res_pair = s.pair == 2 && s.res_n % 2 == 0 ? 2 : 1;
     memset(perf, 0, HD_PERF_WORDS * sizeof *perf);
     if (hd_field_get(d, HD_F_OPCODE) == HD_OP_CONV) return conv_cycles(perf, g, d, &s, entry, err);
     int64_t slices = hd_field_get(d, HD_F_SLICES), window = s.kh * s.kw, last = slices * (1 + s.positions * (1 + window));

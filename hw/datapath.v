@@ -8,7 +8,7 @@
 // a cycle. `row_sum` (the row's activation sum over the tile) holds from one cycle after the first column to the cycle after the last.
 // Stall rule: none; a step is taken whenever s_valid.
 //
-// Parameters: ROWS, COLS, LANES, PLANES, HOP, ACC_BITS as in docs/hardware.md; WW, SW address bits of a window buffer and of the stream.
+// Parameters: ROWS, COLS, LANES, PLANES, HOP, ACC_BITS, FETCH as in docs/hardware.md; WW, SW address bits of a window buffer and of the stream.
 // Requires: HOP >= COLS, or HOP*LANES*PLANES a multiple of 32 (a weight memory bank for each hop group).
 `default_nettype none
 module datapath #(
@@ -18,6 +18,7 @@ module datapath #(
     parameter PLANES   = 2,
     parameter HOP      = 8,
     parameter ACC_BITS = 24,
+    parameter FETCH    = 1,
     parameter WW       = 8,
     parameter SW       = 10,
     parameter CHUNK    = 2       // bits that choose a 32-bit word of a weight word
@@ -27,7 +28,8 @@ module datapath #(
     input  wire [ROWS-1:0]          w_en,
     input  wire                     w_buf,
     input  wire [ROWS*WW-1:0]       w_addr,
-    input  wire [LANES*8-1:0]       w_data,
+    input  wire                     w_pair,
+    input  wire [FETCH*LANES*8-1:0] w_data,
     // weight writes by the host
     input  wire                     h_we,
     input  wire [SW+CHUNK-1:0]      h_addr,
@@ -49,8 +51,8 @@ module datapath #(
     localparam GROUPS = (COLS + HOP - 1) / HOP, HOPS = GROUPS - 1;
     localparam BITS = COLS * LANES * PLANES, WORDS = (BITS + 31) / 32;
 
-    window #(.ROWS(ROWS), .LANES(LANES), .WW(WW)) u_window (
-        .clk(clk), .w_en(w_en), .w_buf(w_buf), .w_addr(w_addr), .w_data(w_data),
+    window #(.ROWS(ROWS), .LANES(LANES), .FETCH(FETCH), .WW(WW)) u_window (
+        .clk(clk), .w_en(w_en), .w_buf(w_buf), .w_addr(w_addr), .w_pair(w_pair), .w_data(w_data),
         .re(re), .r_buf(r_buf), .r_addr(r_addr), .q(word));
 
     // ---- row edges

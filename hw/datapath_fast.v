@@ -14,6 +14,7 @@ module datapath_fast #(
     parameter PLANES   = 2,
     parameter HOP      = 8,
     parameter ACC_BITS = 24,
+    parameter FETCH    = 1,
     parameter WW       = 8,
     parameter SW       = 10,
     parameter CHUNK    = 2
@@ -22,7 +23,8 @@ module datapath_fast #(
     input  wire [ROWS-1:0]          w_en,
     input  wire                     w_buf,
     input  wire [ROWS*WW-1:0]       w_addr,
-    input  wire [LANES*8-1:0]       w_data,
+    input  wire                     w_pair,
+    input  wire [FETCH*LANES*8-1:0] w_data,
     input  wire                     h_we,
     input  wire [SW+CHUNK-1:0]      h_addr,
     input  wire [31:0]              h_wdata,
@@ -110,6 +112,7 @@ module datapath_fast #(
                 row = w_buf ? ROWS + r : r;
                 at = w_addr[r*WW +: WW];
                 for (l = 0; l < LANES; l = l + 1) win[row][at][l] = w_data[l*8 +: 8];
+                if (FETCH == 2 && w_pair) for (l = 0; l < LANES; l = l + 1) win[row][at + 1][l] = w_data[(FETCH-1)*LANES*8 + l*8 +: 8];
             end
         end
 

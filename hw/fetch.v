@@ -1,20 +1,22 @@
-// Walks the activation memory: brings the windows of ROWS output positions into the window memory, one activation
-// word a cycle, each word to every row that needs it; one pass ahead of the array. For MAXPOOL the same walk feeds the pool unit.
+// Walks the activation memory: brings the windows of ROWS output positions into the window memory, one slot of one or two activation
+// words a cycle, each word to every row that needs it; one pass ahead of the array. For MAXPOOL the same walk feeds the pool unit.
 //
 //   TILE  wait for a free window buffer          (one cycle if there is one)
 //   SEG   set up a run of positions on one line  (one cycle)
-//   WALK  one slot a cycle: (ky, column, channel word)
+//   WALK  one slot a cycle: (ky, column, channel words)
 //   RES   one slot a cycle: residual words of each position
+// With FETCH 2 a slot brings two neighbouring channel words when NCB is even (residual words: when NCB and RES_N are).
 //
 // Latency: a slot's word is written to the window in the second cycle after it, and may be read from the third on.
 // Stall rule: `stall` or a full pair of buffers hold the walk; the write side never waits.
 // Padding: slots outside the input write PAD instead of memory.
 //
-// Parameters: ROWS positions; LANES bytes of a word; AW address bits of the activation memory; WW address bits of one window buffer.
+// Parameters: ROWS positions; LANES bytes of a word; FETCH words of a slot, 1 or 2; AW address bits of the activation memory; WW address bits of one window buffer.
 `default_nettype none
 module fetch #(
     parameter ROWS  = 4,
     parameter LANES = 8,
+    parameter FETCH = 1,
     parameter AW    = 12,
     parameter WW    = 8
 ) (
@@ -27,12 +29,13 @@ module fetch #(
     // activation memory
     output wire               a_re,
     output wire [AW-1:0]      a_addr,
-    input  wire [LANES*8-1:0] a_rdata,
+    input  wire [FETCH*LANES*8-1:0] a_rdata,  // the word at a_addr, and the one after it
     // window memory
     output wire [ROWS-1:0]    w_en,
     output wire               w_buf,
     output wire [ROWS*WW-1:0] w_addr,
-    output wire [LANES*8-1:0] w_data,
+    output wire               w_pair,        // two words: w_addr (even) and the next
+    output wire [FETCH*LANES*8-1:0] w_data,
     output reg  [WW:0]        fill,          // words in the last valid row of the buffer being filled
     output reg  [1:0]         fills_done,    // buffers filled so far, modulo 4
     output reg  [WW-1:0]      res_base,      // window word of the first residual word
@@ -42,6 +45,7 @@ module fetch #(
     output wire               p_last,
     // counters
     output wire               cnt_word,
+    output wire               cnt_pair,
     output wire               cnt_wait,
     output wire               cnt_stall
 );
@@ -67,6 +71,7 @@ module fetch #(
 
     // ---- walk state
     localparam [ROWS-1:0] ROW0 = 1;
+    localparam [AW-1:0] ONE = 1, TWO = 2;
     localparam [23:0] ROWS24 = ROWS[23:0];
     localparam S_IDLE = 3'd0, S_TILE = 3'd1, S_SEG = 3'd2, S_WALK = 3'd3, S_RES = 3'd4;
     reg [2:0] state;
@@ -86,7 +91,10 @@ module fetch #(
 
     wire slot = (state == S_WALK || state == S_RES) && !stall;
     wire walk = state == S_WALK && !stall;
-    wire col_end = cb + 1'b1 == f_ncb || f_pool;
+    wire pair_walk = FETCH == 2 && !f_pool && !f_ncb[0];
+    wire pair_res  = pair_walk && !f_res_n[0];
+    wire pair      = state == S_RES ? pair_res : pair_walk;
+    wire col_end = cb + (pair_walk ? 16'd2 : 16'd1) == f_ncb || f_pool;
     wire [ROWS-1:0] finishing;
     genvar r;
     generate for (r = 0; r < ROWS; r = r + 1) begin : g_finish
@@ -100,7 +108,7 @@ module fetch #(
     wire line_end  = ox_left == {11'd0, n_seg};
     wire all_end   = m_left == {19'd0, n_seg};
     wire tile_end  = rows_left == n_seg || all_end;
-    wire res_end   = res_row == last_row && res_j + 1'b1 == f_res_n;
+    wire res_end   = res_row == last_row && res_j + (pair_res ? 8'd2 : 8'd1) == f_res_n;
     wire walk_last = seg_end && !f_pool && tile_end && f_res_n == 8'd0;
 
     wire [4:0] n_free = (ox_left < {11'd0, rows_left}) ? ox_left[4:0] : rows_left;
@@ -174,7 +182,7 @@ module fetch #(
             S_WALK: if (walk) begin
                 pool_first <= 1'b0;
                 if (!col_end) begin
-                    cb <= cb + 1'b1; addr <= addr + 1'b1;
+                    cb <= cb + (pair_walk ? 16'd2 : 16'd1); addr <= addr + (pair_walk ? TWO : ONE);
                 end else if (!sweep_end) begin
                     cb <= 16'd0;
                     col_addr <= col_addr + f_col_step; addr <= col_addr + f_col_step;
@@ -208,12 +216,12 @@ module fetch #(
                 end
             end
             S_RES: if (slot) begin
-                if (res_j + 1'b1 == f_res_n) begin
+                if (res_j + (pair_res ? 8'd2 : 8'd1) == f_res_n) begin
                     res_j <= 8'd0; res_row <= res_row << 1;
                     res_pos <= res_pos + res_stride[AW-1:0];
                     res_addr <= res_pos + res_stride[AW-1:0];
                 end else begin
-                    res_j <= res_j + 1'b1; res_addr <= res_addr + 1'b1;
+                    res_j <= res_j + (pair_res ? 8'd2 : 8'd1); res_addr <= res_addr + (pair_res ? TWO : ONE);
                 end
             end
             default: ;
@@ -226,14 +234,15 @@ module fetch #(
     assign a_re = slot;
     assign a_addr = is_res ? res_addr : addr;
 
-    reg b_valid, b_pool, b_pad, b_tile_last, b_last_row, b_res, b_pfirst, b_plast;
+    reg b_valid, b_pair, b_pool, b_pad, b_tile_last, b_last_row, b_res, b_pfirst, b_plast;
     reg [ROWS-1:0] b_rows;
-    reg c_valid, c_pool, c_tile_last, c_last_row, c_res, c_pfirst, c_plast;
+    reg c_valid, c_pair, c_pool, c_tile_last, c_last_row, c_res, c_pfirst, c_plast;
     reg [ROWS-1:0] c_rows;
-    reg [LANES*8-1:0] c_data;
+    reg [FETCH*LANES*8-1:0] c_data;
     wire [ROWS-1:0] a_rows = is_res ? res_row : act;
     always @(posedge clk) begin
         b_valid <= rst_n && slot && !f_pool; b_pool <= rst_n && slot && f_pool;
+        b_pair <= pair; c_pair <= b_pair;
         b_pad <= outside && !is_res;
         b_rows <= a_rows; b_last_row <= |(a_rows & last_row);
         b_tile_last <= is_res ? res_end : walk_last;
@@ -242,14 +251,16 @@ module fetch #(
         c_valid <= rst_n && b_valid; c_pool <= rst_n && b_pool;
         c_rows <= b_rows; c_last_row <= b_last_row; c_tile_last <= b_tile_last; c_res <= b_res;
         c_pfirst <= b_pfirst; c_plast <= b_plast;
-        c_data <= b_pad ? {LANES{f_pad}} : a_rdata;
+        c_data <= b_pad ? {FETCH*LANES{f_pad}} : a_rdata;
     end
 
+    localparam [WW-1:0] W_ONE = 1, W_TWO = 2;
     reg [WW-1:0] wa [0:ROWS-1];
     reg          wbuf, res_seen;
     assign w_en = c_valid ? c_rows : {ROWS{1'b0}};
     assign w_buf = wbuf;
     assign w_data = c_data;
+    assign w_pair = c_pair;
     assign p_valid = c_pool;
     assign p_first = c_pfirst;
     assign p_last = c_plast;
@@ -257,7 +268,7 @@ module fetch #(
         assign w_addr[r*WW +: WW] = wa[r];
         always @(posedge clk) begin
             if (go || (c_valid && c_tile_last)) wa[r] <= {WW{1'b0}};
-            else if (c_valid && c_rows[r]) wa[r] <= wa[r] + 1'b1;
+            else if (c_valid && c_rows[r]) wa[r] <= wa[r] + (c_pair ? W_TWO : W_ONE);
         end
     end endgenerate
     always @(posedge clk) begin
@@ -266,7 +277,7 @@ module fetch #(
         end else if (c_valid) begin
             if (c_tile_last) begin
                 wbuf <= ~wbuf; fill <= {(WW+1){1'b0}}; fills_done <= fills_done + 1'b1;
-            end else if (c_last_row) fill <= fill + 1'b1;
+            end else if (c_last_row) fill <= fill + {1'b0, c_pair ? W_TWO : W_ONE};
             if (c_res && !res_seen) begin
                 res_base <= wa[0]; res_seen <= 1'b1;
             end
@@ -274,6 +285,7 @@ module fetch #(
     end
 
     assign cnt_word = slot;
+    assign cnt_pair = pair;
     assign cnt_wait = state == S_TILE && !begin_tile && !end_of_layer;
     assign cnt_stall = (state == S_WALK || state == S_RES) && stall;
     // verilator lint_on UNUSEDSIGNAL

@@ -17,6 +17,7 @@
 //   ACT_WORDS, WINDOW_WORDS (one buffer, 16..4096), STREAM_WORDS, PARAM_WORDS, DESCRIPTORS: memory depths.  Requires: powers of two
 //   TABLES     256-byte tables, 0..16                   Requires: 0 or a power of two
 //   RESIDUAL   1 builds the residual adder
+//   FETCH      activation words a fetch slot brings     Requires: 1 or 2 (2 halves the depth of activation and window banks and doubles their number)
 `default_nettype none
 module heddle_core #(
     parameter ROWS         = 4,
@@ -31,7 +32,8 @@ module heddle_core #(
     parameter PARAM_WORDS  = 256,
     parameter DESCRIPTORS  = 64,
     parameter TABLES       = 4,
-    parameter RESIDUAL     = 1
+    parameter RESIDUAL     = 1,
+    parameter FETCH        = 1
 ) (
     input  wire        clk,
     input  wire        rst_n,
@@ -70,6 +72,7 @@ module heddle_core #(
         if (PARAM_WORDS < 16 || PARAM_WORDS > 65536 || DESCRIPTORS < 2 || DESCRIPTORS > 1024) begin : g_rule_small
             PARAM_WORDS_and_DESCRIPTORS_out_of_range bad();
         end
+        if (FETCH != 1 && FETCH != 2) begin : g_rule_fetch FETCH_must_be_1_or_2 bad(); end
         if (TABLES < 0 || TABLES > 16 || (TABLES > 0 && TABLES != (1 << $clog2(TABLES)))) begin : g_rule_tables TABLES_must_be_0_or_a_power_of_two_to_16 bad(); end
     endgenerate
 
@@ -83,7 +86,7 @@ module heddle_core #(
     wire start     = h_we && h_space == HD_SPACE_REG && h_addr[4:0] == HD_REG_CONTROL && h_wdata[0] && !busy;
 
     // ---- units
-    wire         go;
+    wire         go, go_post, go_pool;
     wire [767:0] desc;
     wire [31:0]  cycles, perf_rdata;
     wire         released, post_done, pool_done, post_we, pool_we, f_re;
@@ -91,7 +94,9 @@ module heddle_core #(
     wire         p_valid, p_first, p_last;
     wire         cnt_step, cnt_window, cnt_drain, cnt_word, cnt_wait, stalled_fetch, stalled_array;
     wire [AW-1:0] f_addr, post_addr, pool_addr;
-    wire [LANES*8-1:0] act_rdata, w_data, post_data, pool_data;
+    wire [FETCH*LANES*8-1:0] act_rdata, w_data;
+    wire [LANES*8-1:0] post_data, pool_data;
+    wire         w_pair, cnt_pair;
     wire [ROWS-1:0] w_en;
     wire [ROWS*WW-1:0] w_addr;
     wire [WW-1:0] s_addr, res_base;
@@ -105,15 +110,15 @@ module heddle_core #(
         .clk(clk), .rst_n(rst_n), .start(start), .stall(stall[2]), .busy(busy), .done(done), .cycles(cycles),
         .h_desc_we(we_desc), .h_desc_addr(h_addr[DW+4:0]), .h_wdata(h_wdata),
         .h_perf_re(h_re), .h_perf_addr(h_addr[DW+2:0]), .h_perf_rdata(perf_rdata),
-        .go(go), .desc(desc), .layer_done(post_done || pool_done),
-        .count({stalled_fetch || stalled_array, post_we || pool_we, cnt_wait, cnt_word, cnt_drain, cnt_window, cnt_step}));
+        .go(go), .go_post(go_post), .desc(desc), .layer_done(post_done || pool_done),
+        .count({stalled_fetch || stalled_array, post_we || pool_we, cnt_wait, cnt_pair, cnt_word, cnt_drain, cnt_window, cnt_step}));
 
-    fetch #(.ROWS(ROWS), .LANES(LANES), .AW(AW), .WW(WW)) u_fetch (
+    fetch #(.ROWS(ROWS), .LANES(LANES), .FETCH(FETCH), .AW(AW), .WW(WW)) u_fetch (
         .clk(clk), .rst_n(rst_n), .go(go), .desc(desc), .stall(stall[0]), .released(released),
         .a_re(f_re), .a_addr(f_addr), .a_rdata(act_rdata),
-        .w_en(w_en), .w_buf(w_buf), .w_addr(w_addr), .w_data(w_data), .fill(fill), .fills_done(fills_done), .res_base(res_base),
+        .w_en(w_en), .w_buf(w_buf), .w_addr(w_addr), .w_pair(w_pair), .w_data(w_data), .fill(fill), .fills_done(fills_done), .res_base(res_base),
         .p_valid(p_valid), .p_first(p_first), .p_last(p_last),
-        .cnt_word(cnt_word), .cnt_wait(cnt_wait), .cnt_stall(stalled_fetch));
+        .cnt_word(cnt_word), .cnt_pair(cnt_pair), .cnt_wait(cnt_wait), .cnt_stall(stalled_fetch));
 
     sequencer #(.WW(WW), .SW(SW), .RES(LATA + 1)) u_sequencer (
         .clk(clk), .rst_n(rst_n), .go(go), .desc(desc), .stall(stall[1]),
@@ -128,8 +133,8 @@ module heddle_core #(
 `else
     datapath #(
 `endif
-        .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .PLANES(PLANES), .HOP(HOP), .ACC_BITS(ACC_BITS), .WW(WW), .SW(SW), .CHUNK(CHUNK)) u_datapath (
-        .clk(clk), .w_en(w_en), .w_buf(w_buf), .w_addr(w_addr), .w_data(w_data),
+        .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .PLANES(PLANES), .HOP(HOP), .ACC_BITS(ACC_BITS), .FETCH(FETCH), .WW(WW), .SW(SW), .CHUNK(CHUNK)) u_datapath (
+        .clk(clk), .w_en(w_en), .w_buf(w_buf), .w_addr(w_addr), .w_pair(w_pair), .w_data(w_data),
         .h_we(we_weight), .h_addr(h_addr[SW+CHUNK-1:0]), .h_wdata(h_wdata),
         .re(s_re), .r_buf(s_buf), .r_addr(s_addr), .s_valid(s_valid), .s_first(s_first), .s_last(s_last), .s_pc(s_pc),
         .word(word), .drain(drain), .row_sum(row_sum));
@@ -138,31 +143,58 @@ module heddle_core #(
     delay #(.WIDTH(2), .N(LATA)) u_start (.clk(clk), .x({s_valid && s_last && rst_n, s_final}), .y({c_start, c_final}));
     delay #(.WIDTH(1), .N(1)) u_take (.clk(clk), .x(r_read && rst_n), .y(r_take));
     post #(.ROWS(ROWS), .LANES(LANES), .PLANES(PLANES), .ACC_BITS(ACC_BITS), .PW(PW), .TABLES(TABLES), .AW(AW), .RESIDUAL(RESIDUAL)) u_post (
-        .clk(clk), .rst_n(rst_n), .go(go), .desc(desc),
+        .clk(clk), .rst_n(rst_n), .go(go_post), .desc(desc),
         .h_param_we(we_param), .h_param_addr(h_addr[PW:0]), .h_table_we(we_table), .h_table_addr(h_addr[9:0]), .h_wdata(h_wdata),
         .c_start(c_start), .c_final(c_final), .drain(drain), .row_sum(row_sum), .r_take(r_take), .r_word(word),
         .st_we(post_we), .st_addr(post_addr), .st_data(post_data), .layer_done(post_done));
 
+    delay #(.WIDTH(1), .N(2)) u_go_pool (.clk(clk), .x(go && rst_n), .y(go_pool));
     pool #(.LANES(LANES), .AW(AW)) u_pool (
-        .clk(clk), .rst_n(rst_n), .go(go), .desc(desc), .valid(p_valid), .first(p_first), .last(p_last), .data(w_data),
+        .clk(clk), .rst_n(rst_n), .go(go_pool), .desc(desc), .valid(p_valid), .first(p_first), .last(p_last), .data(w_data[0 +: LANES*8]),
         .st_we(pool_we), .st_addr(pool_addr), .st_data(pool_data), .layer_done(pool_done));
 
-    // ---- activation memory: one 32-bit bank for each word of the host's
-    genvar b;
-    generate for (b = 0; b < LW; b = b + 1) begin : g_bank
-        wire host_here;
-        if (LC == 0) begin : g_one
-            assign host_here = we_act;
-        end else begin : g_many
-            assign host_here = we_act && h_addr[LC-1:0] == b;
+    // ---- activation memory: a 32-bit bank for each word of the host's; with FETCH 2 one for even and one for odd elements, so that
+    // a slot reads two neighbours at once.
+    localparam FB = FETCH == 2 ? 1 : 0;
+    wire [AW-1:0] read_at  = busy ? f_addr : h_addr[LC +: AW];
+    wire [AW-1:0] write_at = post_we ? post_addr : pool_we ? pool_addr : h_addr[LC +: AW];
+    wire [FETCH*LANES*8-1:0] bank;
+    genvar b, e;
+    generate
+        for (e = 0; e < FETCH; e = e + 1) begin : g_parity
+            // The even bank holds the word after an odd address.
+            wire [AW-FB-1:0] at;
+            wire here;
+            if (FETCH == 2) begin : g_two
+                assign at = e == 0 ? read_at[AW-1:1] + {{(AW-2){1'b0}}, read_at[0]} : read_at[AW-1:1];
+                assign here = write_at[0] == e;
+            end else begin : g_one
+                assign at = read_at;
+                assign here = 1'b1;
+            end
+            for (b = 0; b < LW; b = b + 1) begin : g_bank
+                wire host_here;
+                if (LC == 0) begin : g_single
+                    assign host_here = we_act;
+                end else begin : g_many
+                    assign host_here = we_act && h_addr[LC-1:0] == b;
+                end
+                ram_sdp #(.WIDTH(32), .DEPTH(ACT_WORDS / FETCH)) u_ram (
+                    .clk(clk),
+                    .we((host_here || post_we || pool_we) && here),
+                    .waddr(write_at[AW-1:FB]),
+                    .wdata(post_we ? post_data[b*32 +: 32] : pool_we ? pool_data[b*32 +: 32] : h_wdata),
+                    .re(f_re || h_re), .raddr(at), .rdata(bank[(e*LW + b)*32 +: 32]));
+            end
         end
-        ram_sdp #(.WIDTH(32), .DEPTH(ACT_WORDS)) u_ram (
-            .clk(clk),
-            .we(host_here || post_we || pool_we),
-            .waddr(post_we ? post_addr : pool_we ? pool_addr : h_addr[LC +: AW]),
-            .wdata(post_we ? post_data[b*32 +: 32] : pool_we ? pool_data[b*32 +: 32] : h_wdata),
-            .re(f_re || h_re), .raddr(busy ? f_addr : h_addr[LC +: AW]), .rdata(act_rdata[b*32 +: 32]));
-    end endgenerate
+        if (FETCH == 2) begin : g_swap
+            reg odd;
+            always @(posedge clk) if (f_re || h_re) odd <= read_at[0];
+            assign act_rdata = odd ? {bank[0 +: LANES*8], bank[LANES*8 +: LANES*8]} : bank;
+        end else begin : g_straight
+            assign act_rdata = bank;
+        end
+    endgenerate
 
     // ---- host reads: request, memory, answer
     reg [2:0]  space_q;
@@ -186,13 +218,14 @@ module heddle_core #(
             HD_REG_PARAM_WORDS:  reg_word = PARAM_WORDS;
             HD_REG_DESCRIPTORS:  reg_word = DESCRIPTORS;
             HD_REG_TABLES:       reg_word = TABLES;
+            HD_REG_FETCH:        reg_word = FETCH;
             HD_REG_STATUS:       reg_word = {30'd0, done, busy};
             HD_REG_CYCLES:       reg_word = cycles;
             default:             reg_word = 32'd0;
         endcase
     end
     generate if (LC == 0) begin : g_pick_one
-        always @* act_word = act_rdata;
+        always @* act_word = act_rdata[31:0];
     end else begin : g_pick
         always @* act_word = act_rdata[{{(27-LC){1'b0}}, addr_q[LC-1:0], 5'd0} +: 32];
     end endgenerate

@@ -1,6 +1,6 @@
 // MAXPOOL: the largest code of each lane over a window, one word a position, slice after slice.
 //
-// Takes the words fetch walks; the last word of a window in cycle t (on `data`) is followed by the write in cycle t + 1.
+// `go` comes two cycles after the layer's start, when OUT_START and OUT_STRIDE are loaded. Takes the words fetch walks; the last word of a window in cycle t (on `data`) is followed by the write in cycle t + 1.
 // Parameters: LANES bytes of a word; AW address bits.
 `default_nettype none
 module pool #(

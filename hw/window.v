@@ -1,19 +1,22 @@
 // The window memory: for each row two buffers of activation words, written by fetch, read by the array.
-// One memory bank a row; all rows read the same address, each row is written at its own.
+// All rows read the same address, each row is written at its own. With FETCH 2 a row's memory is two banks, even and odd words, so that two
+// neighbouring words can be written at once.
 //
 // Latency: `q` one cycle after `re`.
-// Parameters: ROWS; LANES bytes of a word; WW address bits of one buffer.
+// Parameters: ROWS; LANES bytes of a word; FETCH 1 or 2; WW address bits of one buffer.
 `default_nettype none
 module window #(
     parameter ROWS  = 4,
     parameter LANES = 8,
+    parameter FETCH = 1,
     parameter WW    = 8
 ) (
     input  wire                    clk,
     input  wire [ROWS-1:0]         w_en,
     input  wire                    w_buf,
     input  wire [ROWS*WW-1:0]      w_addr,
-    input  wire [LANES*8-1:0]      w_data,
+    input  wire                    w_pair,      // two words, the first at an even address
+    input  wire [FETCH*LANES*8-1:0] w_data,
     input  wire                    re,
     input  wire                    r_buf,
     input  wire [WW-1:0]           r_addr,
@@ -21,9 +24,26 @@ module window #(
 );
     genvar r;
     generate for (r = 0; r < ROWS; r = r + 1) begin : g_row
-        ram_sdp #(.WIDTH(LANES * 8), .DEPTH(2 << WW)) u_ram (
-            .clk(clk), .we(w_en[r]), .waddr({w_buf, w_addr[r*WW +: WW]}), .wdata(w_data),
-            .re(re), .raddr({r_buf, r_addr}), .rdata(q[r*LANES*8 +: LANES*8]));
+        wire [WW-1:0] at = w_addr[r*WW +: WW];
+        if (FETCH == 1) begin : g_one
+            ram_sdp #(.WIDTH(LANES * 8), .DEPTH(2 << WW)) u_ram (
+                .clk(clk), .we(w_en[r]), .waddr({w_buf, at}), .wdata(w_data),
+                .re(re), .raddr({r_buf, r_addr}), .rdata(q[r*LANES*8 +: LANES*8]));
+        end else begin : g_two
+            wire [LANES*8-1:0] even, odd;
+            reg pick;
+            ram_sdp #(.WIDTH(LANES * 8), .DEPTH(1 << WW)) u_even (
+                .clk(clk), .we(w_en[r] && (w_pair || !at[0])), .waddr({w_buf, at[WW-1:1]}), .wdata(w_data[0 +: LANES*8]),
+                .re(re), .raddr({r_buf, r_addr[WW-1:1]}), .rdata(even));
+            ram_sdp #(.WIDTH(LANES * 8), .DEPTH(1 << WW)) u_odd (
+                .clk(clk), .we(w_en[r] && (w_pair || at[0])), .waddr({w_buf, at[WW-1:1]}), .wdata(w_pair ? w_data[LANES*8 +: LANES*8] : w_data[0 +: LANES*8]),
+                .re(re), .raddr({r_buf, r_addr[WW-1:1]}), .rdata(odd));
+            always @(posedge clk) if (re) pick <= r_addr[0];
+            assign q[r*LANES*8 +: LANES*8] = pick ? odd : even;
+        end
+    end endgenerate
+    generate if (FETCH == 1) begin : g_unused
+        wire unused = w_pair;
     end endgenerate
 endmodule
 `default_nettype wire

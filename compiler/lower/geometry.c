@@ -46,6 +46,7 @@ hd_status hd_geometry_check(const hd_geometry *g, hd_err *err) {
                        g->hop * g->lanes * g->planes);
     if (g->acc_bits < 16 || g->acc_bits > 32)
         return hd_fail(err, HD_RANGE, "geometry: acc %u bits; allowed 16..32", g->acc_bits);
+    if (g->fetch != 1 && g->fetch != 2) return hd_fail(err, HD_RANGE, "geometry: fetch %u; allowed 1 or 2", g->fetch);
     for (size_t i = 0; i < sizeof memories / sizeof memories[0]; i++) {
         const memory_rule *m = &memories[i];
         uint32_t v;
@@ -80,7 +81,7 @@ hd_status hd_geometry_parse(hd_geometry *g, const char *text, hd_err *err) {
         if (!ok)
             return hd_fail(err, HD_USAGE, "geometry '%.60s': expected ROWSxCOLSxLANESxPLANES, such as 4x8x8x2", text);
     }
-    hd_geometry n = {.rows = v[0], .cols = v[1], .lanes = v[2], .planes = v[3], .acc_bits = 24, .act_words = 65536,
+    hd_geometry n = {.rows = v[0], .cols = v[1], .lanes = v[2], .planes = v[3], .acc_bits = 24, .fetch = 2, .act_words = 65536,
                      .window_words = 1024, .stream_words = 262144, .param_words = 8192, .descriptors = 256, .tables = 4};
     /* 8 columns of the narrowest PE (4 lanes, 1 plane) already make 32 bits, so 8 is always legal below cols. */
     n.hop = n.cols > 8 ? 8 : n.cols;
@@ -100,8 +101,9 @@ hd_status hd_geometry_memory(hd_geometry *g, const char *text, hd_err *err) {
             if (strlen(memories[i].name) == len && !strncmp(p, memories[i].name, len)) offset = memories[i].offset, found = 1;
         if (!found && len == 3 && !strncmp(p, "hop", 3)) offset = offsetof(hd_geometry, hop), found = 1;
         if (!found && len == 3 && !strncmp(p, "acc", 3)) offset = offsetof(hd_geometry, acc_bits), found = 1;
+        if (!found && len == 5 && !strncmp(p, "fetch", 5)) offset = offsetof(hd_geometry, fetch), found = 1;
         if (!found)
-            return hd_fail(err, HD_USAGE, "memory '%.*s': allowed act, window, stream, param, descriptors, tables, hop, acc",
+            return hd_fail(err, HD_USAGE, "memory '%.*s': allowed act, window, stream, param, descriptors, tables, hop, acc, fetch",
                            (int)(len > 60 ? 60 : len), p);
         const char *name = p;
         p += len;

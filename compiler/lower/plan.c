@@ -107,16 +107,17 @@ static uint32_t bits_needed(const hd_stage *s, size_t n, hd_encoding e) {
 static uint64_t fetch_cycles(const hd_plan *p, const hd_slice *sl) {
     const hd_walk *w = &p->walk;
     uint64_t positions = (uint64_t)w->out_h * w->out_w, cycles = 0, at = 0;
-    int single = w->dx > 1 || w->sx > w->kw;
+    int single = w->dx > 1 || w->sx > w->kw, pair = p->g->fetch == 2 && sl->ncb % 2 == 0;
+    uint32_t words = pair ? sl->ncb / 2 : sl->ncb, residual = pair && sl->res_n % 2 == 0 ? sl->res_n / 2 : sl->res_n;
     while (at < positions) {
         uint64_t end = at + p->g->rows < positions ? at + p->g->rows : positions;
-        cycles += 1 + (end - at) * sl->res_n;
+        cycles += 1 + (end - at) * residual;
         while (at < end) {
             uint64_t n = w->out_w - at % w->out_w;
             if (n > end - at) n = end - at;
             if (single) n = 1;
             uint64_t columns = single ? w->kw : (n - 1) * w->sx + w->kw;
-            cycles += 1 + w->kh * columns * sl->ncb;
+            cycles += 1 + w->kh * columns * words;
             at += n;
         }
     }

@@ -1,7 +1,7 @@
 /* The Verilated RTL against the instruction-level model: random programs, whole activation memories byte for byte, every
  * performance counter of every layer, and the scalar integer executor's output.
  *
- * test_rtl GEOMETRY VIEW FIRST COUNT: VIEW is fast, structural or stall (fast view, random stalls: bytes only, cycles not less).
+ * test_rtl GEOMETRY[:MEMORY] VIEW FIRST COUNT: VIEW is fast, structural or stall (fast view, random stalls: bytes only, cycles not less).
  * HEDDLE_SEED overrides FIRST with COUNT 1 to replay a failure. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -137,14 +137,17 @@ int main(int argc, char **argv) {
     hd_geometry g;
     char why[200];
     if (argc != 5) {
-        fprintf(stderr, "usage: test_rtl GEOMETRY fast|structural|stall FIRST COUNT\n");
+        fprintf(stderr, "usage: test_rtl GEOMETRY[:MEMORY] fast|structural|stall FIRST COUNT\n");
         return 2;
     }
     if (!hd_driver_sim.available(why, sizeof why)) {
         printf("skipped: %s\n", why);
         return 77;
     }
-    if (hd_geometry_parse(&g, argv[1], &err)) {
+    char shape[32];
+    const char *memory = strchr(argv[1], ':');
+    snprintf(shape, sizeof shape, "%.*s", (int)(memory ? memory - argv[1] : 31), argv[1]);
+    if (hd_geometry_parse(&g, shape, &err) || (memory && hd_geometry_memory(&g, memory + 1, &err))) {
         fprintf(stderr, "%s\n", err.message);
         return 2;
     }

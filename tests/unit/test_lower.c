@@ -26,7 +26,7 @@ static void geometry_defaults(void **state) {
     assert_int_equal(hd_geometry_weight_words(&g), 4); /* 112 bits */
     assert_int_equal(hd_geometry_parse(&g, "16x64x64x4", &err), HD_OK);
     assert_int_equal(g.hop, 8);
-    assert_int_equal(hd_geometry_memory(&g, "act=4096,window=256,stream=8192,param=512,descriptors=64,tables=2,hop=4,acc=20", &err), HD_OK);
+    assert_int_equal(hd_geometry_memory(&g, "act=4096,window=256,stream=8192,param=512,descriptors=64,tables=2,hop=4,acc=20,fetch=1", &err), HD_OK);
     assert_int_equal(g.act_words, 4096);
     assert_int_equal(g.tables, 2);
     assert_int_equal(g.hop, 4);
@@ -49,12 +49,13 @@ static void geometry_errors(void **state) {
         {"4x8x128x2", NULL, "geometry: lanes 128; allowed powers of two 4..64"},
         {"8x8x4x2", NULL, "geometry: rows 8; allowed at most lanes, 4"},
         {"4x8x8x3", NULL, "geometry: planes 3; allowed 1, 2 or 4"},
+        {"4x8x8x2", "fetch=3", "geometry: fetch 3; allowed 1 or 2"},
         {"4x8x8x2", "hop=9", "geometry: hop 9; allowed 1..cols, 8"},
         {"4x8x8x2", "hop=3", "geometry: hop*lanes*planes = 48; with hop < cols only multiples of 32 are allowed"},
         {"4x8x8x2", "acc=15", "geometry: acc 15 bits; allowed 16..32"},
         {"4x8x8x2", "act=1000", "geometry: memory act=1000; allowed powers of two 64..4194304"},
         {"4x8x8x2", "tables=32", "geometry: memory tables=32; allowed powers of two 1..16"},
-        {"4x8x8x2", "ram=5", "memory 'ram': allowed act, window, stream, param, descriptors, tables, hop, acc"},
+        {"4x8x8x2", "ram=5", "memory 'ram': allowed act, window, stream, param, descriptors, tables, hop, acc, fetch"},
         {"4x8x8x2", "act", "memory 'act': expected act=NUMBER"},
         {"4x8x8x2", "act=12k,hop=8", "memory 'act=12k': expected act=NUMBER"},
         {"4x8x8x2", "acc=20,", "memory 'acc=20,': ends in a comma"},

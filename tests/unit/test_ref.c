@@ -138,7 +138,7 @@ enum fetch_phase { TILE, SEG, SLOTS, RESIDUAL, IDLE };
 typedef struct literal {
     const uint32_t *desc;
     const uint16_t *entry;
-    int64_t rows, n_entries, passes;
+    int64_t rows, n_entries, passes, pair;
     /* fetch */
     enum fetch_phase phase;
     int64_t pass, done, n, ky, column, cb, res_left;
@@ -178,11 +178,13 @@ static void fetch_cycle(literal *l, int64_t cycle, uint64_t *perf) {
         return;
     }
     case SLOTS: {
-        perf[HD_PERF_FETCH_WORDS]++;
         int64_t last = l->n - 1, first = single ? 0 : last * sx;
-        if (l->done + l->n == positions_of(l, l->pass) && l->column >= first && l->column < first + kw)
-            l->arrival[(l->pass & 1) * l->window + (l->ky * kw + l->column - first) * F(l, NCB) + l->cb] = cycle;
-        if (++l->cb < F(l, NCB)) return;
+        for (int64_t word = 0; word < l->pair; word++, l->cb++) {
+            perf[HD_PERF_FETCH_WORDS]++;
+            if (l->done + l->n == positions_of(l, l->pass) && l->column >= first && l->column < first + kw)
+                l->arrival[(l->pass & 1) * l->window + (l->ky * kw + l->column - first) * F(l, NCB) + l->cb] = cycle;
+        }
+        if (l->cb < F(l, NCB)) return;
         l->cb = 0;
         if (++l->column < (single ? kw : last * sx + kw)) return;
         l->column = 0;
@@ -197,10 +199,13 @@ static void fetch_cycle(literal *l, int64_t cycle, uint64_t *perf) {
         }
         break;
     }
-    case RESIDUAL:
-        perf[HD_PERF_FETCH_WORDS]++;
-        if (--l->res_left) return;
+    case RESIDUAL: {
+        int64_t words = l->pair == 2 && F(l, RES_N) % 2 == 0 ? 2 : 1;
+        perf[HD_PERF_FETCH_WORDS] += (uint64_t)words;
+        l->res_left -= words;
+        if (l->res_left) return;
         break;
+    }
     case IDLE: return;
     }
     l->finished[l->pass & 1] = cycle;
@@ -260,7 +265,8 @@ static void cycles(void **state) {
         for (int k = 0; k < 5; k++) {
             hd_geometry g;
             hd_program *p = NULL;
-            if (hd_geometry_parse(&g, geometries[k], &err) || hd_lower(&p, m, &g, NULL, &err)) fail_msg("seed %d: %s", (int)seed, err.message);
+            if (hd_geometry_parse(&g, geometries[k], &err) || hd_geometry_memory(&g, seed % 2 ? "fetch=1" : "fetch=2", &err) || hd_lower(&p, m, &g, NULL, &err))
+                fail_msg("seed %d: %s", (int)seed, err.message);
             for (uint32_t i = 0; i + 1 < p->n_desc; i++) {
                 const uint32_t *d = p->desc + i * HD_DESC_WORDS;
                 if (hd_field_get(d, HD_F_OPCODE) != HD_OP_CONV) continue;
@@ -268,6 +274,7 @@ static void cycles(void **state) {
                 uint32_t first = (uint32_t)hd_field_get(d, HD_F_STREAM_FIRST);
                 literal l = {.desc = d, .entry = p->index + first, .rows = g.rows, .n_entries = hd_field_get(d, HD_F_STREAM_LAST) - first + 1,
                              .passes = hd_field_get(d, HD_F_PASSES)};
+                l.pair = g.fetch == 2 && hd_field_get(d, HD_F_NCB) % 2 == 0 ? 2 : 1;
                 l.window = hd_field_get(d, HD_F_KH) * hd_field_get(d, HD_F_KW) * hd_field_get(d, HD_F_NCB);
                 l.arrival = calloc((size_t)l.window * 2, sizeof *l.arrival);
                 assert_non_null(l.arrival);
