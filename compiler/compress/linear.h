@@ -16,6 +16,10 @@ typedef struct hd_linear {
     int out, in;
     const float *w;     /* [out][in], lent */
     const double *h;    /* [in][in], lent; NULL = identity */
+    const double *yx;   /* [out][in], lent: 2 Y X^T / n of the outputs that are wanted (X the inputs of H); NULL = those of w. With it the
+                         * target is T = (yx + damping w) (H + damping I)^-1 instead of w: what the predecessors' compression broke is
+                         * repaired here as far as a linear layer can. Y: the float model's output, for a matrix that adds to a residual
+                         * stream float stream after it minus compressed stream before it. */
 } hd_linear;
 
 typedef enum hd_method {
@@ -36,13 +40,16 @@ typedef struct hd_linear_format {
     float density;            /* share kept (UNSTRUCTURED, BLOCK) */
     int n, m;                 /* N_OF_M: n kept of each m neighbouring inputs */
     int block_in, block_out;  /* BLOCK */
+    int tap;                  /* BLOCK: inputs of one window tap, which no block crosses; 0 = all inputs are one */
+    const float *scale_least; /* [out] smallest scale allowed (of a row), or NULL */
+    int wide_scales;          /* 1: scales are float32 (32 bits each), not float16 */
 } hd_linear_format;
 
 typedef struct hd_linear_options {
     hd_method method;
     int act_order;            /* columns by falling diag H */
     double damping;           /* of mean diag H; 0.01 */
-    int sweeps;               /* coordinate-descent sweeps after GPTQ or SPARSEGPT; 0 = none */
+    int sweeps;               /* rounds of coordinate descent and scale fits after GPTQ, of support swaps after SPARSEGPT; 0 = the paper's method */
 } hd_linear_options;
 
 /* What is stored, and what it decodes to. Owned; hd_linear_result_free. */
@@ -54,7 +61,7 @@ typedef struct hd_linear_result {
     uint8_t *mask;            /* [out][in], 1 = present, or NULL when dense */
     float *in_scale;          /* [in] AWQ: the layer's input is multiplied by 1/in_scale before the stored weights; or NULL */
     double bits_stored;       /* everything stored for this layer: codes, scales (16 bits each), shifts, masks or indices */
-    double error, reference;  /* tr(dW H dW^T), and the same for W' = 0 */
+    double error, reference;  /* tr(dW H dW^T) against the target (w without yx), and the same for W' = 0 */
 } hd_linear_result;
 
 hd_status hd_linear_solve(hd_linear_result *out, const hd_linear *p, const hd_linear_format *f, const hd_linear_options *o, hd_err *err);

@@ -1,0 +1,73 @@
+/* What the solvers of linear.h share. Not for other folders. */
+#ifndef HD_LINEAR_INTERNAL_H
+#define HD_LINEAR_INTERNAL_H
+#include "linear.h"
+
+/* The integers of a grid: lowest, lowest + 2, ..., highest. */
+typedef struct hd_lattice {
+    int lowest, highest, odd;
+} hd_lattice;
+
+typedef struct hd_solver {
+    const hd_linear *p;
+    const hd_linear_format *f;
+    const hd_linear_options *o;
+    size_t out, in, group, groups;
+    hd_lattice grid;
+    int shifts;        /* how many power-of-two shifts a group may have: 1 or 4 */
+    double *h;         /* [in][in] the objective: H, dead inputs on the diagonal, damping added */
+    double *t;         /* [out][in] the target; 0 on dead inputs */
+    uint8_t *mask;     /* [out][in], 1 = present; NULL = all are */
+    /* the solution: q = n * a of its group */
+    double *q;         /* [out][in] */
+    int16_t *n;        /* [out][in] integers of the grid, 0 where absent; NULL when values stay float */
+    double *a;         /* [out][groups] */
+    float *in_scale;   /* [in] or NULL */
+    hd_err *err;
+} hd_solver;
+
+/* One row in the middle of descent; g = h (q - t) is kept up to date with q. */
+typedef struct hd_row {
+    const hd_solver *s;
+    const double *t;
+    const uint8_t *mask; /* or NULL */
+    double *q, *g, *a;
+    int16_t *n;
+    double least;        /* scale */
+} hd_row;
+
+/* ---- linear_grid.c ---- */
+/* The nearest float16 (at most 65504), or x itself with wide scales. */
+double hd_half(double x);
+double hd_linear_scale_store(const hd_solver *s, double x);
+/* The grid's integer nearest to x. */
+static inline int hd_lattice_nearest(const hd_lattice *l, double x) {
+    double v = l->odd ? 2.0 * __builtin_floor(x * 0.5) + 1.0 : 2.0 * __builtin_floor(x * 0.5 + 0.5);
+    return v <= l->lowest ? l->lowest : v >= l->highest ? l->highest : (int)v;
+}
+/* Scales a [groups] of a row that minimise sum weight_j (t_j - a n_j)^2, and its nearest integers n. weight: [in]. */
+void hd_linear_row_scales(const hd_solver *s, size_t row, const double *t, const double *weight, const uint8_t *mask, double *a, int16_t *n);
+
+/* ---- solve_gptq.c ---- */
+/* Upper Cholesky factor U of the inverse of h with rows and columns in `order`: h^-1 = U^T U. u: [in][in], [i][j] for j >= i. */
+hd_status hd_linear_factor(double *u, const double *h, const int *order, size_t in, const char *name, hd_err *err);
+/* Columns by falling diagonal, or as they are. order: [in]. */
+void hd_linear_order(const hd_solver *s, int *order);
+hd_status hd_solve_rtn(hd_solver *s);
+hd_status hd_solve_gptq(hd_solver *s);
+
+/* ---- solve_descent.c ---- */
+/* (q - t) h (q - t)^T */
+double hd_row_refresh(const hd_row *r);
+/* Lowers the objective until nothing moves or `rounds` are over; returns it. `now` is its value. */
+double hd_row_descend(const hd_row *r, double now, int rounds);
+/* Single-weight moves only. */
+double hd_row_sweep(const hd_row *r, double now, int sweeps);
+
+/* ---- solve_awq.c ---- */
+hd_status hd_solve_awq(hd_solver *s);
+
+/* ---- solve_support.c: which weights stay ---- */
+/* Sets mask and, for float values, q. */
+hd_status hd_solve_support(hd_solver *s);
+#endif
