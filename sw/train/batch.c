@@ -185,8 +185,8 @@ void hd_batch_forward(hd_batch *b, int n) {
     }
 }
 
-/* Index of element k (of the [c][h][w] order) of sample s. */
-static size_t element(const hd_batch *b, hd_shape shape, size_t k, int s) {
+size_t hd_batch_element(const hd_batch *b, int t, size_t k, int s) {
+    hd_shape shape = b->g->tensor[t].shape;
     size_t plane = (size_t)shape.h * (size_t)shape.w;
     return (k / plane * (size_t)b->n + (size_t)s) * plane + k % plane;
 }
@@ -200,14 +200,14 @@ double hd_batch_loss(hd_batch *b, const int *labels, float scale) {
     for (int s = 0; s < b->n; s++) {
         float top = -INFINITY;
         double sum = 0;
-        for (size_t k = 0; k < classes; k++) top = fmaxf(top, x[element(b, shape, k, s)]);
-        for (size_t k = 0; k < classes; k++) sum += exp((double)(x[element(b, shape, k, s)] - top));
+        for (size_t k = 0; k < classes; k++) top = fmaxf(top, x[hd_batch_element(b, b->logits, k, s)]);
+        for (size_t k = 0; k < classes; k++) sum += exp((double)(x[hd_batch_element(b, b->logits, k, s)] - top));
         for (size_t k = 0; k < classes; k++) {
-            size_t i = element(b, shape, k, s);
+            size_t i = hd_batch_element(b, b->logits, k, s);
             double p = exp((double)(x[i] - top)) / sum;
             d[i] = scale * (float)(p - (k == (size_t)labels[s] ? 1 : 0));
         }
-        loss += log(sum) + (double)top - (double)x[element(b, shape, (size_t)labels[s], s)];
+        loss += log(sum) + (double)top - (double)x[hd_batch_element(b, b->logits, (size_t)labels[s], s)];
     }
     return loss;
 }
@@ -275,6 +275,6 @@ int hd_batch_class(const hd_batch *b, int s) {
     const float *y = b->value[b->g->output];
     size_t best = 0;
     for (size_t k = 1; k < hd_shape_size(shape); k++)
-        if (y[element(b, shape, k, s)] > y[element(b, shape, best, s)]) best = k;
+        if (y[hd_batch_element(b, b->g->output, k, s)] > y[hd_batch_element(b, b->g->output, best, s)]) best = k;
     return (int)best;
 }

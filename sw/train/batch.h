@@ -37,6 +37,8 @@ void hd_batch_forward(hd_batch *b, int n);
 double hd_batch_loss(hd_batch *b, const int *labels, float scale);
 /* After hd_batch_loss: writes (not adds) the gradient of every parameter to `gradient`. */
 void hd_batch_backward(hd_batch *b, const hd_params *p, float *gradient);
+/* Index in value[t] of element k (of the [c][h][w] order) of sample s. */
+size_t hd_batch_element(const hd_batch *b, int t, size_t k, int s);
 /* The largest output of sample s (the first of equals). */
 int hd_batch_class(const hd_batch *b, int s);
 

@@ -1,0 +1,41 @@
+/* Training of a network on the formats it will be stored in: quantisation-aware (qat.h), in hardware blocks (prune.h), with a
+ * teacher (distil.h). It starts from a float network and from what one-shot compression made of it; hd_compress_trained makes the
+ * model of the result. Deterministic, whatever the number of threads. */
+#ifndef HD_TUNE_H
+#define HD_TUNE_H
+#include "../../compiler/compress/compress.h"
+#include "train.h"
+
+typedef enum hd_masks {
+    HD_MASKS_FIXED,    /* the one-shot model's blocks, for good: sparse fine-tuning */
+    HD_MASKS_GRADUAL,  /* from dense to the one-shot model's share of blocks, cubically; by magnitude (Zhu and Gupta 2017) */
+    HD_MASKS_REGROW,   /* the share is constant: small blocks go, absent ones with large gradients come (Evci et al. 2020) */
+    HD_MASKS_FEEDBACK  /* gradual, and absent blocks keep learning from the gradient, so that they can come back (Lin et al. 2020) */
+} hd_masks;
+
+typedef struct hd_tune_options {
+    hd_train_options train;
+    hd_masks masks;
+    float settled;            /* the last share of the steps, in which masks rest; 0..1 */
+    const hd_graph *teacher;  /* NULL = labels only; may be the network itself */
+    int mutual;               /* the teacher, a copy of it, trains too: on the labels and on the student (Zhang et al. 2018) */
+    float share, temperature; /* of the teacher's part of the loss */
+    const hd_graph *rewind;   /* weights to start from instead of the network's, which then only gave masks and steps: a lottery
+                                 ticket (Frankle et al. 2020) when they are the same network's early ones; or NULL */
+    float step_pace;          /* learning rate of the (logarithms of the) step sizes against that of the weights */
+} hd_tune_options;
+
+/* The network on its grids: weights of the graph are scale * v, and 0 in absent blocks. */
+typedef struct hd_tuned {
+    hd_graph *graph;
+    hd_trained *trained; /* [n_nodes]; what hd_compress_trained takes. Arrays owned by this */
+    double loss;         /* mean over the last epoch */
+} hd_tuned;
+
+void hd_tune_defaults(hd_tune_options *o);
+/* start: hd_compress of g with the policy that the result is to be compressed with. Images as for hd_train; test_* (may be NULL) are for
+ * on_epoch. Errors as hd_train's; HD_MISMATCH also for a teacher or rewound network of other sizes. On an interrupt nothing is made. */
+hd_status hd_tune(hd_tuned *out, const hd_graph *g, const hd_model *start, const hd_idx *images, const hd_idx *labels, const hd_idx *test_images,
+                  const hd_idx *test_labels, const hd_tune_options *o, hd_err *err);
+void hd_tuned_free(hd_tuned *t);
+#endif
