@@ -9,6 +9,7 @@
 
 #include "../../compiler/compress/compress.h"
 #include "../../compiler/graph/graph.h"
+#include "../../compiler/graph/llama.h"
 #include "../core/err.h"
 #include "../core/idx.h"
 
@@ -37,7 +38,7 @@ typedef struct cli_args {
     int json;
 } cli_args;
 
-extern const cli_command cli_train, cli_compress, cli_eval, cli_compile, cli_run, cli_profile, cli_devices, cli_demo, cli_bench;
+extern const cli_command cli_train, cli_compress, cli_eval, cli_generate, cli_compile, cli_run, cli_profile, cli_devices, cli_demo, cli_bench;
 
 /* Parses argv[2..] of a command; *help is set when --help was among them. */
 hd_status cli_parse(cli_args *a, const cli_command *c, int argc, char **argv, int *help, hd_err *err);
@@ -59,6 +60,8 @@ typedef struct cli_model {
 } cli_model;
 hd_status cli_model_load(cli_model *out, const char *name, hd_err *err);
 void cli_model_free(cli_model *m);
+/* A language model: a llama2.c checkpoint. */
+hd_status cli_llama_load(hd_llama **out, const char *path, hd_err *err);
 
 /* Prints the object with a newline and frees it. */
 hd_status cli_json(cJSON *json, hd_err *err);

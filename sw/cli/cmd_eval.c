@@ -1,5 +1,7 @@
-/* heddle eval: accuracy of a float or a compressed model. */
+/* heddle eval: accuracy of a float or a compressed model; cross-entropy of a language model. */
+#include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "../core/progress.h"
 #include "../explore/accuracy.h"
@@ -12,6 +14,8 @@ static const cli_option options[] = {
     {"--labels", "Y.idx", "the right classes, bytes"},
     {"--count", "N", "only the first N, 0 = all (0)"},
     {"--raw", NULL, "take bytes as they are; else they are divided by 255"},
+    {"--tokens", "X.idx", "MODEL is a language model: cross-entropy of these rows of tokens (int16)"},
+    {"--rows", "FIRST:COUNT", "only these rows of --tokens (all)"},
     {NULL, NULL, NULL},
 };
 
@@ -66,9 +70,65 @@ static hd_status eval_data(const cli_args *a, const cli_model *m, const char *x,
     return s;
 }
 
+/* "FIRST:COUNT" within the rows that there are. */
+static hd_status parse_rows(uint32_t *first, uint32_t *count, const char *text, const char *path, uint32_t rows, hd_err *err) {
+    unsigned a, b;
+    int end = -1;
+    *first = 0;
+    *count = rows;
+    if (!text) return HD_OK;
+    if (strspn(text, "0123456789:") != strlen(text) || strlen(text) > 20 || sscanf(text, "%9u:%9u%n", &a, &b, &end) != 2 || text[end])
+        return hd_fail(err, HD_USAGE, "eval: --rows: found '%.60s'; allowed is FIRST:COUNT, as in 89:90", text);
+    if (b < 1 || a >= rows || b > rows - a) return hd_fail(err, HD_USAGE, "eval: --rows: found '%s'; %s has %u rows", text, path, rows);
+    *first = a;
+    *count = b;
+    return HD_OK;
+}
+
+static hd_status print_tokens(const cli_args *a, double nats, uint32_t rows, size_t tokens, double seconds, hd_err *err) {
+    if (!a->json) {
+        printf("%s: cross-entropy %.4f nats a token over %u rows of %zu tokens (perplexity %.3f, %.1f s)\n", a->operand, nats, rows, tokens, exp(nats), seconds);
+        return HD_OK;
+    }
+    cJSON *o = cJSON_CreateObject();
+    cJSON_AddStringToObject(o, "model", a->operand);
+    cJSON_AddNumberToObject(o, "cross_entropy", nats);
+    cJSON_AddNumberToObject(o, "perplexity", exp(nats));
+    cJSON_AddNumberToObject(o, "rows", rows);
+    cJSON_AddNumberToObject(o, "tokens_per_row", (double)tokens);
+    cJSON_AddNumberToObject(o, "seconds", seconds);
+    return cli_json(o, err);
+}
+
+static hd_status eval_tokens(const cli_args *a, const char *path, hd_err *err) {
+    static const char *const others[] = {"--images", "--labels", "--count", "--raw"};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (cli_text(a, others[i])) return hd_fail(err, HD_USAGE, "eval: --tokens and %s do not go together", others[i]);
+    hd_llama *m = NULL;
+    hd_idx *idx = NULL;
+    uint32_t first, count;
+    double nats = 0, start = hd_seconds();
+    hd_status s = cli_llama_load(&m, a->operand, err);
+    if (!s) s = hd_idx_load(&idx, path, err);
+    if (!s && (idx->type != HD_IDX_I16 || idx->rank != 2 || idx->item < 2))
+        s = hd_fail(err, HD_FORMAT, "%s: idx type %d, rank %d, %zu values an item; tokens are int16 (type 11) of rank 2, 2 or more a row", path, (int)idx->type,
+                    idx->rank, idx->item);
+    if (!s) s = parse_rows(&first, &count, cli_text(a, "--rows"), path, idx->dim[0], err);
+    if (!s && idx->item - 1 > (size_t)m->max_tokens)
+        s = hd_fail(err, HD_MISMATCH, "%s: rows of %zu tokens; the model takes %d and one to predict", path, idx->item, m->max_tokens);
+    if (!s && hd_llama_cross_entropy(m, (const int16_t *)idx->data + first * idx->item, (int)count, (int)idx->item - 1, &nats, err))
+        s = hd_fail_in(err, path);
+    if (!s) s = print_tokens(a, nats, count, idx->item - 1, hd_seconds() - start, err);
+    if (idx) hd_idx_free(idx);
+    hd_llama_free(m);
+    return s;
+}
+
 static hd_status run(const cli_args *a, hd_err *err) {
     const char *x = cli_text(a, "--images"), *y = cli_text(a, "--labels");
     int64_t count;
+    if (cli_text(a, "--tokens")) return eval_tokens(a, cli_text(a, "--tokens"), err);
+    if (cli_text(a, "--rows")) return hd_fail(err, HD_USAGE, "eval: --rows goes with --tokens");
     if (!x != !y) return hd_fail(err, HD_USAGE, "eval: --images and --labels go together");
     hd_status s = cli_int(&count, a, "--count", 0, 0, 1 << 30, err);
     cli_model m = {0};
@@ -78,5 +138,5 @@ static hd_status run(const cli_args *a, hd_err *err) {
     return s;
 }
 
-const cli_command cli_eval = {"eval",  "accuracy of a model (.hdm, .onnx or default)", "MODEL", 0, "heddle eval net.hdm --images t10k-images-idx3-ubyte.gz --labels t10k-labels-idx1-ubyte.gz",
+const cli_command cli_eval = {"eval",  "accuracy of a model (.hdm, .onnx or default); cross-entropy of a language model", "MODEL", 0, "heddle eval net.hdm --images t10k-images-idx3-ubyte.gz --labels t10k-labels-idx1-ubyte.gz",
                               options, run};

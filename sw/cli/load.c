@@ -41,6 +41,10 @@ void cli_model_free(cli_model *m) {
     *m = (cli_model){0};
 }
 
+hd_status cli_llama_load(hd_llama **out, const char *path, hd_err *err) {
+    return hd_import_llama2c(out, path, err);
+}
+
 hd_status cli_json(cJSON *json, hd_err *err) {
     char *text = json ? cJSON_Print(json) : NULL;
     cJSON_Delete(json);

@@ -1,0 +1,143 @@
+/* heddle generate: text from a language model, token by token. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../core/progress.h"
+#include "cli.h"
+
+static const cli_option options[] = {
+    {"--tokenizer", "T.bin", "the model's tokenizer, llama2.c format (required)"},
+    {"--prompt", "TEXT", "what the text starts with (nothing)"},
+    {"--steps", "N", "tokens to write at most (256)"},
+    {"--temperature", "T", "0 = always the likeliest token; 1 = as the model says (0)"},
+    {"--top-p", "P", "draw from the likeliest tokens that together reach P (0.9)"},
+    {"--seed", "S", "of the draws (1)"},
+    {NULL, NULL, NULL},
+};
+
+typedef struct plan {
+    const char *prompt;
+    int64_t steps, seed;
+    double temperature, top_p;
+} plan;
+
+typedef struct text {
+    char *bytes;
+    size_t size, capacity;
+    int16_t *token; /* written after the prompt */
+    int tokens, prompt_tokens;
+    double seconds;
+} text;
+
+/* What comes from a file of tokens must not steer the terminal. */
+static int harmless(char c) {
+    return c == '\n' || c == '\t' || ((unsigned char)c >= ' ' && c != 0x7f);
+}
+
+static hd_status put(text *to, const char *piece, size_t n, int show, hd_err *err) {
+    if (to->size + n + 1 > to->capacity) {
+        size_t capacity = 2 * to->capacity + n + 256;
+        char *bigger = realloc(to->bytes, capacity);
+        if (!bigger) return hd_fail(err, HD_NOMEM, "no memory for the text");
+        to->bytes = bigger;
+        to->capacity = capacity;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (!harmless(piece[i])) continue;
+        to->bytes[to->size++] = piece[i];
+        if (show) putchar(piece[i]);
+    }
+    to->bytes[to->size] = 0;
+    if (show) fflush(stdout);
+    return HD_OK;
+}
+
+static hd_status write_text(text *to, const hd_llama *m, const hd_tokenizer *t, hd_llama_state *state, const plan *p, int show, hd_err *err) {
+    int limit = m->max_tokens;
+    int16_t *token = to->token;
+    to->prompt_tokens = hd_tokenizer_encode(t, p->prompt, token, limit, err);
+    if (to->prompt_tokens < 0) return (hd_status)to->prompt_tokens;
+    hd_rng rng;
+    hd_rng_seed(&rng, (uint64_t)p->seed, 1);
+    hd_status s = put(to, "", 0, 0, err);
+    int count = to->prompt_tokens;
+    double start = hd_seconds();
+    for (int at = 0; !s && at + 1 < limit && at + 1 < to->prompt_tokens + p->steps; at++) {
+        const float *logits = hd_llama_step(state, token[at], at);
+        if (at + 1 >= count) {
+            int next = hd_llama_sample(logits, m->vocab, p->temperature, p->top_p, &rng);
+            if (next == HD_TOKEN_BOS || next == HD_TOKEN_EOS) break; /* the story is over */
+            token[count++] = (int16_t)next;
+        }
+        size_t n;
+        const char *piece = hd_tokenizer_piece(t, token[at], token[at + 1], &n);
+        s = put(to, piece, n, show, err);
+        if (!s && hd_interrupted) s = hd_fail(err, HD_INTERRUPTED, "stopped");
+    }
+    to->tokens = count;
+    to->seconds = hd_seconds() - start;
+    return s;
+}
+
+/* JSON is UTF-8; half a character, as a byte token leaves it, becomes '?'. The tokens tell what it was. */
+static void repair_utf8(char *s) {
+    for (unsigned char *p = (unsigned char *)s; *p;) {
+        int more = *p < 0x80 ? 0 : *p >= 0xc2 && *p < 0xe0 ? 1 : *p >= 0xe0 && *p < 0xf0 ? 2 : *p >= 0xf0 && *p < 0xf5 ? 3 : -1, good = more >= 0;
+        for (int i = 1; good && i <= more; i++) good = (p[i] & 0xc0) == 0x80;
+        if (!good) *p = '?';
+        p += good ? more + 1 : 1;
+    }
+}
+
+static hd_status print_json(const cli_args *a, const plan *p, text *x, hd_err *err) {
+    cJSON *o = cJSON_CreateObject();
+    repair_utf8(x->bytes);
+    cJSON_AddStringToObject(o, "model", a->operand);
+    cJSON_AddStringToObject(o, "prompt", p->prompt);
+    cJSON_AddNumberToObject(o, "temperature", p->temperature);
+    cJSON_AddNumberToObject(o, "top_p", p->top_p);
+    cJSON_AddNumberToObject(o, "seed", (double)p->seed);
+    cJSON_AddStringToObject(o, "text", x->bytes);
+    cJSON *list = cJSON_AddArrayToObject(o, "tokens");
+    for (int i = x->prompt_tokens; i < x->tokens; i++) cJSON_AddItemToArray(list, cJSON_CreateNumber(x->token[i]));
+    cJSON_AddNumberToObject(o, "prompt_tokens", x->prompt_tokens);
+    cJSON_AddNumberToObject(o, "seconds", x->seconds);
+    return cli_json(o, err);
+}
+
+static hd_status generate(const cli_args *a, const char *tokenizer, const plan *p, hd_err *err) {
+    hd_llama *m = NULL;
+    hd_tokenizer *t = NULL;
+    hd_llama_state *state = NULL;
+    text x = {0};
+    hd_status s = cli_llama_load(&m, a->operand, err);
+    if (!s) s = hd_tokenizer_load(&t, tokenizer, m->vocab, err);
+    if (!s) s = hd_llama_state_new(&state, m, err);
+    if (!s && !(x.token = malloc((size_t)m->max_tokens * sizeof *x.token))) s = hd_fail(err, HD_NOMEM, "no memory for %d tokens", m->max_tokens);
+    if (!s) s = write_text(&x, m, t, state, p, !a->json, err);
+    if (!s && a->json) s = print_json(a, p, &x, err);
+    else if (!s) putchar('\n');
+    free(x.bytes);
+    free(x.token);
+    hd_llama_state_free(state);
+    hd_tokenizer_free(t);
+    hd_llama_free(m);
+    return s;
+}
+
+static hd_status run(const cli_args *a, hd_err *err) {
+    const char *tokenizer, *prompt = cli_text(a, "--prompt");
+    plan p = {.prompt = prompt ? prompt : ""};
+    hd_status s = cli_need(&tokenizer, a, "--tokenizer", err);
+    if (!s) s = cli_int(&p.steps, a, "--steps", 256, 1, 32767, err);
+    if (!s) s = cli_float(&p.temperature, a, "--temperature", 0, 0, 100, err);
+    if (!s) s = cli_float(&p.top_p, a, "--top-p", 0.9, 0, 1, err);
+    if (!s) s = cli_int(&p.seed, a, "--seed", 1, 0, INT64_C(1) << 53, err);
+    return s ? s : generate(a, tokenizer, &p, err);
+}
+
+const cli_command cli_generate = {"generate", "text from a language model",
+                                  "MODEL",    0,
+                                  "heddle generate stories260K.bin --tokenizer tok512.bin --prompt \"One day\"",
+                                  options,    run};
