@@ -13,7 +13,7 @@
 //   LANES      inputs a step, bytes of a word, 4..64    Requires: a power of two
 //   PLANES     weight bit-planes a column               Requires: 1, 2 or 4
 //   HOP        columns between operand registers        Requires: HOP >= COLS or HOP*LANES*PLANES a multiple of 32
-//   ACC_BITS   accumulator, 16..32                      Requires: holds one step, 13 + log2(LANES/2) bits or more with PLANES 4
+//   ACC_BITS   accumulator, 16..32                      Requires: one bit more than a step of a column, 10 + log2(LANES/2) + 0, 2 or 4 for PLANES 1, 2 or 4
 //   ACT_WORDS, WINDOW_WORDS (one buffer, 16..4096), STREAM_WORDS, PARAM_WORDS, DESCRIPTORS: memory depths.  Requires: powers of two
 //   TABLES     256-byte tables, 0..16                   Requires: 0 or a power of two
 //   RESIDUAL   1 builds the residual adder
@@ -61,7 +61,7 @@ module heddle_core #(
         if (LANES < 4 || LANES > 64 || LANES != (1 << $clog2(LANES))) begin : g_rule_lanes LANES_must_be_a_power_of_two_from_4_to_64 bad(); end
         if (PLANES != 1 && PLANES != 2 && PLANES != 4) begin : g_rule_planes PLANES_must_be_1_2_or_4 bad(); end
         if (HOP < 1 || (HOP < COLS && (HOP * LANES * PLANES) % 32 != 0)) begin : g_rule_hop HOP_times_LANES_times_PLANES_must_be_a_multiple_of_32 bad(); end
-        if (ACC_BITS > 32 || ACC_BITS < 14 + LOG) begin : g_rule_acc ACC_BITS_must_be_14_plus_log2_of_half_LANES_to_32 bad(); end
+        if (ACC_BITS > 32 || ACC_BITS < 10 + LOG + 2 * (PLANES / 2)) begin : g_rule_acc ACC_BITS_must_be_32_or_less_and_hold_a_step_of_a_column bad(); end
         if (ACT_WORDS != (1 << AW) || WINDOW_WORDS != (1 << WW) || STREAM_WORDS != (1 << SW) || PARAM_WORDS != (1 << PW) || DESCRIPTORS != (1 << DW)) begin : g_rule_depth
             memory_depths_must_be_powers_of_two bad();
         end

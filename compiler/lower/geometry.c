@@ -46,6 +46,9 @@ hd_status hd_geometry_check(const hd_geometry *g, hd_err *err) {
                        g->hop * g->lanes * g->planes);
     if (g->acc_bits < 16 || g->acc_bits > 32)
         return hd_fail(err, HD_RANGE, "geometry: acc %u bits; allowed 16..32", g->acc_bits);
+    uint32_t least = 10 + 2 * (g->planes / 2); /* the widest step of a column and one bit; hw/heddle_core.v has the same rule */
+    for (uint32_t pairs = g->lanes / 2; pairs > 1; pairs /= 2) least++;
+    if (g->acc_bits < least) return hd_fail(err, HD_RANGE, "geometry: acc %u bits; %u lanes of %u planes need %u or more", g->acc_bits, g->lanes, g->planes, least);
     if (g->fetch != 1 && g->fetch != 2) return hd_fail(err, HD_RANGE, "geometry: fetch %u; allowed 1 or 2", g->fetch);
     for (size_t i = 0; i < sizeof memories / sizeof memories[0]; i++) {
         const memory_rule *m = &memories[i];

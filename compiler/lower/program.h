@@ -18,7 +18,7 @@ typedef struct hd_geometry {
  * acc_bits 16..32; fetch 1 or 2; memories powers of two: act 64..2^22, window 16..4096, stream 16..2^22, param 16..65536, descriptors 2..1024, tables 1..16. */
 hd_status hd_geometry_check(const hd_geometry *g, hd_err *err);
 /* "4x8x8x2" (ROWSxCOLSxLANESxPLANES) and defaults for the rest: hop = smallest legal >= 8 (or cols), acc_bits 24, fetch 2, act 65536, window 1024, stream
- * 262144, param 8192, descriptors 256, tables 4. */
+ * 262144 or, with wide weight words, what 32 Mbit of weights hold, param 8192, descriptors 256, tables 4. */
 hd_status hd_geometry_parse(hd_geometry *g, const char *text, hd_err *err);
 /* Overrides from "act=4096,window=256,stream=8192,param=512,descriptors=64,tables=2,hop=8,acc=20,fetch=1". */
 hd_status hd_geometry_memory(hd_geometry *g, const char *text, hd_err *err);

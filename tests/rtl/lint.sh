@@ -48,7 +48,7 @@ if [ "$mode" = rules ]; then
 2 12 LANES_must_be_a_power_of_two_from_4_to_64
 3 3 PLANES_must_be_1_2_or_4
 4 1 HOP_times_LANES_times_PLANES_must_be_a_multiple_of_32
-5 12 ACC_BITS_must_be_14_plus_log2_of_half_LANES_to_32
+5 13 ACC_BITS_must_be_32_or_less_and_hold_a_step_of_a_column
 6 600 memory_depths_must_be_powers_of_two
 7 8192 WINDOW_WORDS_must_be_16_to_4096
 13 3 FETCH_must_be_1_or_2

@@ -50,6 +50,7 @@ static void geometry_errors(void **state) {
         {"8x8x4x2", NULL, "geometry: rows 8; allowed at most lanes, 4"},
         {"4x8x8x3", NULL, "geometry: planes 3; allowed 1, 2 or 4"},
         {"4x8x8x2", "fetch=3", "geometry: fetch 3; allowed 1 or 2"},
+        {"4x8x16x4", "acc=16", "geometry: acc 16 bits; 16 lanes of 4 planes need 17 or more"},
         {"4x8x8x2", "hop=9", "geometry: hop 9; allowed 1..cols, 8"},
         {"4x8x8x2", "hop=3", "geometry: hop*lanes*planes = 48; with hop < cols only multiples of 32 are allowed"},
         {"4x8x8x2", "acc=15", "geometry: acc 15 bits; allowed 16..32"},
