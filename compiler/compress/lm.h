@@ -1,0 +1,44 @@
+/* Compression of a Llama-shape language model, matrix by matrix, in the order of computation.
+ *
+ * Each matrix is solved with the second moment of its inputs in the model whose earlier matrices are already compressed
+ * ("true sequential", Frantar et al. 2022): q, k, v; then o; then w1, w3; then w2, block after block. The float model runs beside
+ * it, so that a matrix can be asked for the float model's outputs given the compressed model's inputs, which repairs part of what
+ * its predecessors broke (the asymmetric objective of GPTAQ, Li et al. 2025; o and w2 also aim at the float residual stream).
+ *
+ * Embedding, norms and classifier stay float and outside the count of bits, as in the published protocol. Memory: two models of
+ * activations of one block, 2 * sequences * tokens * (2 dim + max(dim, hidden)) floats, and per matrix 3 in^2 doubles.
+ * For a model of 7 billion weights (dim 4096, hidden 11008) on 128 x 2048 tokens: 40 GB. */
+#ifndef HD_LM_H
+#define HD_LM_H
+#include "../graph/llama.h"
+#include "linear.h"
+
+/* One compressed matrix. */
+typedef struct hd_lm_matrix {
+    hd_linear_format format;  /* of `linear`; not used by methods that set w and bits_stored alone */
+    hd_linear_result linear;  /* owned; w is always set */
+} hd_lm_matrix;
+
+typedef struct hd_lm {
+    hd_llama *model;          /* owned: decoded weights in the blocks, the source's everywhere else */
+    hd_lm_matrix *matrix;     /* [layers][HD_LLAMA_MATRICES], owned */
+    double shared_bits;       /* tables that several matrices share */
+} hd_lm;
+
+/* Solves one matrix: p is lent, out is zero. May be called for several matrices at a time; the order of calls must not matter.
+ * p->yx is set when the options ask for correction. */
+typedef hd_status (*hd_lm_solve)(void *arg, int layer, int matrix, const hd_linear *p, hd_lm_matrix *out, hd_err *err);
+
+typedef struct hd_lm_options {
+    hd_lm_solve solve;
+    void *arg;
+    double correct;    /* how much of the predecessors' damage a matrix aims to repair: 0 = none (the paper's GPTQ) to 1 = all */
+    const char *label; /* of the progress line; NULL = none */
+} hd_lm_options;
+
+/* tokens: rows of t tokens, `stride` apart; n rows to calibrate on. HD_INTERRUPTED when the user stops it. */
+hd_status hd_lm_compress(hd_lm **out, const hd_llama *m, const int16_t *tokens, int stride, int n, int t, const hd_lm_options *o, hd_err *err);
+void hd_lm_free(hd_lm *c);
+/* All stored bits of the block matrices over their dense weights. */
+double hd_lm_bits_per_weight(const hd_lm *c);
+#endif
