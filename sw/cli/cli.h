@@ -38,7 +38,7 @@ typedef struct cli_args {
     int json;
 } cli_args;
 
-extern const cli_command cli_train, cli_compress, cli_eval, cli_generate, cli_compile, cli_run, cli_profile, cli_devices, cli_demo, cli_bench;
+extern const cli_command cli_train, cli_compress, cli_tune, cli_eval, cli_generate, cli_compile, cli_run, cli_profile, cli_devices, cli_demo, cli_bench;
 
 /* Parses argv[2..] of a command; *help is set when --help was among them. */
 hd_status cli_parse(cli_args *a, const cli_command *c, int argc, char **argv, int *help, hd_err *err);
@@ -62,6 +62,13 @@ hd_status cli_model_load(cli_model *out, const char *name, hd_err *err);
 void cli_model_free(cli_model *m);
 /* A language model: a llama2.c checkpoint. */
 hd_status cli_llama_load(hd_llama **out, const char *path, hd_err *err);
+
+/* The policy of --policy, and over its base --weights, --grid, --block, --granularity and --sparsity, of those that the command has. Free
+ * it also after a failure. */
+hd_status cli_policy(hd_policy *p, const cli_args *a, hd_err *err);
+/* Sizes of a compressed model and of its layers: as an object, and as a table on standard output. */
+cJSON *cli_model_json(const hd_model *m, const char *out);
+void cli_model_print(const hd_model *m, const char *out);
 
 /* Prints the object with a newline and frees it. */
 hd_status cli_json(cJSON *json, hd_err *err);

@@ -20,55 +20,55 @@ static const cli_option options[] = {
     {NULL, NULL, NULL},
 };
 
-static hd_status parse_weights(hd_layer_policy *p, const char *text, hd_err *err) {
+static hd_status parse_weights(hd_layer_policy *p, const char *who, const char *text, hd_err *err) {
     if (!strcmp(text, "ternary")) {
         p->bits = 0;
         return HD_OK;
     }
-    if (text[0] < '1' || text[0] > '8' || text[1]) return hd_fail(err, HD_USAGE, "compress: --weights: found '%.60s'; allowed are 1..8 and ternary", text);
+    if (text[0] < '1' || text[0] > '8' || text[1]) return hd_fail(err, HD_USAGE, "%s: --weights: found '%.60s'; allowed are 1..8 and ternary", who, text);
     p->bits = text[0] - '0';
     return HD_OK;
 }
 
-static hd_status parse_grid(hd_layer_policy *p, const char *text, hd_err *err) {
+static hd_status parse_grid(hd_layer_policy *p, const char *who, const char *text, hd_err *err) {
     if (!strcmp(text, "odd")) p->grid = HD_GRID_ODD;
     else if (!strcmp(text, "even")) p->grid = HD_GRID_EVEN;
     else if (!strcmp(text, "auto")) p->grid = -1;
-    else return hd_fail(err, HD_USAGE, "compress: --grid: found '%.60s'; allowed are odd, even and auto", text);
+    else return hd_fail(err, HD_USAGE, "%s: --grid: found '%.60s'; allowed are odd, even and auto", who, text);
     return HD_OK;
 }
 
-static hd_status parse_block(hd_layer_policy *p, const char *text, hd_err *err) {
+static hd_status parse_block(hd_layer_policy *p, const char *who, const char *text, hd_err *err) {
     char *end, *last;
     long in = strtol(text, &end, 10), out = *end == 'x' ? strtol(end + 1, &last, 10) : 0;
     if (end == text || *end != 'x' || last == end + 1 || *last || in < 1 || out < 1 || in > 65535 || out > 65535)
-        return hd_fail(err, HD_USAGE, "compress: --block: found '%.60s'; allowed is INxOUT, each 1..65535, as in 8x8", text);
+        return hd_fail(err, HD_USAGE, "%s: --block: found '%.60s'; allowed is INxOUT, each 1..65535, as in 8x8", who, text);
     p->block_in = (int)in;
     p->block_out = (int)out;
     return HD_OK;
 }
 
-static hd_status parse_granularity(hd_layer_policy *p, const char *text, hd_err *err) {
+static hd_status parse_granularity(hd_layer_policy *p, const char *who, const char *text, hd_err *err) {
     char *end;
     long n = !strncmp(text, "group:", 6) ? strtol(text + 6, &end, 10) : 0;
     if (!strcmp(text, "tensor")) p->granularity = HD_GRANULARITY_TENSOR;
     else if (!strcmp(text, "channel")) p->granularity = HD_GRANULARITY_CHANNEL;
     else if (n >= 1 && n <= 1 << 20 && !*end) p->granularity = HD_GRANULARITY_GROUP;
-    else return hd_fail(err, HD_USAGE, "compress: --granularity: found '%.60s'; allowed are tensor, channel and group:N, as in group:32", text);
+    else return hd_fail(err, HD_USAGE, "%s: --granularity: found '%.60s'; allowed are tensor, channel and group:N, as in group:32", who, text);
     p->group_size = p->granularity == HD_GRANULARITY_GROUP ? (int)n : 0;
     return HD_OK;
 }
 
-static hd_status read_policy(hd_policy *p, const cli_args *a, hd_err *err) {
+hd_status cli_policy(hd_policy *p, const cli_args *a, hd_err *err) {
     const char *file = cli_text(a, "--policy"), *weights = cli_text(a, "--weights"), *grid = cli_text(a, "--grid");
-    const char *block = cli_text(a, "--block"), *granularity = cli_text(a, "--granularity");
+    const char *block = cli_text(a, "--block"), *granularity = cli_text(a, "--granularity"), *who = a->command->name;
     hd_policy_default(p);
     hd_status s = file ? hd_policy_load(p, file, err) : HD_OK;
     double sparsity = 0;
-    if (!s && weights) s = parse_weights(&p->base, weights, err);
-    if (!s && grid) s = parse_grid(&p->base, grid, err);
-    if (!s && block) s = parse_block(&p->base, block, err);
-    if (!s && granularity) s = parse_granularity(&p->base, granularity, err);
+    if (!s && weights) s = parse_weights(&p->base, who, weights, err);
+    if (!s && grid) s = parse_grid(&p->base, who, grid, err);
+    if (!s && block) s = parse_block(&p->base, who, block, err);
+    if (!s && granularity) s = parse_granularity(&p->base, who, granularity, err);
     if (!s) s = cli_float(&sparsity, a, "--sparsity", (double)p->base.sparsity, 0, 0.99, err);
     if (!s) p->base.sparsity = (float)sparsity;
     return s;
@@ -111,19 +111,20 @@ static cJSON *stage_json(const hd_stage *st) {
     return o;
 }
 
-static hd_status print_model(const cli_args *a, const hd_model *m, const char *out, hd_err *err) {
-    if (a->json) {
-        cJSON *o = cJSON_CreateObject();
-        cJSON_AddStringToObject(o, "model", m->name);
-        cJSON_AddStringToObject(o, "output", out);
-        cJSON_AddNumberToObject(o, "total_bits_per_weight", hd_model_bits_per_weight(m));
-        cJSON_AddNumberToObject(o, "bytes", (double)hd_model_weight_bytes(m));
-        cJSON_AddNumberToObject(o, "dense_weights", m->dense_weights);
-        cJSON *layers = cJSON_AddArrayToObject(o, "layers");
-        for (int i = 0; i < m->n_stages; i++)
-            if (m->stage[i].kind == HD_STAGE_CONV) cJSON_AddItemToArray(layers, stage_json(&m->stage[i]));
-        return cli_json(o, err);
-    }
+cJSON *cli_model_json(const hd_model *m, const char *out) {
+    cJSON *o = cJSON_CreateObject();
+    cJSON_AddStringToObject(o, "model", m->name);
+    cJSON_AddStringToObject(o, "output", out);
+    cJSON_AddNumberToObject(o, "total_bits_per_weight", hd_model_bits_per_weight(m));
+    cJSON_AddNumberToObject(o, "bytes", (double)hd_model_weight_bytes(m));
+    cJSON_AddNumberToObject(o, "dense_weights", m->dense_weights);
+    cJSON *layers = cJSON_AddArrayToObject(o, "layers");
+    for (int i = 0; i < m->n_stages; i++)
+        if (m->stage[i].kind == HD_STAGE_CONV) cJSON_AddItemToArray(layers, stage_json(&m->stage[i]));
+    return o;
+}
+
+void cli_model_print(const hd_model *m, const char *out) {
     printf("%-24s %9s %8s %5s %11s %14s %9s %8s\n", "layer", "weights", "grid", "bits", "granularity", "blocks present", "bytes", "bits/w");
     for (int i = 0; i < m->n_stages; i++) {
         const hd_stage *st = &m->stage[i];
@@ -137,6 +138,11 @@ static hd_status print_model(const cli_args *a, const hd_model *m, const char *o
     }
     printf("%s: %zu bytes, %.3f bits per weight in total (scales, biases, multipliers and masks included)\n", out, hd_model_weight_bytes(m),
            hd_model_bits_per_weight(m));
+}
+
+static hd_status print_model(const cli_args *a, const hd_model *m, const char *out, hd_err *err) {
+    if (a->json) return cli_json(cli_model_json(m, out), err);
+    cli_model_print(m, out);
     return HD_OK;
 }
 
@@ -162,7 +168,7 @@ static hd_status run(const cli_args *a, hd_err *err) {
     if (!s) s = cli_int(&samples, a, "--calib-count", 512, 1, 1 << 20, err);
     if (s) return s;
     cli_model source = {0};
-    s = read_policy(&policy, a, err);
+    s = cli_policy(&policy, a, err);
     if (!s) s = cli_can_write(out, err);
     if (!s) s = cli_model_load(&source, a->operand, err);
     if (!s && source.model) s = hd_fail(err, HD_FORMAT, "%s: compressed already; allowed are an ONNX file and the word default", a->operand);

@@ -1,0 +1,203 @@
+/* heddle tune: a float network trained on in the format it will be stored in. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../core/progress.h"
+#include "../explore/accuracy.h"
+#include "../explore/dataset.h"
+#include "../train/tune.h"
+#include "cli.h"
+
+static const cli_option options[] = {
+    {"-o", "N.hdm", "where the compressed model goes (required)"},
+    {"--weights", "B", "bits of a weight, 1..8, or ternary (8)"},
+    {"--grid", "odd|even|auto", "which integers weights may be (auto)"},
+    {"--sparsity", "S", "share of weight blocks to remove, 0..0.99 (0)"},
+    {"--block", "INxOUT", "pruning block: inputs x outputs (8x8)"},
+    {"--granularity", "G", "tensor, channel or group:N (channel)"},
+    {"--policy", "FILE", "JSON: the base and rules by layer; options given override its base"},
+    {"--epochs", "N", "passes over the training images (10)"},
+    {"--rate", "X", "learning rate of Adam (0.002)"},
+    {"--batch", "N", "images a step (96)"},
+    {"--masks", "M", "fixed, gradual, regrow or feedback (gradual)"},
+    {"--teacher", "T", "self, mutual, none, or a FILE with another float network (self)"},
+    {"--share", "X", "of the teacher in the loss, 0..1 (0.5)"},
+    {"--temperature", "X", "of the teacher's and the student's softmax (2)"},
+    {"--rewind", "FILE", "start from these weights of the same network (lottery ticket)"},
+    {"--augment", NULL, "move images by up to a pixel and mirror them"},
+    {"--seed", "N", "order of images (1)"},
+    {"--limit", "N", "train on the first N images only, 0 = all (0)"},
+    {"--images", "X.idx", "training images (Debian's Fashion-MNIST)"},
+    {"--labels", "Y.idx", "their labels"},
+    {"--test-images", "X.idx", "measure accuracies: float, one-shot and tuned"},
+    {"--test-labels", "Y.idx", "their labels"},
+    {NULL, NULL, NULL},
+};
+
+enum { CALIBRATION_IMAGES = 512 };
+
+typedef struct tuning {
+    cli_model source, teacher, rewind;
+    hd_policy policy;
+    hd_tune_options o;
+    hd_idx *images, *labels, *test_images, *test_labels;
+    hd_model *oneshot, *model;
+    hd_tuned tuned;
+    double start, accuracy_float, accuracy_oneshot, accuracy_tuned;
+} tuning;
+
+static hd_status parse_masks(hd_tune_options *o, const char *text, hd_err *err) {
+    static const char *const names[] = {"fixed", "gradual", "regrow", "feedback"};
+    for (int i = 0; text && i < 4; i++)
+        if (!strcmp(text, names[i])) {
+            o->masks = (hd_masks)i;
+            return HD_OK;
+        }
+    return text ? hd_fail(err, HD_USAGE, "tune: --masks: found '%.60s'; allowed are fixed, gradual, regrow and feedback", text) : HD_OK;
+}
+
+static hd_status read_options(tuning *t, const cli_args *a, hd_err *err) {
+    hd_tune_options *o = &t->o;
+    int64_t epochs, batch, seed, limit;
+    double rate, share, temperature;
+    hd_tune_defaults(o);
+    hd_status s = parse_masks(o, cli_text(a, "--masks"), err);
+    if (!s) s = cli_int(&epochs, a, "--epochs", o->train.epochs, 1, 1000, err);
+    if (!s) s = cli_int(&batch, a, "--batch", o->train.batch, 1, 4096, err);
+    if (!s) s = cli_int(&seed, a, "--seed", (int64_t)o->train.seed, 0, INT64_MAX, err);
+    if (!s) s = cli_int(&limit, a, "--limit", 0, 0, 1 << 30, err);
+    if (!s) s = cli_float(&rate, a, "--rate", (double)o->train.learning_rate, 1e-7, 1, err);
+    if (!s) s = cli_float(&share, a, "--share", (double)o->share, 0, 1, err);
+    if (!s) s = cli_float(&temperature, a, "--temperature", (double)o->temperature, 0.1, 100, err);
+    if (s) return s;
+    o->train.epochs = (int)epochs;
+    o->train.batch = (int)batch;
+    o->train.seed = (uint64_t)seed;
+    o->train.limit = (int)limit;
+    o->train.learning_rate = (float)rate;
+    o->train.shift = o->train.flip = cli_flag(a, "--augment");
+    o->share = (float)share;
+    o->temperature = (float)temperature;
+    return HD_OK;
+}
+
+static hd_status load_float(cli_model *m, const char *name, hd_err *err) {
+    hd_status s = cli_model_load(m, name, err);
+    return !s && m->model ? hd_fail(err, HD_FORMAT, "%s: compressed already; allowed are an ONNX file and the word default", name) : s;
+}
+
+static hd_status load_networks(tuning *t, const cli_args *a, hd_err *err) {
+    const char *teacher = cli_text(a, "--teacher"), *rewind = cli_text(a, "--rewind");
+    hd_status s = load_float(&t->source, a->operand, err);
+    if (!s && rewind) s = load_float(&t->rewind, rewind, err);
+    if (s) return s;
+    t->o.rewind = t->rewind.graph;
+    if (!teacher || !strcmp(teacher, "self")) t->o.teacher = t->source.graph;
+    else if (!strcmp(teacher, "mutual")) {
+        t->o.teacher = t->source.graph;
+        t->o.mutual = 1;
+    } else if (strcmp(teacher, "none")) {
+        s = load_float(&t->teacher, teacher, err);
+        t->o.teacher = t->teacher.graph;
+    }
+    return s;
+}
+
+static hd_status load_pair(hd_idx **images, hd_idx **labels, const cli_args *a, const char *image_option, const char *label_option, const hd_graph *g, hd_err *err) {
+    const char *x = cli_text(a, image_option), *y = cli_text(a, label_option);
+    hd_status s = hd_idx_load(images, x, err);
+    if (!s) s = hd_idx_load(labels, y, err);
+    size_t classes = hd_shape_size(g->tensor[g->output].shape);
+    return s ? s : hd_dataset_check(*images, *labels, x, y, hd_shape_size(g->tensor[g->input].shape), (uint32_t)classes, err);
+}
+
+static hd_status load_data(tuning *t, const cli_args *a, hd_err *err) {
+    const hd_graph *g = t->source.graph;
+    hd_status s = HD_OK;
+    if (cli_text(a, "--images")) s = load_pair(&t->images, &t->labels, a, "--images", "--labels", g, err);
+    else {
+        s = hd_fashion_mnist(&t->images, &t->labels, 0, err);
+        if (!s)
+            s = hd_dataset_check(t->images, t->labels, "training images", "training labels", hd_shape_size(g->tensor[g->input].shape),
+                                 (uint32_t)hd_shape_size(g->tensor[g->output].shape), err);
+    }
+    if (!s && cli_text(a, "--test-images")) s = load_pair(&t->test_images, &t->test_labels, a, "--test-images", "--test-labels", g, err);
+    return s;
+}
+
+static hd_status tune(tuning *t, const char *out, hd_err *err) {
+    const hd_graph *g = t->source.graph;
+    hd_status s = hd_compress(&t->oneshot, g, &t->policy, t->images, CALIBRATION_IMAGES, 1, err);
+    if (!s) s = hd_tune(&t->tuned, g, t->oneshot, t->images, t->labels, NULL, NULL, &t->o, err);
+    if (!s) s = hd_compress_trained(&t->model, t->tuned.graph, &t->policy, t->tuned.trained, t->images, CALIBRATION_IMAGES, 1, err);
+    if (!s && hd_interrupted) s = hd_fail(err, HD_INTERRUPTED, "stopped");
+    return s ? s : hd_model_save(t->model, out, err);
+}
+
+static hd_status measure(tuning *t, hd_err *err) {
+    if (!t->test_images) return HD_OK;
+    hd_status s = hd_accuracy(t->source.graph, t->test_images, t->test_labels, 0, &t->accuracy_float, err);
+    if (!s) s = hd_model_accuracy(t->oneshot, t->test_images, t->test_labels, 0, 1, &t->accuracy_oneshot, err);
+    return s ? s : hd_model_accuracy(t->model, t->test_images, t->test_labels, 0, 1, &t->accuracy_tuned, err);
+}
+
+static hd_status report(const tuning *t, const cli_args *a, const char *out, double seconds, hd_err *err) {
+    if (a->json) {
+        cJSON *o = cli_model_json(t->model, out);
+        cJSON_AddNumberToObject(o, "epochs", t->o.train.epochs);
+        cJSON_AddNumberToObject(o, "seed", (double)t->o.train.seed);
+        cJSON_AddNumberToObject(o, "loss", t->tuned.loss);
+        cJSON_AddNumberToObject(o, "seconds", seconds);
+        if (t->test_images) {
+            cJSON_AddNumberToObject(o, "float_accuracy", t->accuracy_float);
+            cJSON_AddNumberToObject(o, "oneshot_accuracy", t->accuracy_oneshot);
+            cJSON_AddNumberToObject(o, "tuned_accuracy", t->accuracy_tuned);
+        }
+        return cli_json(o, err);
+    }
+    cli_model_print(t->model, out);
+    printf("%d epochs in %.1f s, loss %.4f\n", t->o.train.epochs, seconds, t->tuned.loss);
+    if (t->test_images)
+        printf("accuracy over %u images: float %.2f%%, one-shot %.2f%%, tuned %.2f%%\n", t->test_images->dim[0], 100 * t->accuracy_float, 100 * t->accuracy_oneshot,
+               100 * t->accuracy_tuned);
+    return HD_OK;
+}
+
+static void free_tuning(tuning *t) {
+    cli_model_free(&t->source);
+    cli_model_free(&t->teacher);
+    cli_model_free(&t->rewind);
+    hd_policy_free(&t->policy);
+    hd_idx_free(t->images);
+    hd_idx_free(t->labels);
+    hd_idx_free(t->test_images);
+    hd_idx_free(t->test_labels);
+    hd_model_free(t->oneshot);
+    hd_model_free(t->model);
+    hd_tuned_free(&t->tuned);
+}
+
+static hd_status run(const cli_args *a, hd_err *err) {
+    static const char *const pairs[2][2] = {{"--images", "--labels"}, {"--test-images", "--test-labels"}};
+    tuning t = {0};
+    const char *out;
+    hd_status s = cli_need(&out, a, "-o", err);
+    for (int i = 0; i < 2 && !s; i++)
+        if (!cli_text(a, pairs[i][0]) != !cli_text(a, pairs[i][1])) s = hd_fail(err, HD_USAGE, "tune: %s and %s go together", pairs[i][0], pairs[i][1]);
+    if (!s) s = read_options(&t, a, err);
+    if (!s) s = cli_policy(&t.policy, a, err);
+    if (!s) s = cli_can_write(out, err);
+    if (!s) s = load_networks(&t, a, err);
+    if (!s) s = load_data(&t, a, err);
+    double start = hd_seconds();
+    if (!s) s = tune(&t, out, err);
+    double seconds = hd_seconds() - start;
+    if (!s) s = measure(&t, err);
+    if (!s) s = report(&t, a, out, seconds, err);
+    free_tuning(&t);
+    return s;
+}
+
+const cli_command cli_tune = {"tune", "train a float network on in its compressed format", "MODEL", 0, "heddle tune default --weights 2 --sparsity 0.5 --block 8x8 -o net.hdm", options, run};
