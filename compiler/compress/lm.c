@@ -206,6 +206,14 @@ hd_status hd_lm_compress(hd_lm **out, const hd_llama *m, const int16_t *tokens, 
     return s;
 }
 
+hd_status hd_lm_solve_linear(void *arg, int layer, int matrix, const hd_linear *p, hd_lm_matrix *out, hd_err *err) {
+    const hd_lm_linear *l = arg;
+    (void)layer;
+    (void)matrix;
+    out->format = l->format;
+    return hd_linear_solve(&out->linear, p, &l->format, &l->options, err);
+}
+
 void hd_lm_free(hd_lm *c) {
     if (!c) return;
     if (c->model && c->matrix)

@@ -29,6 +29,13 @@ typedef struct hd_lm {
  * p->yx is set when the options ask for correction. */
 typedef hd_status (*hd_lm_solve)(void *arg, int layer, int matrix, const hd_linear *p, hd_lm_matrix *out, hd_err *err);
 
+/* hd_linear_solve with one format and one method for all matrices: arg is an hd_lm_linear. */
+typedef struct hd_lm_linear {
+    hd_linear_format format;
+    hd_linear_options options;
+} hd_lm_linear;
+hd_status hd_lm_solve_linear(void *arg, int layer, int matrix, const hd_linear *p, hd_lm_matrix *out, hd_err *err);
+
 typedef struct hd_lm_options {
     hd_lm_solve solve;
     void *arg;

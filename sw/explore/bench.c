@@ -10,6 +10,7 @@ const hd_suite hd_suites[] = {
     {"sim", "speed of the Verilated RTL against native C", hd_bench_sim},
     {"array", "utilisation, sparsity speed-up and cycles against bits, on the RTL", hd_bench_array},
     {"demo", "accuracy, size and cycles of the demo's four compressions", hd_bench_demo},
+    {"compress", "post-training methods on a published language model: loss, bits, seconds", hd_bench_compress},
     {NULL, NULL, NULL},
 };
 

@@ -217,19 +217,6 @@ static void errors_come_through(void **state) {
     hd_llama_free(m);
 }
 
-typedef struct linear {
-    hd_linear_format format;
-    hd_linear_options options;
-} linear;
-
-static hd_status by_linear(void *arg, int layer, int matrix, const hd_linear *p, hd_lm_matrix *to, hd_err *err) {
-    const linear *l = arg;
-    (void)layer;
-    (void)matrix;
-    to->format = l->format;
-    return hd_linear_solve(&to->linear, p, &l->format, &l->options, err);
-}
-
 static void threads_do_not_matter(void **state) {
     (void)state;
     hd_llama *m = small_model();
@@ -237,9 +224,9 @@ static void threads_do_not_matter(void **state) {
     hd_err err = {0};
     int16_t tokens[ROWS];
     random_tokens(tokens, ROWS);
-    linear l = {.format = {.bits = 2, .grid = HD_GRID_ODD, .group = 8}};
+    hd_lm_linear l = {.format = {.bits = 2, .grid = HD_GRID_ODD, .group = 8}};
     hd_linear_defaults(&l.options, HD_METHOD_GPTQ);
-    hd_lm_options o = {.solve = by_linear, .arg = &l, .correct = 1};
+    hd_lm_options o = {.solve = hd_lm_solve_linear, .arg = &l, .correct = 1};
     int threads = omp_get_max_threads();
     for (int i = 0; i < 2; i++) {
         omp_set_num_threads(i ? 3 : 1);
@@ -279,8 +266,8 @@ static void published_model(void **state) {
     hd_err err = {0};
     if (hd_import_llama2c(&m, name, &err) || hd_idx_load(&idx, tokens, &err)) fail_msg("%s", err.message);
     const int16_t *rows = idx->data, *unseen = rows + (size_t)89 * 257;
-    linear l = {.format = {.bits = 3, .grid = HD_GRID_ODD, .group = 32}};
-    hd_lm_options o = {.solve = by_linear, .arg = &l};
+    hd_lm_linear l = {.format = {.bits = 3, .grid = HD_GRID_ODD, .group = 32}};
+    hd_lm_options o = {.solve = hd_lm_solve_linear, .arg = &l};
     hd_lm *rtn, *gptq, *corrected;
     hd_linear_defaults(&l.options, HD_METHOD_RTN);
     if (hd_lm_compress(&rtn, m, rows, 257, 89, 256, &o, &err)) fail_msg("%s", err.message);
