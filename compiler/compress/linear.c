@@ -4,12 +4,15 @@
 #include <cblas.h>
 #include <lapacke.h>
 #include <math.h>
+#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "linear_internal.h"
 #include "model_internal.h"
 
+/* Most multiplications of exact elimination (units * in^3): some minutes of one core. */
+static const double MOST_EXACT = 2e11;
 static const char *const METHODS[] = {"rtn", "gptq", "awq", "sparsegpt"};
 
 void hd_linear_defaults(hd_linear_options *o, hd_method m) {
@@ -188,7 +191,10 @@ static hd_status run(hd_solver *s) {
     case HD_METHOD_AWQ: return hd_solve_awq(s);
     case HD_METHOD_SPARSEGPT: break;
     }
-    status = hd_solve_support(s);
+    size_t units = s->f->sparsity == HD_SPARSE_BLOCK ? (s->out + (size_t)s->f->block_out - 1) / (size_t)s->f->block_out : s->out;
+    int exact = s->o->sweeps > 0 && (double)units * pow((double)s->in, 3) <= MOST_EXACT;
+    if (exact || s->f->sparsity == HD_SPARSE_BLOCK) status = hd_solve_support(s);
+    else if ((status = hd_solve_sparsegpt(s)) == HD_OK && s->o->sweeps == 0) return HD_OK;
     return status == HD_OK && s->n ? hd_solve_gptq(s) : status;
 }
 
@@ -203,13 +209,13 @@ hd_status hd_linear_solve(hd_linear_result *out, const hd_linear *p, const hd_li
         s.shifts = f->shift_groups && f->group > 0 ? 4 : 1;
         s.grid = (hd_lattice){hd_grid_min(f->grid, f->bits), hd_grid_max(f->grid, f->bits), f->grid == HD_GRID_ODD};
     }
-    /* Rows run in parallel, each on one BLAS thread, so that sums have one order. */
-    int threads = openblas_get_num_threads();
-    openblas_set_num_threads(1);
+    /* Rows run in parallel, each on one BLAS thread, so that sums have one order. Inside a parallel region that is its owner's affair. */
+    int threads = openblas_get_num_threads(), own = !omp_in_parallel();
+    if (own) openblas_set_num_threads(1);
     status = allocate(&s);
     if (status == HD_OK) status = run(&s);
     if (status == HD_OK) status = pack(out, &s);
-    openblas_set_num_threads(threads);
+    if (own) openblas_set_num_threads(threads);
     if (status != HD_OK) hd_linear_result_free(out);
     free(s.h);
     free(s.t);

@@ -70,4 +70,8 @@ hd_status hd_solve_awq(hd_solver *s);
 /* ---- solve_support.c: which weights stay ---- */
 /* Sets mask and, for float values, q. */
 hd_status hd_solve_support(hd_solver *s);
+
+/* ---- solve_sparsegpt.c ---- */
+/* UNSTRUCTURED and N_OF_M: sets mask and q, with integers n and a too. */
+hd_status hd_solve_sparsegpt(hd_solver *s);
 #endif
