@@ -159,34 +159,68 @@ static size_t eliminate(unit *u, size_t *order, double *loss) {
     return gone;
 }
 
-/* Puts the most useful absent item in and takes the least useful one out, as long as that lowers the objective. */
-static void swaps(unit *u, size_t most) {
-    size_t items = u->l->items, cell = u->l->cell;
-    for (size_t k = 0; k < most; k++) {
-        int moved = 0;
-        for (size_t from = 0; from < items; from += cell ? cell : items) {
-            size_t to = cell && from + cell < items ? from + cell : items, in = items, out = items;
-            double gain = 0, least = INFINITY;
-            for (size_t i = from; i < to; i++) {
-                double w = u->on[i] ? -1 : worth(u, i);
-                if (w > gain) {
-                    gain = w;
-                    in = i;
-                }
+/* The best exchange of an absent column for a present one between from and to, when items are single columns of single rows: what column j costs
+ * once i is in follows from the tableau without a pivot. */
+static double best_exchange(const unit *u, size_t from, size_t to, size_t *in, size_t *out) {
+    size_t n = u->s->in;
+    double best = 0;
+    for (size_t i = from; i < to; i++) {
+        if (u->on[i]) continue;
+        const double *a = u->a + i * n;
+        double d = a[i], gain = u->b[i] * u->b[i] / d;
+        for (size_t j = from; j < to; j++) {
+            if (!u->on[j]) continue;
+            double w = u->b[j] - a[j] * u->b[i] / d, change = w * w / (a[j] * a[j] / d - u->a[j * n + j]) - gain;
+            if (change < best) {
+                best = change;
+                *in = i;
+                *out = j;
             }
-            if (in == items) continue;
-            toggle(u, in);
-            for (size_t i = from; i < to; i++) {
-                double w = u->on[i] ? worth(u, i) : INFINITY;
-                if (w < least) {
-                    least = w;
-                    out = i;
-                }
-            }
-            toggle(u, out);
-            moved |= out != in && gain - least > 1e-9 * gain;
         }
-        if (!moved) break;
+    }
+    return -best;
+}
+
+/* The most useful absent item between from and to goes in, the least useful present one out. Returns 1 if that was another one. */
+static int exchange_items(unit *u, size_t from, size_t to) {
+    size_t in = to, out = to;
+    double gain = 0, least = INFINITY;
+    for (size_t i = from; i < to; i++) {
+        double w = u->on[i] ? -1 : worth(u, i);
+        if (w > gain) {
+            gain = w;
+            in = i;
+        }
+    }
+    if (in == to) return 0;
+    toggle(u, in);
+    for (size_t i = from; i < to; i++) {
+        double w = u->on[i] ? worth(u, i) : INFINITY;
+        if (w < least) {
+            least = w;
+            out = i;
+        }
+    }
+    toggle(u, out);
+    return out != in && gain - least > 1e-9 * gain;
+}
+
+/* Exchanges as long as they lower the objective; inside each cell with N:M. */
+static void swaps(unit *u, size_t most) {
+    size_t items = u->l->items, step = u->l->cell ? u->l->cell : items;
+    double slope = 0;
+    for (size_t j = 0; j < items; j++) slope = fmax(slope, worth(u, j));
+    for (size_t k = 0, moved = 1; moved && k < most; k++) {
+        moved = 0;
+        for (size_t from = 0; from < items; from += step) {
+            size_t to = items - from < step ? items : from + step, in = 0, out = 0;
+            if (u->l->widest > 1 || u->rows > 1) moved |= (size_t)exchange_items(u, from, to);
+            else if (best_exchange(u, from, to, &in, &out) > 1e-9 * slope) {
+                toggle(u, in);
+                toggle(u, out);
+                moved = 1;
+            }
+        }
     }
 }
 
