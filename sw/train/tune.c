@@ -24,8 +24,7 @@ typedef struct tuner {
     double **norm, **growth; /* [fakes][blocks] */
     float *step;        /* [most steps of a layer] */
     float *dstep;
-    int wants_growth;   /* this step's gradient decides which blocks grow */
-    float *dense;       /* [params.total] that gradient, absent weights' included */
+    float *dense;       /* [params.total] gradient of the step before masks change, absent weights' included */
     hd_loop loop, peer_loop;
     hd_teacher teacher, pupil; /* pupil: the student as the peer's teacher */
     hd_distil distil;
@@ -53,6 +52,20 @@ static hd_status check_options(const hd_tune_options *o, hd_err *err) {
     return HD_OK;
 }
 
+/* ---- when masks change ---- */
+
+/* MASK_UPDATES times over the unsettled part of the steps, the last of them at its end. */
+static long mask_update_after(const tuner *t, long step) {
+    double moving = (double)t->steps * (1 - (double)t->o->settled);
+    return (long)((double)step * MASK_UPDATES / fmax(1, moving));
+}
+
+/* Do masks change when step `step` is done? */
+static int mask_changes(const tuner *t, long step) {
+    long before = mask_update_after(t, step);
+    return t->o->masks != HD_MASKS_FIXED && before < MASK_UPDATES && mask_update_after(t, step + 1) != before;
+}
+
 /* ---- hooks of the student's loop ---- */
 
 static void read_steps(const tuner *t, int i, const float *weight) {
@@ -74,11 +87,12 @@ static void place(void *arg, const float *weight) {
 static void gradient(void *arg, const float *weight, float *d) {
     tuner *t = arg;
     const hd_params *p = &t->loop.params;
-    if (t->wants_growth) memcpy(t->dense, d, p->total * sizeof *d);
+    int grows = t->o->masks == HD_MASKS_REGROW && mask_changes(t, t->loop.step);
+    if (grows) memcpy(t->dense, d, p->total * sizeof *d);
     for (int i = 0; i < t->fakes; i++) {
         const hd_fake *f = &t->fake[i];
         size_t at = p->weight[f->node];
-        if (t->wants_growth && f->blocks) hd_prune_norms(t->growth[i], f, d + at);
+        if (grows && f->blocks) hd_prune_norms(t->growth[i], f, d + at);
         read_steps(t, i, weight);
         hd_fake_backward(f, weight + at, t->step, d + at, t->dstep);
         for (size_t k = 0; k < f->steps; k++) d[t->steps_at[i] + k] = t->dstep[k] * t->step[k];
@@ -261,20 +275,12 @@ static hd_status update_layer(tuner *t, int i, double part, hd_err *err) {
     return moved < 0 ? hd_fail(err, HD_NOMEM, "%s: no memory for %zu blocks", t->g->name, f->blocks) : HD_OK;
 }
 
-/* MASK_UPDATES times over the unsettled part of the steps, the last of them at its end. */
-static long mask_update_after(const tuner *t, long step) {
-    double moving = (double)t->steps * (1 - (double)t->o->settled);
-    return (long)((double)step * MASK_UPDATES / fmax(1, moving));
-}
-
 static hd_status update_masks(tuner *t, hd_err *err) {
-    long now = mask_update_after(t, t->loop.step), before = mask_update_after(t, t->loop.step - 1);
-    long next = mask_update_after(t, t->loop.step + 1);
-    t->wants_growth = t->o->masks == HD_MASKS_REGROW && next != now && now < MASK_UPDATES;
-    if (t->o->masks == HD_MASKS_FIXED || now == before || before >= MASK_UPDATES) return HD_OK;
+    if (!mask_changes(t, t->loop.step - 1)) return HD_OK;
+    double part = fmin(1, (double)mask_update_after(t, t->loop.step) / MASK_UPDATES);
     hd_status s = HD_OK;
     for (int i = 0; i < t->fakes && !s; i++)
-        if (t->fake[i].blocks) s = update_layer(t, i, fmin(1, (double)now / MASK_UPDATES), err);
+        if (t->fake[i].blocks) s = update_layer(t, i, part, err);
     hd_loop_place(&t->loop);
     return s;
 }
