@@ -1,0 +1,108 @@
+/* Masks of hardware blocks: which blocks stay, go and come back. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../compiler/compress/compress_internal.h"
+#include "../../sw/core/rng.h"
+#include "../../sw/train/prune.h"
+
+static hd_rng rng;
+
+static void cubic(void **state) {
+    (void)state;
+    assert_true(hd_prune_cubic(0.8, 0) == 0);
+    assert_true(hd_prune_cubic(0.8, -1) == 0);
+    assert_true(hd_prune_cubic(0.8, 1) == 0.8);
+    assert_true(hd_prune_cubic(0.8, 7) == 0.8);
+    assert_true(fabs(hd_prune_cubic(0.8, 0.5) - 0.7) < 1e-12); /* 0.8 * (1 - 1/8) */
+    for (int i = 0; i < 100; i++) assert_true(hd_prune_cubic(0.5, i / 100.0) < hd_prune_cubic(0.5, (i + 1) / 100.0));
+}
+
+/* Keeping by the norms of weights in the node's order gives the blocks that one-shot pruning of the stored order keeps. */
+static void same_as_oneshot(void **state) {
+    (void)state;
+    enum { CIN = 10, COUT = 12, TAPS = 4, INPUTS = CIN * TAPS };
+    static const int sizes[][2] = {{1, 1}, {4, 8}, {8, 4}, {3, 5}, {16, 16}};
+    hd_rng_seed(&rng, 1, 1);
+    for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++)
+        for (int percent = 10; percent < 100; percent += 20) {
+            float node_order[COUT * INPUTS], stored[COUT * INPUTS];
+            hd_err err = {0};
+            for (int i = 0; i < COUT * INPUTS; i++) {
+                node_order[i] = hd_rng_normal(&rng);
+                stored[i / INPUTS * INPUTS + i % TAPS * CIN + i % INPUTS / TAPS] = node_order[i];
+            }
+            hd_fake f = {.cout = COUT, .inputs = INPUTS, .taps = TAPS, .per_tap = CIN, .block_in = (size_t)sizes[k][0], .block_out = (size_t)sizes[k][1]};
+            f.in_blocks = TAPS * ((CIN + f.block_in - 1) / f.block_in);
+            f.blocks = f.in_blocks * ((COUT + f.block_out - 1) / f.block_out);
+            double *norm = calloc(f.blocks, sizeof *norm);
+            uint8_t *mine = calloc(f.blocks, 1), *want = calloc(f.blocks, 1);
+            assert_true(norm && mine && want);
+            size_t keep = 0;
+            if (hd_prune_blocks(want, stored, COUT, TAPS, CIN, sizes[k][0], sizes[k][1], (float)percent / 100, &err)) fail_msg("%s", err.message);
+            for (size_t b = 0; b < f.blocks; b++) keep += want[b];
+            hd_prune_norms(norm, &f, node_order);
+            if (hd_prune_keep(mine, norm, f.blocks, keep, &err)) fail_msg("%s", err.message);
+            assert_memory_equal(mine, want, f.blocks);
+            free(norm);
+            free(mine);
+            free(want);
+        }
+}
+
+/* Ties go to the later blocks; 0 and all are legal. */
+static void keep_edges(void **state) {
+    (void)state;
+    double score[5] = {1, 1, 1, 1, 1};
+    uint8_t p[5];
+    hd_err err = {0};
+    assert_int_equal(hd_prune_keep(p, score, 5, 2, &err), HD_OK);
+    assert_memory_equal(p, ((uint8_t[]){0, 0, 0, 1, 1}), 5);
+    assert_int_equal(hd_prune_keep(p, score, 5, 0, &err), HD_OK);
+    assert_memory_equal(p, ((uint8_t[]){0, 0, 0, 0, 0}), 5);
+    assert_int_equal(hd_prune_keep(p, score, 5, 5, &err), HD_OK);
+    assert_memory_equal(p, ((uint8_t[]){1, 1, 1, 1, 1}), 5);
+}
+
+static void regrow(void **state) {
+    (void)state;
+    const double norm[6] = {5, 1, 3, 0, 0, 0}, growth[6] = {99, 98, 97, 2, 7, 4};
+    uint8_t p[6] = {1, 1, 1, 0, 0, 0};
+    assert_int_equal(hd_prune_regrow(p, norm, growth, 6, 2), 2);
+    /* 1 and 2 go, the smallest; 4 and 5 come, the largest gradients of those that were absent. */
+    assert_memory_equal(p, ((uint8_t[]){1, 0, 0, 0, 1, 1}), 6);
+    assert_int_equal(hd_prune_regrow(p, norm, growth, 6, 0), 0);
+    assert_memory_equal(p, ((uint8_t[]){1, 0, 0, 0, 1, 1}), 6);
+    /* No more than there are of either kind. */
+    uint8_t few[6] = {1, 0, 0, 0, 0, 0}, full[6] = {1, 1, 1, 1, 1, 1};
+    assert_int_equal(hd_prune_regrow(few, norm, growth, 6, 5), 1);
+    assert_memory_equal(few, ((uint8_t[]){0, 1, 0, 0, 0, 0}), 6);
+    assert_int_equal(hd_prune_regrow(full, norm, growth, 6, 5), 0);
+    /* The number of present blocks never changes. */
+    hd_rng_seed(&rng, 2, 2);
+    for (int round = 0; round < 200; round++) {
+        enum { N = 40 };
+        double a[N], b[N];
+        uint8_t mask[N];
+        int before = 0, after = 0;
+        for (int i = 0; i < N; i++) {
+            a[i] = (double)hd_rng_float(&rng);
+            b[i] = (double)hd_rng_float(&rng);
+            before += mask[i] = hd_rng_below(&rng, 2) != 0;
+        }
+        assert_true(hd_prune_regrow(mask, a, b, N, hd_rng_below(&rng, N)) >= 0);
+        for (int i = 0; i < N; i++) after += mask[i];
+        assert_int_equal(before, after);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(cubic), cmocka_unit_test(same_as_oneshot), cmocka_unit_test(keep_edges), cmocka_unit_test(regrow)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
