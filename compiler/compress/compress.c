@@ -53,7 +53,7 @@ static hd_qparams output_params(const builder *b, const hd_step *s) {
 }
 
 /* [oc][ic][ky][kx] -> [oc][ky][kx][ic]. The inputs of a fully connected layer are those of a kernel as large as its input. */
-static float *reordered(const hd_node *n, const hd_stage *s) {
+float *hd_stage_source_weights(const hd_node *n, const hd_stage *s) {
     size_t taps = (size_t)s->kh * (size_t)s->kw, per_tap = (size_t)(s->cin / s->groups), cout = (size_t)s->cout;
     float *w = malloc(cout * taps * per_tap * sizeof *w);
     for (size_t oc = 0; w && oc < cout; oc++)
@@ -83,7 +83,7 @@ static hd_status allocate_channels(builder *b, hd_stage *s) {
 
 /* The smallest scale of a channel: its bias must fit with room to spare (2^28 units), and a unit below 2^-24 codes of what comes out
  * would be lost anyway. */
-static float *scale_floors(const hd_node *n, const hd_stage *s, hd_qparams in, hd_qparams pre, int zero_out) {
+float *hd_stage_scale_floors(const hd_node *n, const hd_stage *s, hd_qparams in, hd_qparams pre, int zero_out) {
     float *least = malloc((size_t)s->cout * sizeof *least);
     double fold = fabs((double)pre.scale * (pre.zero - zero_out));
     for (int oc = 0; least && oc < s->cout; oc++) {
@@ -117,7 +117,7 @@ static hd_status quantise_weights(builder *b, hd_stage *s, const hd_node *n, hd_
     s->group_size = o->granularity == HD_GRANULARITY_GROUP ? o->group_size : 0;
     hd_status status = allocate_channels(b, s);
     if (status != HD_OK) return status;
-    float *w = reordered(n, s), *least = scale_floors(n, s, in, pre, zero_out);
+    float *w = hd_stage_source_weights(n, s), *least = hd_stage_scale_floors(n, s, in, pre, zero_out);
     uint8_t *keep = NULL;
     status = w && least ? prune(b, s, o, trained, w, &keep) : no_memory(b);
     if (status == HD_OK) {
@@ -292,7 +292,7 @@ static hd_status run(builder *b, const hd_idx *calib, int samples, int unit) {
         status = no_memory(b);
     free(wanted);
     if (status == HD_OK) status = build(b, calib, unit);
-    if (status == HD_OK) status = hd_correct_channels(b->m, &b->plan, b->pre, calib, samples, unit, b->err);
+    if (status == HD_OK) status = hd_correct_channels(b->m, &b->plan, b->pre, b->policy, b->trained, calib, samples, unit, b->err);
     return status == HD_OK ? hd_model_check(b->m, b->err) : status;
 }
 

@@ -3,6 +3,7 @@
 #define HD_COMPRESS_H
 #include "../../sw/core/idx.h"
 #include "../graph/graph.h"
+#include "linear.h"
 #include "model.h"
 
 /* What to do with one layer's weights. */
@@ -14,6 +15,7 @@ typedef struct hd_layer_policy {
     float sparsity;        /* share of blocks removed, 0..1 (exclusive) */
     int block_in, block_out;
     int skip_sparsity;     /* keep this layer dense */
+    hd_method method;      /* RTN; GPTQ (on blocks chosen by magnitude); SPARSEGPT (blocks chosen too; GPTQ where nothing is removed) */
 } hd_layer_policy;
 
 typedef struct hd_policy {
@@ -30,6 +32,8 @@ void hd_policy_default(hd_policy *p);
 /* A policy file: JSON {"base": {...}, "layers": {"conv1": {"weights": 4, "sparsity": 0.5, "block": "8x8", "granularity": "group:32"}}}. */
 hd_status hd_policy_load(hd_policy *p, const char *path, hd_err *err);
 void hd_policy_free(hd_policy *p);
+/* The method of convolution networks named 'rtn', 'gptq' or 'sparsegpt'; 0 when it is none of them. */
+int hd_policy_method(hd_method *out, const char *name);
 
 /* Weights of one graph node that training put on its grid: the node's weights are scale[oc] * v, or 0 where absent, and the model
  * gets exactly these v. Lent. */

@@ -2,6 +2,7 @@
 #ifndef HD_COMPRESS_INTERNAL_H
 #define HD_COMPRESS_INTERNAL_H
 #include "compress.h"
+#include "integer.h"
 
 /* ---- plan.c: which nodes become which stage ---- */
 typedef enum hd_role { HD_ROLE_WEIGHTS, HD_ROLE_AVERAGE, HD_ROLE_IDENTITY, HD_ROLE_MAXPOOL } hd_role;
@@ -86,8 +87,29 @@ hd_status hd_policy_check(const hd_policy *p, const hd_graph *g, hd_err *err);
  * the zero point the stage adds. 0 when the unit is too large for the codes. */
 int hd_stage_set_channel(hd_stage *s, int oc, float scale_in, hd_qparams pre, int zero_out, double bias);
 
+/* The node's weights in the stage's order [cout][ky][kx][ic]; owned, NULL = out of memory. */
+float *hd_stage_source_weights(const hd_node *n, const hd_stage *s);
+/* [cout] smallest scale of each channel: its bias must fit; owned, NULL = out of memory. */
+float *hd_stage_scale_floors(const hd_node *n, const hd_stage *s, hd_qparams in, hd_qparams pre, int zero_out);
+
+/* ---- solve_stage.c ---- */
+/* Calibration images in the middle of a model: what its stages so far give, and what the float network has. */
+typedef struct hd_watch {
+    hd_model *m;
+    const hd_plan *p;
+    const hd_qparams *pre; /* [step] codes before the table */
+    int images;
+    hd_integer **run;      /* [image]: codes of every tensor that is computed already */
+    float **value;         /* [image][step]: the float network before activation */
+} hd_watch;
+/* Solves the weights of stage i again by the policy's method, on the inputs that its compressed predecessors give and towards the outputs
+ * of the float network: v, scales, shifts, present blocks and biases. The stage's format stays. */
+hd_status hd_solve_stage(const hd_watch *c, int i, const hd_layer_policy *o, hd_err *err);
+
 /* ---- correct.c ---- */
-/* Fits each channel's scale (not with TENSOR granularity) and bias of m (stage i made from step i of p, with codes pre[i] before its table)
- * to the float network on calibration images. Never worse on them than before, channel by channel. */
-hd_status hd_correct_channels(hd_model *m, const hd_plan *p, const hd_qparams *pre, const hd_idx *calib, int samples, int unit, hd_err *err);
+/* Stage by stage: solves the weights by the policy's method where that is not RTN (and the node is not trained), then fits each channel's
+ * scale (not with TENSOR granularity) and bias of m (stage i made from step i of p, with codes pre[i] before its table)
+ * to the float network on calibration images. The fit is never worse on them than what it started from, channel by channel. */
+hd_status hd_correct_channels(hd_model *m, const hd_plan *p, const hd_qparams *pre, const hd_policy *policy, const hd_trained *trained,
+                              const hd_idx *calib, int samples, int unit, hd_err *err);
 #endif

@@ -17,14 +17,7 @@
 enum { MOST_IMAGES = 256, LEAST_IMAGES = 16, ROUNDS = 8 };
 static const double MOST_BYTES = 256e6, MOST_MACS = 4e9;
 
-typedef struct corrector {
-    hd_model *m;
-    const hd_plan *p;
-    const hd_qparams *pre; /* [step] */
-    int images;
-    hd_integer **run; /* [image]: codes of every tensor */
-    float **value;    /* [image][step]: the float network before activation */
-} corrector;
+typedef hd_watch corrector;
 
 /* One channel's data: fit gain * a + offset + r to f. */
 typedef struct fit {
@@ -189,13 +182,24 @@ static hd_status correct_stage(corrector *c, int stage, hd_err *err) {
     return HD_OK;
 }
 
-static hd_status correct(corrector *c, const hd_idx *calib, int unit, hd_err *err) {
+/* The policy that stage i's weights are solved again by, or NULL. */
+static const hd_layer_policy *solved_by(const corrector *c, int i, const hd_policy *policy, const hd_trained *trained) {
+    const hd_step *step = &c->p->step[i];
+    if (step->role != HD_ROLE_WEIGHTS || (trained && trained[step->node].scale)) return NULL;
+    const hd_layer_policy *o = hd_policy_of(policy, c->p->g->node[step->node].name);
+    return o->method == HD_METHOD_RTN ? NULL : o;
+}
+
+static hd_status correct(corrector *c, const hd_policy *policy, const hd_trained *trained, const hd_idx *calib, int unit, hd_err *err) {
     hd_status status = HD_OK;
     for (int i = 0; status == HD_OK && i < c->images; i++) status = hd_integer_new(&c->run[i], c->m, err);
     if (status == HD_OK) status = look_at_all(c, calib, unit, err);
     for (int i = 0; status == HD_OK && i < c->m->n_stages; i++) {
         if (hd_interrupted) return hd_fail(err, HD_INTERRUPTED, "stopped during the correction of scales and biases");
         hd_role role = c->p->step[i].role;
+        const hd_layer_policy *o = solved_by(c, i, policy, trained);
+        if (o) status = hd_solve_stage(c, i, o, err);
+        if (status != HD_OK) break;
         /* A lone function's input is exact: its identity has nothing to correct. */
         if (role == HD_ROLE_WEIGHTS || role == HD_ROLE_AVERAGE || (role == HD_ROLE_IDENTITY && c->p->step[i].residual >= 0))
             status = correct_stage(c, i, err);
@@ -219,12 +223,13 @@ static int affordable(const hd_model *m, int samples) {
     return most < 1 ? 1 : most < samples ? (int)most : samples;
 }
 
-hd_status hd_correct_channels(hd_model *m, const hd_plan *p, const hd_qparams *pre, const hd_idx *calib, int samples, int unit, hd_err *err) {
+hd_status hd_correct_channels(hd_model *m, const hd_plan *p, const hd_qparams *pre, const hd_policy *policy, const hd_trained *trained,
+                              const hd_idx *calib, int samples, int unit, hd_err *err) {
     corrector c = {.m = m, .p = p, .pre = pre, .images = affordable(m, samples)};
     size_t values = (size_t)c.images * (size_t)p->n_steps;
     c.run = calloc((size_t)c.images, sizeof *c.run);
     c.value = calloc(values, sizeof *c.value);
-    hd_status status = c.run && c.value ? correct(&c, calib, unit, err) : hd_fail(err, HD_NOMEM, "no memory for the correction of scales and biases");
+    hd_status status = c.run && c.value ? correct(&c, policy, trained, calib, unit, err) : hd_fail(err, HD_NOMEM, "no memory for the correction of scales and biases");
     for (int i = 0; c.run && i < c.images; i++) hd_integer_free(c.run[i]);
     for (size_t i = 0; c.value && i < values; i++) free(c.value[i]);
     free(c.run);

@@ -46,6 +46,8 @@ static hd_status check(const hd_linear *p, const hd_linear_format *f, const hd_l
     if (sparse != (o->method == HD_METHOD_SPARSEGPT))
         return hd_fail(err, HD_UNSUPPORTED, "layer '%s': method '%s' on a %s format; sparse formats go with 'sparsegpt', dense ones with the others",
                        p->name, METHODS[o->method], sparse ? "sparse" : "dense");
+    if (f->keep && (sparse || o->method == HD_METHOD_AWQ))
+        return hd_fail(err, HD_UNSUPPORTED, "layer '%s': a given mask with method '%s'; it goes with 'rtn' and 'gptq'", p->name, METHODS[o->method]);
     if (f->bits == 16 && !sparse) return hd_fail(err, HD_UNSUPPORTED, "layer '%s': a dense format of float values has nothing to solve", p->name);
     if ((f->sparsity == HD_SPARSE_UNSTRUCTURED || f->sparsity == HD_SPARSE_BLOCK) && !(f->density > 0 && f->density <= 1))
         return hd_fail(err, HD_RANGE, "layer '%s': density %g; above 0, at most 1", p->name, (double)f->density);
@@ -177,8 +179,10 @@ static hd_status allocate(hd_solver *s) {
         s->n = calloc(n, sizeof *s->n);
         s->a = calloc(s->out * s->groups, sizeof *s->a);
     }
-    if (s->f->sparsity != HD_SPARSE_NONE) s->mask = malloc(n);
-    int ok = s->h && s->t && s->q && (!integers || (s->n && s->a)) && (s->f->sparsity == HD_SPARSE_NONE || s->mask);
+    int masked = s->f->keep || s->f->sparsity != HD_SPARSE_NONE;
+    if (masked) s->mask = malloc(n);
+    if (s->mask && s->f->keep) memcpy(s->mask, s->f->keep, n);
+    int ok = s->h && s->t && s->q && (!integers || (s->n && s->a)) && (!masked || s->mask);
     return ok ? HD_OK : hd_fail(s->err, HD_NOMEM, "layer '%s': out of memory", s->p->name);
 }
 

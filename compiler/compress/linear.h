@@ -42,6 +42,7 @@ typedef struct hd_linear_format {
     int block_in, block_out;  /* BLOCK */
     int tap;                  /* BLOCK: inputs of one window tap, which no block crosses; 0 = all inputs are one */
     const float *scale_least; /* [out] smallest scale allowed (of a row), or NULL */
+    const uint8_t *keep;      /* [out][in] a mask that is given (1 = present), for dense formats with RTN and GPTQ; or NULL. It is counted as a bit each */
     int wide_scales;          /* 1: scales are float32 (32 bits each), not float16 */
 } hd_linear_format;
 

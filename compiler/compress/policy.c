@@ -48,7 +48,23 @@ static hd_status check_one(const hd_layer_policy *o, const char *who, hd_err *er
     if (o->sparsity > 0.0f && !o->skip_sparsity &&
         (o->block_in < 1 || o->block_out < 1 || o->block_in > HD_MODEL_MAX_BLOCK || o->block_out > HD_MODEL_MAX_BLOCK))
         return hd_fail(err, HD_RANGE, "policy, %s: pruning block %dx%d; allowed 1..%d each", who, o->block_in, o->block_out, HD_MODEL_MAX_BLOCK);
+    if (o->method != HD_METHOD_RTN && o->method != HD_METHOD_GPTQ && o->method != HD_METHOD_SPARSEGPT)
+        return hd_fail(err, HD_UNSUPPORTED, "policy, %s: method %u; allowed are 0 (rtn), 1 (gptq) and 3 (sparsegpt)", who, (unsigned)o->method);
+    if (o->method != HD_METHOD_RTN && o->granularity == HD_GRANULARITY_TENSOR)
+        return hd_fail(err, HD_UNSUPPORTED, "policy, %s: one scale for the layer with method '%s'; tensor goes with rtn, channel and group with all", who,
+                       o->method == HD_METHOD_GPTQ ? "gptq" : "sparsegpt");
     return HD_OK;
+}
+
+int hd_policy_method(hd_method *out, const char *name) {
+    static const struct { const char *name; hd_method method; } known[] = {
+        {"rtn", HD_METHOD_RTN}, {"gptq", HD_METHOD_GPTQ}, {"sparsegpt", HD_METHOD_SPARSEGPT}};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (!strcmp(name, known[i].name)) {
+            *out = known[i].method;
+            return 1;
+        }
+    return 0;
 }
 
 static hd_status no_such_layer(const char *layer, const hd_graph *g, hd_err *err) {
@@ -141,11 +157,13 @@ static hd_status parse_key(const cJSON *j, const char *who, hd_layer_policy *o, 
         o->skip_sparsity = 0;
     } else if (!strcmp(j->string, "block")) {
         if (!parse_block(j, o)) return wrong(j, who, "'INxOUT' with 1 to 256 each", err);
+    } else if (!strcmp(j->string, "method")) {
+        if (!cJSON_IsString(j) || !hd_policy_method(&o->method, j->valuestring)) return wrong(j, who, "'rtn', 'gptq' or 'sparsegpt'", err);
     } else if (!strcmp(j->string, "dense")) {
         if (!cJSON_IsBool(j)) return wrong(j, who, "true or false", err);
         o->skip_sparsity = cJSON_IsTrue(j);
     } else
-        return hd_fail(err, HD_FORMAT, "%s: unknown key '%.60s'; allowed weights, grid, granularity, sparsity, block, dense", who, j->string);
+        return hd_fail(err, HD_FORMAT, "%s: unknown key '%.60s'; allowed weights, grid, granularity, sparsity, block, method, dense", who, j->string);
     return HD_OK;
 }
 

@@ -15,6 +15,7 @@ static const cli_option options[] = {
     {"--sparsity", "S", "share of weight blocks to remove, 0..0.99 (0)"},
     {"--block", "INxOUT", "pruning block: inputs x outputs (8x8)"},
     {"--granularity", "G", "tensor, channel or group:N (channel)"},
+    {"--method", "M", "rtn, gptq or sparsegpt (rtn)"},
     {"--policy", "FILE", "JSON: the base and rules by layer; options given override its base"},
     {"--raw", NULL, "take bytes as they are; else they are divided by 255"},
     {NULL, NULL, NULL},
@@ -59,9 +60,14 @@ static hd_status parse_granularity(hd_layer_policy *p, const char *who, const ch
     return HD_OK;
 }
 
+static hd_status parse_method(hd_layer_policy *p, const char *who, const char *text, hd_err *err) {
+    if (hd_policy_method(&p->method, text)) return HD_OK;
+    return hd_fail(err, HD_USAGE, "%s: --method: found '%.60s'; allowed are rtn, gptq and sparsegpt", who, text);
+}
+
 hd_status cli_policy(hd_policy *p, const cli_args *a, hd_err *err) {
     const char *file = cli_text(a, "--policy"), *weights = cli_text(a, "--weights"), *grid = cli_text(a, "--grid");
-    const char *block = cli_text(a, "--block"), *granularity = cli_text(a, "--granularity"), *who = a->command->name;
+    const char *block = cli_text(a, "--block"), *granularity = cli_text(a, "--granularity"), *method = cli_text(a, "--method"), *who = a->command->name;
     hd_policy_default(p);
     hd_status s = file ? hd_policy_load(p, file, err) : HD_OK;
     double sparsity = 0;
@@ -69,6 +75,7 @@ hd_status cli_policy(hd_policy *p, const cli_args *a, hd_err *err) {
     if (!s && grid) s = parse_grid(&p->base, who, grid, err);
     if (!s && block) s = parse_block(&p->base, who, block, err);
     if (!s && granularity) s = parse_granularity(&p->base, who, granularity, err);
+    if (!s && method) s = parse_method(&p->base, who, method, err);
     if (!s) s = cli_float(&sparsity, a, "--sparsity", (double)p->base.sparsity, 0, 0.99, err);
     if (!s) p->base.sparsity = (float)sparsity;
     return s;
