@@ -46,6 +46,10 @@ typedef struct hd_lm_options {
 /* tokens: rows of t tokens, `stride` apart; n rows to calibrate on. HD_INTERRUPTED when the user stops it. */
 hd_status hd_lm_compress(hd_lm **out, const hd_llama *m, const int16_t *tokens, int stride, int n, int t, const hd_lm_options *o, hd_err *err);
 void hd_lm_free(hd_lm *c);
+/* The file format .hlm (docs/formats.md section 7). Saving: HD_UNSUPPORTED for a matrix that has no integers or mask to store; HD_RANGE for
+ * a value that its format cannot hold. Loading gives back bit-equal weights; a saved file loads and saves to the same bytes. */
+hd_status hd_lm_save(const hd_lm *c, const char *path, hd_err *err);
+hd_status hd_lm_load(hd_lm **out, const char *path, hd_err *err);
 /* All stored bits of the block matrices over their dense weights. */
 double hd_lm_bits_per_weight(const hd_lm *c);
 #endif

@@ -1,0 +1,18 @@
+/* What the two halves of the .hlm format share. Not for other folders. */
+#ifndef HD_LM_INTERNAL_H
+#define HD_LM_INTERNAL_H
+#include "../../sw/core/bytes.h"
+#include "lm.h"
+
+/* A matrix of a file may have at most this many weights for each byte of the file, so that a small forged file cannot ask for much
+ * memory (one bit for a block of 8 x 8 that is absent is 512 weights a byte). */
+enum { HD_LM_WEIGHTS_PER_BYTE = 512, HD_LM_MAX_BLOCK = 256 };
+
+/* One matrix, after the format's bytes: `name` is for messages. */
+hd_status hd_lm_put_matrix(hd_writer *w, const hd_lm_matrix *m, int out, int in, const char *name, hd_err *err);
+hd_status hd_lm_get_matrix(hd_reader *r, hd_lm_matrix *m, int out, int in, const char *name, hd_err *err);
+
+/* IEEE float16 and back; x must be exact as a float16 (hd_half_bits returns -1 when it is not). */
+int hd_half_bits(float x);
+float hd_half_value(unsigned bits);
+#endif
