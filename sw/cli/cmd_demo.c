@@ -9,6 +9,7 @@ static const cli_option options[] = {
     {"--board", "NAME", "a board of boards/boards.def (the geometry 4x8x8x2 at an assumed 48 MHz)"},
     {"--rtl-images", "N", "images compared on the Verilated RTL for each row (16)"},
     {"--test-images", "N", "images the accuracy is measured on, 0 = all (0)"},
+    {"--tune-epochs", "N", "training of the tuned rows, 0 = without these rows (5)"},
     {NULL, NULL, NULL},
 };
 
@@ -16,13 +17,13 @@ static void print_text(const hd_demo *d) {
     const hd_geometry *g = &d->geometry;
     printf("%s on Fashion-MNIST; %ux%ux%ux%u = %llu ops a cycle, %g MHz (%s clock)\n\n", d->model, g->rows, g->cols, g->lanes, g->planes, (unsigned long long)hd_program_ops(g),
            d->clock_hz / 1e6, d->clock_assumed ? "assumed" : "measured");
-    printf("%-16s %8s %8s %8s %9s %9s %6s %8s  %s\n", "weights", "accuracy", "bytes", "bits/w", "cycles", "images/s", "util", "speed-up", "RTL = ref = integer");
-    for (int i = 0; i < HD_DEMO_POINTS; i++) {
+    printf("%-20s %8s %8s %8s %9s %9s %6s %8s  %s\n", "weights", "accuracy", "bytes", "bits/w", "cycles", "images/s", "util", "speed-up", "RTL = ref = integer");
+    for (int i = 0; i < d->n_points; i++) {
         const hd_demo_point *p = &d->point[i];
-        printf("%-16s %7.2f%% %8zu %8.3f %9llu %9.0f %5.1f%% %7.2fx  %u images, cycles equal\n", p->name, 100 * p->accuracy, p->bytes, p->bits_per_weight,
+        printf("%-20s %7.2f%% %8zu %8.3f %9llu %9.0f %5.1f%% %7.2fx  %u images, cycles equal\n", p->name, 100 * p->accuracy, p->bytes, p->bits_per_weight,
                (unsigned long long)p->cost->cycles, p->images_per_second, 100 * p->cost->utilisation, p->speedup, p->compared);
     }
-    printf("%-16s %7.2f%% %8llu %8.3f\n", "float", 100 * d->float_accuracy, (unsigned long long)d->weights * 4, 32.0);
+    printf("%-20s %7.2f%% %8llu %8.3f\n", "float", 100 * d->float_accuracy, (unsigned long long)d->weights * 4, 32.0);
 }
 
 static hd_status print_json(const hd_demo *d, hd_err *err) {
@@ -40,7 +41,7 @@ static hd_status print_json(const hd_demo *d, hd_err *err) {
     cJSON_AddNumberToObject(o, "seconds", d->seconds);
     cJSON *points = cJSON_AddArrayToObject(o, "points");
     hd_status s = HD_OK;
-    for (int i = 0; !s && i < HD_DEMO_POINTS; i++) {
+    for (int i = 0; !s && i < d->n_points; i++) {
         const hd_demo_point *p = &d->point[i];
         cJSON *e = cJSON_CreateObject();
         cJSON_AddStringToObject(e, "name", p->name);
@@ -61,13 +62,14 @@ static hd_status print_json(const hd_demo *d, hd_err *err) {
 static hd_status run(const cli_args *a, hd_err *err) {
     const char *out = cli_text(a, "-o"), *name = cli_text(a, "--board");
     const hd_board *board = NULL;
-    int64_t rtl_images, test_images;
+    int64_t rtl_images, test_images, epochs;
     hd_demo d = {0};
     hd_status s = cli_int(&rtl_images, a, "--rtl-images", 16, 1, 10000, err);
     if (!s) s = cli_int(&test_images, a, "--test-images", 0, 0, 10000, err);
+    if (!s) s = cli_int(&epochs, a, "--tune-epochs", HD_DEMO_EPOCHS, 0, 100, err);
     if (!s && name) s = hd_board_find(&board, name, err);
     if (!s && out) s = cli_can_write(out, err);
-    if (!s) s = hd_demo_run(&d, board, (uint32_t)rtl_images, (uint32_t)test_images, err);
+    if (!s) s = hd_demo_run(&d, board, (uint32_t)rtl_images, (uint32_t)test_images, (int)epochs, err);
     if (!s && out) s = hd_demo_html(&d, out, err);
     if (!s && a->json) s = print_json(&d, err);
     else if (!s) print_text(&d);
@@ -76,4 +78,4 @@ static hd_status run(const cli_args *a, hd_err *err) {
     return s;
 }
 
-const cli_command cli_demo = {"demo", "the main job: four compressions of the embedded network, on the RTL", NULL, 0, "heddle demo -o demo.html", options, run};
+const cli_command cli_demo = {"demo", "the main job: compressions of the embedded network, on the RTL", NULL, 0, "heddle demo -o demo.html", options, run};

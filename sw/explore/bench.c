@@ -9,7 +9,7 @@
 const hd_suite hd_suites[] = {
     {"sim", "speed of the Verilated RTL against native C", hd_bench_sim},
     {"array", "utilisation, sparsity speed-up and cycles against bits, on the RTL", hd_bench_array},
-    {"demo", "accuracy, size and cycles of the demo's four compressions", hd_bench_demo},
+    {"demo", "accuracy, size and cycles of the demo's six compressions", hd_bench_demo},
     {"compress", "post-training methods on a published language model: loss, bits, seconds", hd_bench_compress},
     {NULL, NULL, NULL},
 };
@@ -26,10 +26,10 @@ hd_figure *hd_figure_add(hd_figures *f, double value, const char *unit, const ch
 }
 
 hd_status hd_bench_demo(hd_figures *f, hd_err *err) {
-    static const char *const key[HD_DEMO_POINTS] = {"w8", "w4", "ternary", "w2_sparse"};
+    static const char *const key[HD_DEMO_POINTS] = {"w8", "w4", "ternary", "w2_sparse", "w2_sparse_tuned", "ternary_sparse_tuned"};
     hd_demo d;
-    hd_status s = hd_demo_run(&d, NULL, 16, 0, err);
-    for (int i = 0; !s && i < HD_DEMO_POINTS; i++) {
+    hd_status s = hd_demo_run(&d, NULL, 16, 0, HD_DEMO_EPOCHS, err);
+    for (int i = 0; !s && i < d.n_points; i++) {
         const hd_demo_point *p = &d.point[i];
         hd_figure *a = hd_figure_add(f, p->accuracy, "share", "measured", "demo.%s.accuracy", key[i]);
         a->reference = d.float_accuracy;

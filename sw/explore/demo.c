@@ -6,7 +6,7 @@
 
 #include "../../compiler/compress/compress.h"
 #include "../core/progress.h"
-#include "../train/train.h"
+#include "../train/tune.h"
 #include "accuracy.h"
 #include "dataset.h"
 
@@ -16,28 +16,33 @@ static const struct variant {
     const char *name, *about;
     int bits; /* 0 = ternary */
     float sparsity;
+    int tuned;
 } variants[HD_DEMO_POINTS] = {
-    {"W8", "8 bits, dense", 8, 0},
-    {"W4", "4 bits, dense", 4, 0},
-    {"ternary", "-1, 0, 1; dense", 0, 0},
-    {"W2 + 50% blocks", "2 bits; half of the 8x8 blocks removed, first and last layer dense", 2, 0.5f},
+    {"W8", "8 bits, dense", 8, 0, 0},
+    {"W4", "4 bits, dense", 4, 0, 0},
+    {"ternary", "-1, 0, 1; dense", 0, 0, 0},
+    {"W2 + 50% blocks", "2 bits; half of the 8x8 blocks removed, first and last layer dense", 2, 0.5f, 0},
+    {"W2 + 50%, tuned", "as the row above, trained in its format with the float network as teacher", 2, 0.5f, 1},
+    {"ternary + 75%, tuned", "-1, 0, 1; three quarters of the 8x8 blocks removed, first and last layer dense; trained in this format", 0, 0.75f, 1},
 };
 
 typedef struct data {
     hd_graph *graph;
-    hd_idx *calib, *images, *labels;
+    hd_idx *train, *train_labels, *images, *labels;
+    int tune_epochs;
 } data;
 
 static void free_data(data *x) {
     if (x->graph) hd_graph_free(x->graph);
-    hd_idx_free(x->calib);
+    hd_idx_free(x->train);
+    hd_idx_free(x->train_labels);
     hd_idx_free(x->images);
     hd_idx_free(x->labels);
 }
 
 static hd_status load_data(data *x, hd_err *err) {
     hd_status s = hd_default_graph(&x->graph, err);
-    if (!s) s = hd_fashion_mnist(&x->calib, NULL, 0, err);
+    if (!s) s = hd_fashion_mnist(&x->train, &x->train_labels, 0, err);
     if (!s) s = hd_fashion_mnist(&x->images, &x->labels, 1, err);
     if (s) return s;
     const hd_graph *g = x->graph;
@@ -147,6 +152,24 @@ static hd_status verify_on_rtl(hd_demo_point *pt, const hd_model *m, const hd_id
     return s ? hd_fail_in(err, pt->name) : HD_OK;
 }
 
+/* Training starts from the one-shot model and hands its integers and blocks to a second compression. */
+static hd_status make_model(hd_model **m, const struct variant *v, const hd_policy *policy, const data *x, hd_err *err) {
+    hd_status s = hd_compress(m, x->graph, policy, x->train, CALIBRATION_IMAGES, 1, err);
+    if (s || !v->tuned) return s;
+    hd_model *start = *m;
+    hd_tuned tuned = {0};
+    hd_tune_options o;
+    hd_tune_defaults(&o);
+    o.train.epochs = x->tune_epochs;
+    o.teacher = x->graph;
+    *m = NULL;
+    s = hd_tune(&tuned, x->graph, start, x->train, x->train_labels, NULL, NULL, &o, err);
+    if (!s) s = hd_compress_trained(m, tuned.graph, policy, tuned.trained, x->train, CALIBRATION_IMAGES, 1, err);
+    hd_tuned_free(&tuned);
+    hd_model_free(start);
+    return s;
+}
+
 static hd_status run_point(hd_demo *d, hd_demo_point *pt, const struct variant *v, const data *x, uint32_t rtl_images, hd_err *err) {
     hd_policy policy;
     hd_model *m = NULL;
@@ -154,7 +177,7 @@ static hd_status run_point(hd_demo *d, hd_demo_point *pt, const struct variant *
     pt->name = v->name;
     pt->about = v->about;
     hd_status s = variant_policy(&policy, v, x->graph, err);
-    if (!s) s = hd_compress(&m, x->graph, &policy, x->calib, CALIBRATION_IMAGES, 1, err);
+    if (!s) s = make_model(&m, v, &policy, x, err);
     if (!s) s = hd_model_accuracy(m, x->images, x->labels, d->images, 1, &pt->accuracy, err);
     if (!s) s = hd_lower(&pt->program, m, &d->geometry, &lower, err);
     if (!s) {
@@ -180,10 +203,10 @@ static hd_status choose_target(hd_demo *d, const hd_board *board, hd_err *err) {
     return board ? hd_board_geometry(&d->geometry, board, err) : hd_geometry_parse(&d->geometry, "4x8x8x2", err);
 }
 
-hd_status hd_demo_run(hd_demo *d, const hd_board *board, uint32_t rtl_images, uint32_t test_images, hd_err *err) {
+hd_status hd_demo_run(hd_demo *d, const hd_board *board, uint32_t rtl_images, uint32_t test_images, int tune_epochs, hd_err *err) {
     memset(d, 0, sizeof *d);
     double start = hd_seconds();
-    data x = {0};
+    data x = {.tune_epochs = tune_epochs};
     hd_status s = choose_target(d, board, err);
     if (!s) s = load_data(&x, err);
     if (!s) {
@@ -192,7 +215,10 @@ hd_status hd_demo_run(hd_demo *d, const hd_board *board, uint32_t rtl_images, ui
         snprintf(d->model, sizeof d->model, "%s", x.graph->name);
         s = hd_accuracy(x.graph, x.images, x.labels, (int)d->images, &d->float_accuracy, err);
     }
-    for (int i = 0; !s && i < HD_DEMO_POINTS; i++) s = run_point(d, &d->point[i], &variants[i], &x, rtl_images, err);
+    for (int i = 0; !s && i < HD_DEMO_POINTS; i++) {
+        if (variants[i].tuned && !tune_epochs) continue;
+        s = run_point(d, &d->point[d->n_points++], &variants[i], &x, rtl_images, err);
+    }
     free_data(&x);
     d->seconds = hd_seconds() - start;
     return s;

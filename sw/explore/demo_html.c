@@ -24,7 +24,7 @@ static void head(hd_writer *w, const hd_demo *d) {
     const hd_geometry *g = &d->geometry;
     page_print(w, "<!DOCTYPE html>\n<html lang='en'><head><meta charset='utf-8'><meta name='viewport' content='width=device-width'><title>heddle demo</title>");
     hd_put_bytes(w, style, sizeof style - 1);
-    page_print(w, "</head><body>\n<h1>heddle: one network, four compressions</h1><p class='soft'>");
+    page_print(w, "</head><body>\n<h1>heddle: one network, %s compressions</h1><p class='soft'>", d->n_points == HD_DEMO_POINTS ? "six" : "four");
     page_text(w, d->model);
     page_print(w, ", %u weights, on ", d->weights);
     if (d->board) page_text(w, d->board->title);
@@ -38,7 +38,7 @@ static void head(hd_writer *w, const hd_demo *d) {
 static void summary(hd_writer *w, const hd_demo *d) {
     page_print(w, "<div class='wide'><table><thead><tr><th>weights</th><th>accuracy</th><th>stored bytes</th><th>bits/weight</th><th>cycles/image</th>"
                   "<th>images/s%s</th><th>utilisation</th><th>speed-up</th><th>RTL = models</th></tr></thead><tbody>\n", d->clock_assumed ? " (assumed clock)" : "");
-    for (int i = 0; i < HD_DEMO_POINTS; i++) {
+    for (int i = 0; i < d->n_points; i++) {
         const hd_demo_point *p = &d->point[i];
         page_print(w, "<tr><td title='");
         page_text(w, p->about);
@@ -62,7 +62,7 @@ static void plots(hd_writer *w, const hd_demo *d) {
     double rate[HD_DEMO_POINTS], lost[HD_DEMO_POINTS * PARTS] = {0};
     char rate_text[HD_DEMO_POINTS][32], cycles_text[HD_DEMO_POINTS][32];
     const char *rate_note[HD_DEMO_POINTS], *cycles_note[HD_DEMO_POINTS];
-    for (int i = 0; i < HD_DEMO_POINTS; i++) {
+    for (int i = 0; i < d->n_points; i++) {
         const hd_demo_point *p = &d->point[i];
         label[i] = p->name;
         point[i] = (svg_point){p->name, p->bits_per_weight, 100 * p->accuracy};
@@ -75,17 +75,17 @@ static void plots(hd_writer *w, const hd_demo *d) {
             for (int k = 0; k < PARTS; k++) lost[i * PARTS + k] += (double)p->cost->layer[l].lost[k];
     }
     page_print(w, "<h2>Plots</h2><div class='plots'>\n");
-    svg_draw_scatter(w, &(svg_scatter){"Accuracy against stored size", "total bits per weight", "test accuracy, %", "float", 100 * d->float_accuracy, HD_DEMO_POINTS, point});
+    svg_draw_scatter(w, &(svg_scatter){"Accuracy against stored size", "total bits per weight", "test accuracy, %", "float", 100 * d->float_accuracy, d->n_points, point});
     svg_draw_bars(w, &(svg_bars){d->clock_assumed ? "Images a second (assumed clock), and speed-up over W8" : "Images a second, and speed-up over W8", "images a second",
-                                 HD_DEMO_POINTS, 1, label, NULL, rate, rate_note});
-    svg_draw_bars(w, &(svg_bars){"Where the cycles of an image go, and utilisation", "cycles", HD_DEMO_POINTS, PARTS, label, parts, lost, cycles_note});
+                                 d->n_points, 1, label, NULL, rate, rate_note});
+    svg_draw_bars(w, &(svg_bars){"Where the cycles of an image go, and utilisation", "cycles", d->n_points, PARTS, label, parts, lost, cycles_note});
     page_print(w, "</div>\n<p class='soft'>useful: steps doing wanted work; window: waiting for activations; drain: tiles shorter than the drain of the tile before; padding: unused rows, columns "
                   "or lanes of a step; start: descriptor load, first window, last drain; pool: maximum pooling, which leaves the array idle.</p>\n");
 }
 
 static void layers(hd_writer *w, const hd_demo *d) {
     page_print(w, "<h2>Layers</h2>\n");
-    for (int i = 0; i < HD_DEMO_POINTS; i++) {
+    for (int i = 0; i < d->n_points; i++) {
         const hd_demo_point *p = &d->point[i];
         page_print(w, "<details%s><summary>", i == 1 ? " open" : "");
         page_text(w, p->name);
