@@ -60,8 +60,16 @@ typedef struct cli_model {
 } cli_model;
 hd_status cli_model_load(cli_model *out, const char *name, hd_err *err);
 void cli_model_free(cli_model *m);
-/* A language model: a llama2.c checkpoint. */
+/* The first four bytes as a little-endian number; 0 for a shorter file. */
+hd_status cli_file_magic(uint32_t *magic, const char *path, hd_err *err);
+
+/* A language model: a llama2.c checkpoint or an .hlm. */
 hd_status cli_llama_load(hd_llama **out, const char *path, hd_err *err);
+/* Rows of int16 tokens that the model takes (all but a row's last are inputs), and --rows FIRST:COUNT of them, or all. */
+hd_status cli_tokens_load(hd_idx **out, const char *path, const hd_llama *m, hd_err *err);
+hd_status cli_rows(uint32_t *first, uint32_t *count, const cli_args *a, const char *path, uint32_t rows, hd_err *err);
+/* heddle compress with --tokens. */
+hd_status cli_compress_llama(const cli_args *a, const char *tokens, const char *out, hd_err *err);
 
 /* The policy of --policy, and over its base --weights, --grid, --block, --granularity and --sparsity, of those that the command has. Free
  * it also after a failure. */

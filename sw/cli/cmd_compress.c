@@ -1,4 +1,4 @@
-/* heddle compress: a float network becomes integers. */
+/* heddle compress: a float network becomes integers. Language models: language.c. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +18,9 @@ static const cli_option options[] = {
     {"--method", "M", "rtn, gptq or sparsegpt (rtn)"},
     {"--policy", "FILE", "JSON: the base and rules by layer; options given override its base"},
     {"--raw", NULL, "take bytes as they are; else they are divided by 255"},
+    {"--tokens", "X.idx", "MODEL is a language model (llama2.c), -o an .hlm: int16 rows to calibrate on"},
+    {"--rows", "FIRST:COUNT", "only these rows of --tokens (all)"},
+    {"--pattern", "N:M", "language model: keep N of each M neighbouring weights"},
     {NULL, NULL, NULL},
 };
 
@@ -171,6 +174,8 @@ static hd_status run(const cli_args *a, hd_err *err) {
     int64_t samples;
     hd_policy policy;
     hd_status s = cli_need(&out, a, "-o", err);
+    if (!s && cli_text(a, "--tokens")) return cli_compress_llama(a, cli_text(a, "--tokens"), out, err);
+    if (!s && (cli_text(a, "--rows") || cli_text(a, "--pattern"))) s = hd_fail(err, HD_USAGE, "compress: --rows and --pattern go with --tokens");
     if (!s) s = cli_need(&calib, a, "--calib", err);
     if (!s) s = cli_int(&samples, a, "--calib-count", 512, 1, 1 << 20, err);
     if (s) return s;
@@ -186,7 +191,7 @@ static hd_status run(const cli_args *a, hd_err *err) {
 }
 
 const cli_command cli_compress = {"compress",
-                                  "quantise and prune a float network",
+                                  "quantise and prune a float network or language model",
                                   "MODEL",
                                   0,
                                   "heddle compress default --calib train-images-idx3-ubyte.gz --weights 2 --sparsity 0.5 --block 8x8 -o net.hdm",

@@ -70,21 +70,6 @@ static hd_status eval_data(const cli_args *a, const cli_model *m, const char *x,
     return s;
 }
 
-/* "FIRST:COUNT" within the rows that there are. */
-static hd_status parse_rows(uint32_t *first, uint32_t *count, const char *text, const char *path, uint32_t rows, hd_err *err) {
-    unsigned a, b;
-    int end = -1;
-    *first = 0;
-    *count = rows;
-    if (!text) return HD_OK;
-    if (strspn(text, "0123456789:") != strlen(text) || strlen(text) > 20 || sscanf(text, "%9u:%9u%n", &a, &b, &end) != 2 || text[end])
-        return hd_fail(err, HD_USAGE, "eval: --rows: found '%.60s'; allowed is FIRST:COUNT, as in 89:90", text);
-    if (b < 1 || a >= rows || b > rows - a) return hd_fail(err, HD_USAGE, "eval: --rows: found '%s'; %s has %u rows", text, path, rows);
-    *first = a;
-    *count = b;
-    return HD_OK;
-}
-
 static hd_status print_tokens(const cli_args *a, double nats, uint32_t rows, size_t tokens, double seconds, hd_err *err) {
     if (!a->json) {
         printf("%s: cross-entropy %.4f nats a token over %u rows of %zu tokens (perplexity %.3f, %.1f s)\n", a->operand, nats, rows, tokens, exp(nats), seconds);
@@ -109,13 +94,8 @@ static hd_status eval_tokens(const cli_args *a, const char *path, hd_err *err) {
     uint32_t first, count;
     double nats = 0, start = hd_seconds();
     hd_status s = cli_llama_load(&m, a->operand, err);
-    if (!s) s = hd_idx_load(&idx, path, err);
-    if (!s && (idx->type != HD_IDX_I16 || idx->rank != 2 || idx->item < 2))
-        s = hd_fail(err, HD_FORMAT, "%s: idx type %d, rank %d, %zu values an item; tokens are int16 (type 11) of rank 2, 2 or more a row", path, (int)idx->type,
-                    idx->rank, idx->item);
-    if (!s) s = parse_rows(&first, &count, cli_text(a, "--rows"), path, idx->dim[0], err);
-    if (!s && idx->item - 1 > (size_t)m->max_tokens)
-        s = hd_fail(err, HD_MISMATCH, "%s: rows of %zu tokens; the model takes %d and one to predict", path, idx->item, m->max_tokens);
+    if (!s) s = cli_tokens_load(&idx, path, m, err);
+    if (!s) s = cli_rows(&first, &count, a, path, idx->dim[0], err);
     if (!s && hd_llama_cross_entropy(m, (const int16_t *)idx->data + first * idx->item, (int)count, (int)idx->item - 1, &nats, err))
         s = hd_fail_in(err, path);
     if (!s) s = print_tokens(a, nats, count, idx->item - 1, hd_seconds() - start, err);

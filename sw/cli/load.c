@@ -10,8 +10,7 @@
 #include "../explore/dataset.h"
 #include "cli.h"
 
-/* The first four bytes as a little-endian number; 0 for a shorter file. */
-static hd_status file_magic(uint32_t *magic, const char *path, hd_err *err) {
+hd_status cli_file_magic(uint32_t *magic, const char *path, hd_err *err) {
     unsigned char b[4] = {0};
     FILE *f = fopen(path, "rb");
     if (!f) return hd_fail(err, HD_IO, "%s: %s", path, strerror(errno));
@@ -27,11 +26,12 @@ hd_status cli_model_load(cli_model *out, const char *name, hd_err *err) {
     *out = (cli_model){0};
     if (!strcmp(name, "default")) return hd_default_graph(&out->graph, err);
     uint32_t magic = 0;
-    hd_status s = file_magic(&magic, name, err);
+    hd_status s = cli_file_magic(&magic, name, err);
     if (s) return s;
     if (magic == (uint32_t)HD_HDM_MAGIC) return hd_model_load(&out->model, name, err);
     if (magic == (uint32_t)HD_HDP_MAGIC)
         return hd_fail(err, HD_FORMAT, "%s: a compiled program (.hdp); allowed are a model (.hdm or .onnx) and the word default", name);
+    if (magic == (uint32_t)HD_HLM_MAGIC) return hd_fail(err, HD_FORMAT, "%s: a language model (.hlm); it goes with --tokens", name);
     return hd_import_onnx(&out->graph, name, err);
 }
 
@@ -39,10 +39,6 @@ void cli_model_free(cli_model *m) {
     if (m->graph) hd_graph_free(m->graph);
     if (m->model) hd_model_free(m->model);
     *m = (cli_model){0};
-}
-
-hd_status cli_llama_load(hd_llama **out, const char *path, hd_err *err) {
-    return hd_import_llama2c(out, path, err);
 }
 
 hd_status cli_json(cJSON *json, hd_err *err) {

@@ -11,6 +11,19 @@ error "x.bin: No such file or directory" generate x.bin --tokenizer t.bin
 error "x.bin: No such file or directory" eval x.bin --tokens t.idx
 error "eval: --rows goes with --tokens" eval x.bin --rows 1:2
 error "eval: --tokens and --labels do not go together" eval x.bin --tokens t.idx --labels y.idx
+compress=(compress x.bin --tokens t.idx -o x.hlm)
+error "compress: --rows and --pattern go with --tokens" compress default --calib x.idx -o x.hdm --pattern 2:4
+error "compress: --tokens and --calib do not go together" "${compress[@]}" --calib x.idx
+error "compress: --granularity: found 'tensor'; allowed are channel and group:N for a language model" "${compress[@]}" --granularity tensor
+error "compress: --pattern: found '4:4'; allowed is N:M, 1 <= N < M <= 64, as in 2:4" "${compress[@]}" --pattern 4:4
+error "compress: --sparsity and --pattern do not go together" "${compress[@]}" --pattern 2:4 --sparsity 0.5
+error "compress: --method: found 'magic'; allowed are rtn, gptq and sparsegpt" "${compress[@]}" --method magic
+error "x.bin: No such file or directory" "${compress[@]}"
+printf 'HLM1 and more' >fake.hlm
+error "fake.hlm: a language model (.hlm); it goes with --tokens" eval fake.hlm
+error "fake.hlm: 13 bytes; the header of a 'HLM1' file alone has 16" eval fake.hlm --tokens t.idx
+error "fake.hlm: compressed already; allowed is a llama2.c checkpoint" compress fake.hlm --tokens t.idx -o x.hlm
+rm fake.hlm
 printf 'short' >short.bin
 error "short.bin: 5 bytes; the header of a llama2.c checkpoint alone has 28" eval short.bin --tokens t.idx
 rm short.bin
@@ -37,5 +50,18 @@ error "eval: --rows: found '89:91'; $tokens has 179 rows" eval "$model" --tokens
 error "eval: --rows: found '89'; allowed is FIRST:COUNT, as in 89:90" eval "$model" --tokens "$tokens" --rows 89
 error "$models/ic01-labels.idx: idx type 8, rank 1, 1 values an item; tokens are int16 (type 11) of rank 2, 2 or more a row" eval "$model" --tokens "$models/ic01-labels.idx"
 error "$model: token 2: 265839806 bytes; allowed 0 to 4096" generate "$model" --tokenizer "$model"
-only "first "
+# The whole way: compressed, stored, evaluated, and it still tells stories.
+ok compress "$model" --tokens "$tokens" --rows 0:40 --method gptq --weights 4 --granularity group:32 -o n4.hlm --json
+[ "$(json layers.#)" = 35 ] && [ "$(json layers.6.name)" = layer0.w3 ] || fail "layers: $(head -c 300 stdout)"
+case $(json total_bits_per_weight) in 4.27*) ;; *) fail "bits per weight: $(json total_bits_per_weight)" ;; esac
+ok eval n4.hlm --tokens "$tokens" --rows 89:90 --json
+awk -v v="$(json cross_entropy)" 'BEGIN { exit !(v > 1.69 && v < 1.75) }' || fail "4 bits: cross-entropy $(json cross_entropy)"
+ok generate n4.hlm --tokenizer "$tokenizer" --steps 20
+grep -q "^Once upon a time, there was a little girl named " stdout || fail "4 bits: '$(cat stdout)'"
+ok compress "$model" --tokens "$tokens" --rows 0:10 --weights 4 --pattern 2:4 -o n24.hlm
+ok eval n24.hlm --tokens "$tokens" --rows 89:10 --json
+awk -v v="$(json cross_entropy)" 'BEGIN { exit !(v > 1.8 && v < 4.5) }' || fail "2:4 and 4 bits: cross-entropy $(json cross_entropy)"
+error "compress: --rows: found '100:100'; $tokens has 179 rows" compress "$model" --tokens "$tokens" --rows 100:100 -o x.hlm
+error "no/x.hlm: No such file or directory" compress "$model" --tokens "$tokens" -o no/x.hlm
+only "first n24.hlm n4.hlm "
 finish

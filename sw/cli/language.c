@@ -1,0 +1,162 @@
+/* Language models on the command line: loading them and their tokens, and `heddle compress` on them. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../compiler/compress/lm.h"
+#include "../core/progress.h"
+#include "cli.h"
+
+hd_status cli_llama_load(hd_llama **out, const char *path, hd_err *err) {
+    uint32_t magic;
+    *out = NULL;
+    hd_status s = cli_file_magic(&magic, path, err);
+    if (s || magic != (uint32_t)HD_HLM_MAGIC) return s ? s : hd_import_llama2c(out, path, err);
+    hd_lm *c;
+    s = hd_lm_load(&c, path, err);
+    if (s) return s;
+    *out = hd_llama_clone(c->model);
+    hd_lm_free(c);
+    return *out ? HD_OK : hd_fail(err, HD_NOMEM, "%s: no memory for its weights", path);
+}
+
+hd_status cli_tokens_load(hd_idx **out, const char *path, const hd_llama *m, hd_err *err) {
+    hd_status s = hd_idx_load(out, path, err);
+    if (s) return s;
+    const hd_idx *x = *out;
+    if (x->type != HD_IDX_I16 || x->rank != 2 || x->item < 2)
+        s = hd_fail(err, HD_FORMAT, "%s: idx type %d, rank %d, %zu values an item; tokens are int16 (type 11) of rank 2, 2 or more a row", path, (int)x->type, x->rank,
+                    x->item);
+    else if (x->item - 1 > (size_t)m->max_tokens)
+        s = hd_fail(err, HD_MISMATCH, "%s: rows of %zu tokens; the model takes %d and one to predict", path, x->item, m->max_tokens);
+    if (s) {
+        hd_idx_free(*out);
+        *out = NULL;
+    }
+    return s;
+}
+
+hd_status cli_rows(uint32_t *first, uint32_t *count, const cli_args *a, const char *path, uint32_t rows, hd_err *err) {
+    const char *text = cli_text(a, "--rows"), *name = a->command->name;
+    unsigned from, n;
+    int end = -1;
+    *first = 0;
+    *count = rows;
+    if (!text) return HD_OK;
+    if (strspn(text, "0123456789:") != strlen(text) || strlen(text) > 20 || sscanf(text, "%9u:%9u%n", &from, &n, &end) != 2 || text[end])
+        return hd_fail(err, HD_USAGE, "%s: --rows: found '%.60s'; allowed is FIRST:COUNT, as in 89:90", name, text);
+    if (n < 1 || from >= rows || n > rows - from) return hd_fail(err, HD_USAGE, "%s: --rows: found '%s'; %s has %u rows", name, text, path, rows);
+    *first = from;
+    *count = n;
+    return HD_OK;
+}
+
+/* "N:M" of --pattern. */
+static hd_status parse_pattern(hd_linear_format *f, const char *text, hd_err *err) {
+    char *end, *last;
+    long n = strtol(text, &end, 10), m = *end == ':' ? strtol(end + 1, &last, 10) : 0;
+    if (end == text || *end != ':' || last == end + 1 || *last || n < 1 || n >= m || m > 64)
+        return hd_fail(err, HD_USAGE, "compress: --pattern: found '%.60s'; allowed is N:M, 1 <= N < M <= 64, as in 2:4", text);
+    f->sparsity = HD_SPARSE_N_OF_M;
+    f->n = (int)n;
+    f->m = (int)m;
+    return HD_OK;
+}
+
+/* The options of the command as one format and method for all matrices. */
+static hd_status read_format(hd_lm_linear *l, const cli_args *a, hd_err *err) {
+    static const char *const others[] = {"--calib", "--calib-count", "--policy", "--raw"};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (cli_text(a, others[i])) return hd_fail(err, HD_USAGE, "compress: --tokens and %s do not go together", others[i]);
+    hd_policy policy;
+    hd_status s = cli_policy(&policy, a, err);
+    const hd_layer_policy *p = &policy.base;
+    hd_linear_format *f = &l->format;
+    const char *pattern = cli_text(a, "--pattern");
+    if (!s && cli_text(a, "--granularity") && p->granularity == HD_GRANULARITY_TENSOR)
+        s = hd_fail(err, HD_USAGE, "compress: --granularity: found 'tensor'; allowed are channel and group:N for a language model");
+    if (!s && pattern && p->sparsity > 0) s = hd_fail(err, HD_USAGE, "compress: --sparsity and --pattern do not go together");
+    if (!s) {
+        *f = (hd_linear_format){.bits = p->bits, .grid = p->bits == 0 ? HD_GRID_TERNARY : p->grid == HD_GRID_EVEN ? HD_GRID_EVEN : HD_GRID_ODD};
+        if (p->granularity == HD_GRANULARITY_GROUP) {
+            f->group = p->group_size;
+            f->shift_groups = 1;
+        }
+        if (p->sparsity > 0) {
+            f->sparsity = cli_text(a, "--block") ? HD_SPARSE_BLOCK : HD_SPARSE_UNSTRUCTURED;
+            f->density = 1 - p->sparsity;
+            f->block_in = p->block_in;
+            f->block_out = p->block_out;
+        }
+        if (pattern) s = parse_pattern(f, pattern, err);
+    }
+    if (!s) hd_linear_defaults(&l->options, f->sparsity != HD_SPARSE_NONE ? HD_METHOD_SPARSEGPT : cli_text(a, "--method") ? p->method : HD_METHOD_GPTQ);
+    hd_policy_free(&policy);
+    return s;
+}
+
+static hd_status print_result(const cli_args *a, const hd_lm *c, const char *out, double seconds, hd_err *err) {
+    const hd_llama *m = c->model;
+    if (!a->json) {
+        printf("%-12s %9s %8s %15s\n", "matrix", "weights", "bits/w", "relative error");
+        for (int i = 0; i < m->layers * HD_LLAMA_MATRICES; i++) {
+            const hd_linear_result *r = &c->matrix[i].linear;
+            char name[32];
+            int rows, columns;
+            hd_llama_name(i / HD_LLAMA_MATRICES, i % HD_LLAMA_MATRICES, name, sizeof name);
+            hd_llama_shape(m, i % HD_LLAMA_MATRICES, &rows, &columns);
+            double n = (double)rows * columns;
+            printf("%-12s %9.0f %8.3f %15.5f\n", name, n, r->bits_stored / n, r->reference > 0 ? r->error / r->reference : 0);
+        }
+        printf("%s: %.3f bits per weight of the blocks in total (scales, shifts and masks included), %.1f s\n", out, hd_lm_bits_per_weight(c), seconds);
+        return HD_OK;
+    }
+    cJSON *o = cJSON_CreateObject();
+    cJSON_AddStringToObject(o, "model", a->operand);
+    cJSON_AddStringToObject(o, "output", out);
+    cJSON_AddNumberToObject(o, "total_bits_per_weight", hd_lm_bits_per_weight(c));
+    cJSON_AddNumberToObject(o, "dense_weights", (double)hd_llama_block_weights(m));
+    cJSON_AddNumberToObject(o, "seconds", seconds);
+    cJSON *list = cJSON_AddArrayToObject(o, "layers");
+    for (int i = 0; i < m->layers * HD_LLAMA_MATRICES; i++) {
+        const hd_linear_result *r = &c->matrix[i].linear;
+        char name[32];
+        int rows, columns;
+        hd_llama_name(i / HD_LLAMA_MATRICES, i % HD_LLAMA_MATRICES, name, sizeof name);
+        hd_llama_shape(m, i % HD_LLAMA_MATRICES, &rows, &columns);
+        cJSON *e = cJSON_CreateObject();
+        cJSON_AddStringToObject(e, "name", name);
+        cJSON_AddNumberToObject(e, "weights", (double)rows * columns);
+        cJSON_AddNumberToObject(e, "bits_per_weight", r->bits_stored / ((double)rows * columns));
+        cJSON_AddNumberToObject(e, "relative_error", r->reference > 0 ? r->error / r->reference : 0);
+        cJSON_AddItemToArray(list, e);
+    }
+    return cli_json(o, err);
+}
+
+hd_status cli_compress_llama(const cli_args *a, const char *tokens, const char *out, hd_err *err) {
+    hd_lm_linear l = {0};
+    hd_llama *m = NULL;
+    hd_idx *idx = NULL;
+    hd_lm *c = NULL;
+    uint32_t first = 0, count = 0, magic = 0;
+    double start = hd_seconds();
+    hd_status s = read_format(&l, a, err);
+    if (!s) s = cli_can_write(out, err);
+    if (!s) s = cli_file_magic(&magic, a->operand, err);
+    if (!s && magic == (uint32_t)HD_HLM_MAGIC) s = hd_fail(err, HD_FORMAT, "%s: compressed already; allowed is a llama2.c checkpoint", a->operand);
+    if (!s) s = hd_import_llama2c(&m, a->operand, err);
+    if (!s) s = cli_tokens_load(&idx, tokens, m, err);
+    if (!s) s = cli_rows(&first, &count, a, tokens, idx->dim[0], err);
+    if (!s) {
+        /* A row's last token is only ever predicted: it is no input. */
+        hd_lm_options o = {.solve = hd_lm_solve_linear, .arg = &l, .correct = 1, .label = "compress"};
+        s = hd_lm_compress(&c, m, (const int16_t *)idx->data + first * idx->item, (int)idx->item, (int)count, (int)idx->item - 1, &o, err);
+    }
+    if (!s) s = hd_lm_save(c, out, err);
+    if (!s) s = print_result(a, c, out, hd_seconds() - start, err);
+    hd_lm_free(c);
+    if (idx) hd_idx_free(idx);
+    hd_llama_free(m);
+    return s;
+}
