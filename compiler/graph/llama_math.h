@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <string.h>
 
-/* e^x for x <= 88, to about 2 units in the last place (Cephes' polynomial); below -87 it is 0. libm's expf does not vectorise,
+/* e^x for x <= 88, to about 2 units in the last place (Cephes' polynomial); below -87 it is 0, of a NaN a NaN. libm's expf does not vectorise,
  * and the softmax of attention is half of the executor's time. */
 static inline float hd_exp(float x) {
     float c = x < -87.0f ? -87.0f : x;
@@ -20,11 +20,12 @@ static inline float hd_exp(float x) {
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
     p = p * r * r + r + 1.0f;
-    int32_t bits;
+    uint32_t bits, whole;
     memcpy(&bits, &p, sizeof bits);
-    bits += (int32_t)n * (1 << 23);
+    memcpy(&whole, &shifted, sizeof whole);
+    bits += (whole - 0x4b400000u) << 23; /* p * 2^n; unsigned, because a NaN comes this way too */
     memcpy(&p, &bits, sizeof p);
-    return x < -87.0f ? 0.0f : p;
+    return x < -87.0f ? 0.0f : x == x ? p : x;
 }
 
 /* softmax of x[0..n-1] in place. */

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "../../compiler/graph/llama.h"
+#include "../../compiler/graph/llama_math.h"
 #include "../../sw/core/bytes.h"
 #include "../../sw/core/file.h"
 #include "../../sw/core/idx.h"
@@ -183,6 +184,16 @@ static void executors_agree(void **state) {
     free(heads);
 }
 
+static void exponential(void **state) {
+    (void)state;
+    for (int i = -8700; i <= 8800; i++) {
+        float x = 0.01f * (float)i, y = hd_exp(x);
+        double want = exp((double)x);
+        if (fabs((double)y - want) > 3e-7 * want) fail_msg("exp(%g) = %g, wanted %g", (double)x, (double)y, want);
+    }
+    assert_true(hd_exp(0.0f) == 1.0f && hd_exp(-87.5f) == 0.0f && hd_exp(-INFINITY) == 0.0f && isnan(hd_exp(NAN)));
+}
+
 static void samples(void **state) {
     (void)state;
     static const float logit[5] = {1.0f, 3.0f, 2.0f, 3.0f, -40.0f};
@@ -313,7 +324,7 @@ static void published_model(void **state) {
 
 int main(void) {
     snprintf(path, sizeof path, "/tmp/hd_llama_%ld", (long)getpid());
-    const struct CMUnitTest tests[] = {cmocka_unit_test(agrees_with_scalar_loops), cmocka_unit_test(executors_agree), cmocka_unit_test(samples),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(agrees_with_scalar_loops), cmocka_unit_test(executors_agree), cmocka_unit_test(exponential), cmocka_unit_test(samples),
                                        cmocka_unit_test(imports), cmocka_unit_test(refuses_forged_files), cmocka_unit_test(published_model)};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     unlink(path);
