@@ -1,4 +1,4 @@
-/* Language models on one shared codebook. */
+/* Language models on one shared codebook, and on E8P. */
 #include "codebook_lm.h"
 
 #include <stdlib.h>
@@ -72,4 +72,16 @@ void hd_codebook_lm_free(hd_codebook_lm *r) {
     hd_lm_free(r->lm);
     hd_codebook_free(r->codebook);
     *r = (hd_codebook_lm){0};
+}
+
+hd_status hd_lm_solve_e8p(void *arg, int layer, int matrix, const hd_linear *p, hd_lm_matrix *out, hd_err *err) {
+    (void)layer;
+    (void)matrix;
+    hd_e8p_result r;
+    hd_status s = hd_e8p_solve(&r, p, arg, err);
+    if (s) return s;
+    out->linear = r.linear;
+    r.linear = (hd_linear_result){0};
+    hd_e8p_result_free(&r);
+    return HD_OK;
 }
