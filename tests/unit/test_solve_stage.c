@@ -188,7 +188,8 @@ static void networks_keep_more(void **state) {
                   error[3], error[4], error[5]);
     assert_true(error[1] < 0.7 * error[0]);
     assert_true(error[2] == error[1]); /* nothing to remove: the same solver */
-    assert_true(error[4] < 0.85 * error[3] && error[5] < 0.85 * error[4]);
+    /* GPTQ repairs what the removed blocks cost; choosing them by that cost is worth some 15% more on these random weights. */
+    assert_true(error[4] < 0.5 * error[3] && error[5] < 0.93 * error[4]);
 }
 
 static void threads_change_nothing(void **state) {
