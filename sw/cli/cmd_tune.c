@@ -19,9 +19,10 @@ static const cli_option options[] = {
     {"--granularity", "G", "tensor, channel or group:N (channel)"},
     {"--policy", "FILE", "JSON: the base and rules by layer; options given override its base"},
     {"--epochs", "N", "passes over the training images (10)"},
-    {"--rate", "X", "learning rate of Adam (0.002)"},
-    {"--batch", "N", "images a step (96)"},
+    {"--rate", "X", "learning rate of Adam (0.005; 0.0005 for 4 bits and more without sparsity)"},
+    {"--batch", "N", "images a step (48)"},
     {"--masks", "M", "fixed, gradual, regrow or feedback (gradual)"},
+    {"--per-layer", NULL, "each layer keeps its own share of blocks; else they share one budget"},
     {"--teacher", "T", "self, mutual, none, or a FILE with another float network (self)"},
     {"--share", "X", "of the teacher in the loss, 0..1 (0.5)"},
     {"--temperature", "X", "of the teacher's and the student's softmax (2)"},
@@ -68,7 +69,7 @@ static hd_status read_options(tuning *t, const cli_args *a, hd_err *err) {
     if (!s) s = cli_int(&batch, a, "--batch", o->train.batch, 1, 4096, err);
     if (!s) s = cli_int(&seed, a, "--seed", (int64_t)o->train.seed, 0, INT64_MAX, err);
     if (!s) s = cli_int(&limit, a, "--limit", 0, 0, 1 << 30, err);
-    if (!s) s = cli_float(&rate, a, "--rate", (double)o->train.learning_rate, 1e-7, 1, err);
+    if (!s) s = cli_float(&rate, a, "--rate", 0, 1e-7, 1, err);
     if (!s) s = cli_float(&share, a, "--share", (double)o->share, 0, 1, err);
     if (!s) s = cli_float(&temperature, a, "--temperature", (double)o->temperature, 0.1, 100, err);
     if (s) return s;
@@ -78,6 +79,7 @@ static hd_status read_options(tuning *t, const cli_args *a, hd_err *err) {
     o->train.limit = (int)limit;
     o->train.learning_rate = (float)rate;
     o->train.shift = o->train.flip = cli_flag(a, "--augment");
+    o->global = !cli_flag(a, "--per-layer");
     o->share = (float)share;
     o->temperature = (float)temperature;
     return HD_OK;
@@ -130,6 +132,7 @@ static hd_status load_data(tuning *t, const cli_args *a, hd_err *err) {
 static hd_status tune(tuning *t, const char *out, hd_err *err) {
     const hd_graph *g = t->source.graph;
     hd_status s = hd_compress(&t->oneshot, g, &t->policy, t->images, CALIBRATION_IMAGES, 1, err);
+    if (!s && !(t->o.train.learning_rate > 0)) t->o.train.learning_rate = hd_tune_rate(g, t->oneshot);
     if (!s) s = hd_tune(&t->tuned, g, t->oneshot, t->images, t->labels, NULL, NULL, &t->o, err);
     if (!s) s = hd_compress_trained(&t->model, t->tuned.graph, &t->policy, t->tuned.trained, t->images, CALIBRATION_IMAGES, 1, err);
     if (!s && hd_interrupted) s = hd_fail(err, HD_INTERRUPTED, "stopped");

@@ -162,6 +162,7 @@ static hd_status make_model(hd_model **m, const struct variant *v, const hd_poli
     hd_tune_defaults(&o);
     o.train.epochs = x->tune_epochs;
     o.teacher = x->graph;
+    o.global = 0; /* as the one-shot rows, and better for cycles: those of convolutions count */
     *m = NULL;
     s = hd_tune(&tuned, x->graph, start, x->train, x->train_labels, NULL, NULL, &o, err);
     if (!s) s = hd_compress_trained(m, tuned.graph, policy, tuned.trained, x->train, CALIBRATION_IMAGES, 1, err);

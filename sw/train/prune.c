@@ -33,6 +33,20 @@ hd_status hd_prune_keep(uint8_t *present, const double *score, size_t blocks, si
     return HD_OK;
 }
 
+hd_status hd_prune_lamp(double *score, const double *norm, size_t blocks, hd_err *err) {
+    block *b = malloc((blocks + 1) * sizeof *b);
+    double sum = 0;
+    if (!b) return hd_fail(err, HD_NOMEM, "no memory for %zu pruning blocks", blocks);
+    for (size_t i = 0; i < blocks; i++) b[i] = (block){norm[i], i};
+    qsort(b, blocks, sizeof *b, rising);
+    for (size_t i = blocks; i-- > 0;) {
+        sum += b[i].score;
+        score[b[i].index] = sum > 0 ? b[i].score / sum : 0;
+    }
+    free(b);
+    return HD_OK;
+}
+
 long hd_prune_regrow(uint8_t *present, const double *norm, const double *growth, size_t blocks, size_t move) {
     block *old = malloc((blocks + 1) * sizeof *old), *fresh = malloc((blocks + 1) * sizeof *fresh);
     size_t olds = 0, freshes = 0;

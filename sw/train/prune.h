@@ -7,6 +7,9 @@
 void hd_prune_norms(double *norm, const hd_fake *f, const float *x);
 /* Keeps the `keep` blocks of the largest scores (of equals the last ones, as one-shot pruning does). HD_NOMEM. */
 hd_status hd_prune_keep(uint8_t *present, const double *score, size_t blocks, size_t keep, hd_err *err);
+/* Scores that compare blocks of different layers (LAMP: Lee et al. 2021): the block's norm over the sum of all of its layer that are as large
+ * or larger. Every layer's largest block has 1. HD_NOMEM. */
+hd_status hd_prune_lamp(double *score, const double *norm, size_t blocks, hd_err *err);
 /* Drops the `move` present blocks of the smallest norm and grows as many absent ones of the largest growth, never one just dropped (Evci et
  * al. 2020). Returns how many moved: no more than there are of either kind. -1 without memory. */
 long hd_prune_regrow(uint8_t *present, const double *norm, const double *growth, size_t blocks, size_t move);

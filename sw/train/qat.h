@@ -17,7 +17,7 @@
 
 typedef struct hd_fake {
     int node;            /* of the graph */
-    int lowest, highest, odd;
+    int lowest, highest;
     int per_tensor;      /* one step for the layer */
     size_t cout, inputs, steps; /* steps: cout, or 1 */
     /* Blocks of the stored order [ky][kx][ic], whatever the order of the node's weights. */
@@ -37,8 +37,11 @@ void hd_fake_mask(hd_fake *f);
 size_t hd_fake_block(const hd_fake *f, size_t oc, size_t i);
 /* The grid's value nearest to x. */
 int hd_fake_nearest(const hd_fake *f, float x);
+/* Steps [steps] of the least squared error on the present weights, found by search as in compression; of a channel without any, what is in
+ * `step` stays. */
+void hd_fake_fit(const hd_fake *f, const float *w, float *step);
 /* q [cout][inputs] of w; step: [steps]. */
-void hd_fake_forward(const hd_fake *f, const float *w, const float *step, float *q);
+void hd_fake_forward(const hd_fake *f, const float *restrict w, const float *step, float *restrict q);
 /* d: the gradient of q, turned into that of w in place; dstep [steps] is written. */
 void hd_fake_backward(const hd_fake *f, const float *w, const float *step, float *d, float *dstep);
 #endif

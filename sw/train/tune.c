@@ -34,9 +34,10 @@ typedef struct tuner {
 } tuner;
 
 void hd_tune_defaults(hd_tune_options *o) {
-    *o = (hd_tune_options){.masks = HD_MASKS_GRADUAL, .settled = 0.5f, .share = 0.5f, .temperature = 2, .step_pace = 1};
+    *o = (hd_tune_options){.masks = HD_MASKS_GRADUAL, .global = 1, .settled = 0.5f, .share = 0.5f, .temperature = 2, .step_pace = 1};
     hd_train_defaults(&o->train);
-    o->train.learning_rate = 2e-3f;
+    o->train.batch = 48;
+    o->train.learning_rate = 5e-3f;
     o->train.weight_decay = 0;
 }
 
@@ -117,6 +118,15 @@ static int node_named(const hd_graph *g, const char *name) {
     return -1;
 }
 
+float hd_tune_rate(const hd_graph *g, const hd_model *start) {
+    int hard = 0;
+    for (int i = 0; i < start->n_stages; i++) {
+        const hd_stage *s = &start->stage[i];
+        if (node_named(g, s->name) >= 0) hard |= s->present || s->grid == HD_GRID_TERNARY || s->bits < 4;
+    }
+    return hard ? 5e-3f : 5e-4f;
+}
+
 static hd_status make_fakes(tuner *t, const hd_model *start, hd_err *err) {
     size_t most = 1, stages = (size_t)start->n_stages + 1;
     t->fake = calloc(stages, sizeof *t->fake);
@@ -173,8 +183,11 @@ static void start_steps(tuner *t, const hd_model *start) {
         const hd_stage *s = start->stage;
         while (strcmp(s->name, t->g->node[f->node].name)) s++;
         t->steps_at[i] = at;
+        for (size_t k = 0; k < f->steps; k++) t->step[k] = s->scale[k];
+        /* One-shot scales make up for missing blocks, which may not be missing yet. */
+        hd_fake_fit(f, t->loop.weight + t->loop.params.weight[f->node], t->step);
         for (size_t k = 0; k < f->steps; k++, at++) {
-            t->loop.weight[at] = logf(s->scale[k]);
+            t->loop.weight[at] = logf(t->step[k]);
             t->loop.pace[at] = t->o->step_pace;
         }
     }
@@ -252,13 +265,16 @@ static void start_grown(tuner *t, int i, const uint8_t *before) {
         }
 }
 
+static size_t blocks_to_keep(size_t blocks, size_t target, double part) {
+    double sparsity = hd_prune_cubic(blocks ? 1 - (double)target / (double)blocks : 0, part);
+    return part >= 1 ? target : blocks - (size_t)(sparsity * (double)blocks);
+}
+
 static hd_status update_layer(tuner *t, int i, double part, hd_err *err) {
     hd_fake *f = &t->fake[i];
     hd_prune_norms(t->norm[i], f, t->loop.weight + t->loop.params.weight[f->node]);
     if (t->o->masks != HD_MASKS_REGROW) {
-        double sparsity = hd_prune_cubic(1 - (double)t->target[i] / (double)f->blocks, part);
-        size_t keep = part >= 1 ? t->target[i] : f->blocks - (size_t)(sparsity * (double)f->blocks);
-        hd_status s = hd_prune_keep(f->present, t->norm[i], f->blocks, keep, err);
+        hd_status s = hd_prune_keep(f->present, t->norm[i], f->blocks, blocks_to_keep(f->blocks, t->target[i], part), err);
         if (!s) hd_fake_mask(f);
         return s;
     }
@@ -275,11 +291,37 @@ static hd_status update_layer(tuner *t, int i, double part, hd_err *err) {
     return moved < 0 ? hd_fail(err, HD_NOMEM, "%s: no memory for %zu blocks", t->g->name, f->blocks) : HD_OK;
 }
 
+/* One budget: the scores of all layers in a row. */
+static hd_status update_all(tuner *t, double part, hd_err *err) {
+    size_t blocks = 0, target = 0, at = 0;
+    for (int i = 0; i < t->fakes; i++) blocks += t->fake[i].blocks, target += t->target[i];
+    double *score = calloc(blocks + 1, sizeof *score);
+    uint8_t *present = calloc(blocks + 1, 1);
+    hd_status s = score && present ? HD_OK : hd_fail(err, HD_NOMEM, "%s: no memory for %zu blocks", t->g->name, blocks);
+    for (int i = 0; i < t->fakes && !s; at += t->fake[i++].blocks) {
+        if (!t->fake[i].blocks) continue;
+        hd_prune_norms(t->norm[i], &t->fake[i], t->loop.weight + t->loop.params.weight[t->fake[i].node]);
+        s = hd_prune_lamp(score + at, t->norm[i], t->fake[i].blocks, err);
+    }
+    if (!s) s = hd_prune_keep(present, score, blocks, blocks_to_keep(blocks, target, part), err);
+    at = 0;
+    for (int i = 0; i < t->fakes && !s; at += t->fake[i++].blocks) {
+        if (!t->fake[i].blocks) continue;
+        memcpy(t->fake[i].present, present + at, t->fake[i].blocks);
+        hd_fake_mask(&t->fake[i]);
+    }
+    free(score);
+    free(present);
+    return s;
+}
+
 static hd_status update_masks(tuner *t, hd_err *err) {
     if (!mask_changes(t, t->loop.step - 1)) return HD_OK;
     double part = fmin(1, (double)mask_update_after(t, t->loop.step) / MASK_UPDATES);
     hd_status s = HD_OK;
-    for (int i = 0; i < t->fakes && !s; i++)
+    int all = t->o->global && t->o->masks != HD_MASKS_REGROW;
+    if (all) s = update_all(t, part, err);
+    for (int i = 0; i < t->fakes && !s && !all; i++)
         if (t->fake[i].blocks) s = update_layer(t, i, part, err);
     hd_loop_place(&t->loop);
     return s;

@@ -16,6 +16,7 @@ typedef enum hd_masks {
 typedef struct hd_tune_options {
     hd_train_options train;
     hd_masks masks;
+    int global;               /* GRADUAL, FEEDBACK: one budget of blocks for all layers, shared out by LAMP scores; else one each */
     float settled;            /* the last share of the steps, in which masks rest; 0..1 */
     const hd_graph *teacher;  /* NULL = labels only; may be the network itself */
     int mutual;               /* the teacher, a copy of it, trains too: on the labels and on the student (Zhang et al. 2018) */
@@ -33,6 +34,8 @@ typedef struct hd_tuned {
 } hd_tuned;
 
 void hd_tune_defaults(hd_tune_options *o);
+/* A learning rate for what compression did to the network: a tenth of the defaults' where it kept all blocks and 4 bits or more. */
+float hd_tune_rate(const hd_graph *g, const hd_model *start);
 /* start: hd_compress of g with the policy that the result is to be compressed with. Images as for hd_train; test_* (may be NULL) are for
  * on_epoch. Errors as hd_train's; HD_MISMATCH also for a teacher or rewound network of other sizes. On an interrupt nothing is made. */
 hd_status hd_tune(hd_tuned *out, const hd_graph *g, const hd_model *start, const hd_idx *images, const hd_idx *labels, const hd_idx *test_images,

@@ -70,6 +70,25 @@ static void keep_edges(void **state) {
     assert_memory_equal(p, ((uint8_t[]){1, 1, 1, 1, 1}), 5);
 }
 
+/* By hand: sorted 1 2 3 10; suffix sums 16 15 13 10. A layer that is scaled, and so its norms, has the same scores. */
+static void lamp(void **state) {
+    (void)state;
+    const double norm[4] = {3, 10, 1, 2};
+    double score[4], scaled[4], same[4];
+    hd_err err = {0};
+    assert_int_equal(hd_prune_lamp(score, norm, 4, &err), HD_OK);
+    const double want[4] = {3.0 / 13, 1, 1.0 / 16, 2.0 / 15};
+    for (int i = 0; i < 4; i++) {
+        assert_true(fabs(score[i] - want[i]) < 1e-12);
+        scaled[i] = norm[i] * 1024;
+    }
+    assert_int_equal(hd_prune_lamp(same, scaled, 4, &err), HD_OK);
+    for (int i = 0; i < 4; i++) assert_true(fabs(score[i] - same[i]) < 1e-12);
+    const double nothing[2] = {0, 0};
+    assert_int_equal(hd_prune_lamp(score, nothing, 2, &err), HD_OK);
+    assert_true(score[0] == 0 && score[1] == 0);
+}
+
 static void regrow(void **state) {
     (void)state;
     const double norm[6] = {5, 1, 3, 0, 0, 0}, growth[6] = {99, 98, 97, 2, 7, 4};
@@ -103,6 +122,6 @@ static void regrow(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(cubic), cmocka_unit_test(same_as_oneshot), cmocka_unit_test(keep_edges), cmocka_unit_test(regrow)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(cubic), cmocka_unit_test(same_as_oneshot), cmocka_unit_test(keep_edges), cmocka_unit_test(lamp), cmocka_unit_test(regrow)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
