@@ -37,6 +37,8 @@ static hd_status code_matrix(void *arg, int layer, int matrix, const hd_linear *
     out->linear = r.linear;
     r.linear = (hd_linear_result){0};
     hd_codebook_result_free(&r);
+    /* What the array computes with, and a .hlm can hold: the entries as plain integers (their codes are what is counted). */
+    if (k->c->books == 1) out->format = (hd_linear_format){.bits = k->c->planes, .grid = HD_GRID_ODD, .wide_scales = 1};
     return HD_OK;
 }
 
@@ -80,8 +82,9 @@ hd_status hd_lm_solve_e8p(void *arg, int layer, int matrix, const hd_linear *p, 
     hd_e8p_result r;
     hd_status s = hd_e8p_solve(&r, p, arg, err);
     if (s) return s;
-    out->linear = r.linear;
-    r.linear = (hd_linear_result){0};
+    /* The integers belong to rotated inputs: only the weights make sense to a model without rotations. */
+    out->linear = (hd_linear_result){.w = r.linear.w, .bits_stored = r.linear.bits_stored, .error = r.linear.error, .reference = r.linear.reference};
+    r.linear.w = NULL;
     hd_e8p_result_free(&r);
     return HD_OK;
 }

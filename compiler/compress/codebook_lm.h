@@ -18,6 +18,9 @@ hd_status hd_codebook_lm_compress(hd_codebook_lm *out, hd_codebook *c, const hd_
                                   const hd_codebook_options *o, double correct, const char *label, hd_err *err);
 void hd_codebook_lm_free(hd_codebook_lm *r);
 
-/* An hd_lm_solve: arg is the hd_e8p_options of all matrices. */
+/* (matrix[].format of a codebook of one book is ODD with `planes` bits: hd_lm_save stores the entries as plain integers, more bits than
+ * are counted here, bit-equal weights.) */
+
+/* An hd_lm_solve that sets w alone (the stored integers belong to rotated inputs): arg is the hd_e8p_options of all matrices. */
 hd_status hd_lm_solve_e8p(void *arg, int layer, int matrix, const hd_linear *p, hd_lm_matrix *out, hd_err *err);
 #endif

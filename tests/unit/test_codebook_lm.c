@@ -74,6 +74,24 @@ static void everything_is_counted_and_decodes(void **state) {
                 }
             }
         assert_true(fabs(hd_lm_bits_per_weight(r.lm) - bits / dense) < 1e-12);
+        /* as plain integers in a file: the same weights */
+        if (threads == 1) {
+            char path[] = "/tmp/hd_codebook_lm_XXXXXX";
+            hd_lm *back;
+            hd_err err = {0};
+            int fd = mkstemp(path);
+            assert_true(fd >= 0);
+            close(fd);
+            if (hd_lm_save(r.lm, path, &err) || hd_lm_load(&back, path, &err)) fail_msg("%s", err.message);
+            for (int l = 0; l < LAYERS; l++)
+                for (int k = 0; k < HD_LLAMA_MATRICES; k++) {
+                    int out, in;
+                    hd_llama_shape(m, k, &out, &in);
+                    assert_memory_equal(back->model->layer[l].matrix[k], r.lm->model->layer[l].matrix[k], (size_t)(out * in) * sizeof(float));
+                }
+            hd_lm_free(back);
+            unlink(path);
+        }
         if (threads == 1) memcpy(first, r.lm->model->layer[1].matrix[HD_LLAMA_O], sizeof first);
         assert_memory_equal(first, r.lm->model->layer[1].matrix[HD_LLAMA_O], sizeof first);
         hd_codebook_lm_free(&r);
