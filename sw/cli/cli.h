@@ -13,7 +13,7 @@
 #include "../core/err.h"
 #include "../core/idx.h"
 
-enum { CLI_MAX_OPTIONS = 24 };
+enum { CLI_MAX_OPTIONS = 32 };
 
 typedef struct cli_option {
     const char *name;  /* "--epochs", or "-o" */

@@ -26,6 +26,7 @@ static const cli_option options[] = {
     {"--teacher", "T", "self, mutual, none, or a FILE with another float network (self)"},
     {"--share", "X", "of the teacher in the loss, 0..1 (0.5)"},
     {"--temperature", "X", "of the teacher's and the student's softmax (2)"},
+    {"--width", "X", "share of each layer's channels that the student keeps (1)"},
     {"--rewind", "FILE", "start from these weights of the same network (lottery ticket)"},
     {"--augment", NULL, "move images by up to a pixel and mirror them"},
     {"--seed", "N", "order of images (1)"},
@@ -41,6 +42,7 @@ enum { CALIBRATION_IMAGES = 512 };
 
 typedef struct tuning {
     cli_model source, teacher, rewind;
+    hd_graph *student; /* the source, or a narrower copy of it */
     hd_policy policy;
     hd_tune_options o;
     hd_idx *images, *labels, *test_images, *test_labels;
@@ -104,7 +106,13 @@ static hd_status load_networks(tuning *t, const cli_args *a, hd_err *err) {
         s = load_float(&t->teacher, teacher, err);
         t->o.teacher = t->teacher.graph;
     }
-    return s;
+    double width;
+    if (!s) s = cli_float(&width, a, "--width", 1, 0.01, 1, err);
+    if (s) return s;
+    /* Residual networks cannot be narrowed, but at full width nobody asks for it. */
+    if (width < 1) return hd_narrow(&t->student, t->source.graph, (float)width, err);
+    t->student = hd_graph_clone(t->source.graph);
+    return t->student ? HD_OK : hd_fail(err, HD_NOMEM, "%s: no memory for a copy", a->operand);
 }
 
 static hd_status load_pair(hd_idx **images, hd_idx **labels, const cli_args *a, const char *image_option, const char *label_option, const hd_graph *g, hd_err *err) {
@@ -130,7 +138,7 @@ static hd_status load_data(tuning *t, const cli_args *a, hd_err *err) {
 }
 
 static hd_status tune(tuning *t, const char *out, hd_err *err) {
-    const hd_graph *g = t->source.graph;
+    const hd_graph *g = t->student;
     hd_status s = hd_compress(&t->oneshot, g, &t->policy, t->images, CALIBRATION_IMAGES, 1, err);
     if (!s && !(t->o.train.learning_rate > 0)) t->o.train.learning_rate = hd_tune_rate(g, t->oneshot);
     if (!s) s = hd_tune(&t->tuned, g, t->oneshot, t->images, t->labels, NULL, NULL, &t->o, err);
@@ -169,6 +177,7 @@ static hd_status report(const tuning *t, const cli_args *a, const char *out, dou
 }
 
 static void free_tuning(tuning *t) {
+    if (t->student) hd_graph_free(t->student);
     cli_model_free(&t->source);
     cli_model_free(&t->teacher);
     cli_model_free(&t->rewind);

@@ -41,4 +41,7 @@ float hd_tune_rate(const hd_graph *g, const hd_model *start);
 hd_status hd_tune(hd_tuned *out, const hd_graph *g, const hd_model *start, const hd_idx *images, const hd_idx *labels, const hd_idx *test_images,
                   const hd_idx *test_labels, const hd_tune_options *o, hd_err *err);
 void hd_tuned_free(hd_tuned *t);
+/* A narrower copy of a chain of layers (owned by the caller): `share` of each layer's channels, rounded up, those of the largest weights; the last
+ * layer keeps all. A student for the full network. HD_UNSUPPORTED: additions, groups. */
+hd_status hd_narrow(hd_graph **out, const hd_graph *g, float share, hd_err *err);
 #endif

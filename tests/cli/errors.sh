@@ -41,6 +41,14 @@ error "compress: --granularity: found 'row'; allowed are tensor, channel and gro
 error "compress: --method: found 'awq'; allowed are rtn, gptq and sparsegpt" "${compress[@]}" --method awq
 error "compress: --sparsity: found '1'; allowed is a number 0..0.99" "${compress[@]}" --sparsity 1
 
+# Tuning: the same options under its own name, and its own.
+error "tune: -o N.hdm is missing" tune default
+error "tune: --weights: found '9'; allowed are 1..8 and ternary" tune default --weights 9 -o x.hdm
+error "tune: --masks: found 'some'; allowed are fixed, gradual, regrow and feedback" tune default --masks some -o x.hdm
+error "tune: --share: found '2'; allowed is a number 0..1" tune default --share 2 -o x.hdm
+error "tune: --test-images and --test-labels go together" tune default --test-images x.idx -o x.hdm
+error "no.onnx: No such file or directory" tune default --teacher no.onnx -o x.hdm
+
 # Files: missing, of the wrong kind, or where nothing can be written.
 error "missing.onnx: No such file or directory" eval missing.onnx
 error "missing.hdp: No such file or directory" run missing.hdp --input x.idx

@@ -31,6 +31,16 @@ for i in $(seq 0 $(($(json layers.#) - 1))); do
 done
 awk "BEGIN{exit !($present/$total > 0.45 && $present/$total < 0.6)}" || fail "sparsity 0.5 keeps $present of $total blocks"
 
+# Trained in its format a model is better than compressed at once, also a narrower one; it repeats itself.
+tune=(tune net.onnx --images $calib --labels ${calib/images-idx3/labels-idx1} --limit 3000 --epochs 1 --weights ternary --sparsity 0.5 --block 4x8)
+ok "${tune[@]}" --test-images $images --test-labels $labels -o tuned.hdm --json
+awk "BEGIN{exit !($(json tuned_accuracy) > $(json oneshot_accuracy) + 0.02)}" || fail "tuning: $(json oneshot_accuracy) to $(json tuned_accuracy)"
+ok "${tune[@]}" -o again.hdm --json
+cmp -s tuned.hdm again.hdm || fail "two tunings with the same seed differ"
+ok "${tune[@]}" --width 0.5 -o narrow.hdm --json
+awk "BEGIN{exit !($(json dense_weights) < 20000)}" || fail "half the width: $(json dense_weights) weights"
+ok eval tuned.hdm --count 100
+
 for m in w4 w2; do
     ok compile $m.hdm --geometry 4x8x8x2 -o $m.hdp --json
     [ "$(json geometry)" = 4x8x8x2 ] || fail "compile: geometry"

@@ -10,7 +10,7 @@
 
 #include "../../sw/core/rng.h"
 #include "../../sw/train/distil.h"
-#include "../../sw/train/train.h"
+#include "../../sw/train/tune.h"
 
 enum { N = 5, CLASSES = 10, SIDE = 28, IMAGES = 21 };
 
@@ -121,7 +121,46 @@ static void teachers(void **state) {
     hd_graph_free(other);
 }
 
+/* A narrowed network computes what the full one does when the channels that go are silent. */
+static void narrow(void **state) {
+    (void)state;
+    hd_err err = {0};
+    hd_graph *g = hd_default_network(4), *small = NULL;
+    assert_non_null(g);
+    /* conv1 keeps 10 of 16: make 6 silent, here and there; likewise 20 of 32 for conv2 and conv3, 39 of 64 for fc1. */
+    for (int i = 0; i < g->n_nodes; i++) {
+        hd_node *t = &g->node[i];
+        if (!t->weight || i == g->n_nodes - 1) continue;
+        int keep = (int)ceilf(0.6f * (float)t->cout), gone = t->cout - keep;
+        size_t inputs = hd_node_weights(t) / (size_t)t->cout;
+        for (int c = 0; c < gone; c++) {
+            size_t oc = (size_t)(c * 2);
+            for (size_t k = 0; k < inputs; k++) t->weight[oc * inputs + k] = 0;
+            t->bias[oc] = 0;
+        }
+    }
+    if (hd_narrow(&small, g, 0.6f, &err)) fail_msg("%s", err.message);
+    assert_int_equal(small->node[0].cout, 10);
+    assert_int_equal(small->node[small->n_nodes - 1].cin, 39);
+    assert_int_equal(small->node[small->n_nodes - 1].cout, 10);
+    hd_exec *a = NULL, *b = NULL;
+    if (hd_exec_new(&a, g, &err) || hd_exec_new(&b, small, &err)) fail_msg("%s", err.message);
+    float x[SIDE * SIDE];
+    for (int i = 0; i < SIDE * SIDE; i++) x[i] = hd_rng_float(&rng);
+    hd_exec_run(a, x);
+    hd_exec_run(b, x);
+    for (int k = 0; k < CLASSES; k++) assert_true(fabsf(hd_exec_tensor(a, g->output)[k] - hd_exec_tensor(b, small->output)[k]) < 1e-4f);
+    hd_exec_free(a);
+    hd_exec_free(b);
+    hd_graph_free(small);
+    small = NULL;
+    assert_int_equal(hd_narrow(&small, g, 0, &err), HD_RANGE);
+    assert_string_equal(err.message, "narrowing: share 0 of the channels; above 0, at most 1 is allowed");
+    assert_null(small);
+    hd_graph_free(g);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(gradient), cmocka_unit_test(ends), cmocka_unit_test(teachers)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(gradient), cmocka_unit_test(ends), cmocka_unit_test(teachers), cmocka_unit_test(narrow)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }
