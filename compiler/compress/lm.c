@@ -22,7 +22,7 @@ typedef struct walk {
     const hd_lm_options *o;
     int n, t;
     size_t rows;
-    stream real, small; /* the float model, the compressed one */
+    stream real, small; /* the float model (without buffers when nothing is corrected), the compressed one */
     double *h, *drift, *residual; /* [in][in], [in][in], [dim][in], of the part at work */
     hd_progress progress;
     double done;
@@ -148,13 +148,14 @@ static hd_status solve_part(walk *w, int layer, hd_llama_part part, hd_err *err)
 /* One half of a block: attention (parts QKV, HEADS) or feed-forward (FFN, GATED). */
 static hd_status walk_half(walk *w, int layer, hd_llama_part part, hd_err *err) {
     stream *both[2] = {&w->small, &w->real};
+    int streams = w->o->correct > 0 ? 2 : 1;
     hd_status s = HD_OK;
     hd_llama_part inner = part + 1;
-    for (int i = 0; !s && i < 2; i++) s = hd_llama_inputs(both[i]->m, layer, part, both[i]->x, w->n, w->t, both[i]->first, err);
+    for (int i = 0; !s && i < streams; i++) s = hd_llama_inputs(both[i]->m, layer, part, both[i]->x, w->n, w->t, both[i]->first, err);
     if (!s) s = solve_part(w, layer, part, err);
-    for (int i = 0; !s && i < 2; i++) s = hd_llama_inputs(both[i]->m, layer, inner, both[i]->first, w->n, w->t, both[i]->inner, err);
+    for (int i = 0; !s && i < streams; i++) s = hd_llama_inputs(both[i]->m, layer, inner, both[i]->first, w->n, w->t, both[i]->inner, err);
     if (!s) s = solve_part(w, layer, inner, err);
-    for (int i = 0; !s && i < 2; i++) s = hd_llama_add(both[i]->m, layer, inner, both[i]->inner, w->n, w->t, both[i]->x, err);
+    for (int i = 0; !s && i < streams; i++) s = hd_llama_add(both[i]->m, layer, inner, both[i]->inner, w->n, w->t, both[i]->x, err);
     return s;
 }
 
@@ -173,10 +174,12 @@ static hd_status walk_blocks(walk *w, const hd_llama *m, const int16_t *tokens, 
     w->h = malloc(widest * widest * sizeof(double));
     w->drift = malloc(widest * widest * sizeof(double));
     w->residual = malloc(dim * widest * sizeof(double));
-    int enough = open_stream(&w->real, m, w->rows) & open_stream(&w->small, w->c->model, w->rows);
+    int enough = open_stream(&w->small, w->c->model, w->rows);
+    if (w->o->correct > 0) enough &= open_stream(&w->real, m, w->rows);
+    w->real.m = m;
     if (!enough || !w->h || !w->drift || !w->residual) return hd_fail(err, HD_NOMEM, "no memory for the activations of %d x %d tokens", w->n, w->t);
-    hd_status s = hd_llama_embed(m, tokens, stride, w->n, w->t, w->real.x, err);
-    if (!s) memcpy(w->small.x, w->real.x, w->rows * dim * sizeof(float));
+    hd_status s = hd_llama_embed(m, tokens, stride, w->n, w->t, w->small.x, err);
+    if (!s && w->o->correct > 0) memcpy(w->real.x, w->small.x, w->rows * dim * sizeof(float));
     if (w->o->label) hd_progress_start(&w->progress, w->o->label, total_work(m));
     for (int l = 0; !s && l < m->layers; l++) {
         s = walk_half(w, l, HD_LLAMA_QKV, err);

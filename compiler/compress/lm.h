@@ -1,12 +1,12 @@
 /* Compression of a Llama-shape language model, matrix by matrix, in the order of computation.
  *
  * Each matrix is solved with the second moment of its inputs in the model whose earlier matrices are already compressed
- * ("true sequential", Frantar et al. 2022): q, k, v; then o; then w1, w3; then w2, block after block. The float model runs beside
- * it, so that a matrix can be asked for the float model's outputs given the compressed model's inputs, which repairs part of what
+ * ("true sequential", Frantar et al. 2022): q, k, v; then o; then w1, w3; then w2, block after block. With correction the float model
+ * runs beside it, so that a matrix can be asked for the float model's outputs given the compressed model's inputs, which repairs part of what
  * its predecessors broke (the asymmetric objective of GPTAQ, Li et al. 2025; o and w2 also aim at the float residual stream).
  *
- * Embedding, norms and classifier stay float and outside the count of bits, as in the published protocol. Memory: two models of
- * activations of one block, 2 * sequences * tokens * (2 dim + max(dim, hidden)) floats, and per matrix 3 in^2 doubles.
+ * Embedding, norms and classifier stay float and outside the count of bits, as in the published protocol. Memory, with correction (half
+ * without): activations of one block of two models, 2 * sequences * tokens * (2 dim + max(dim, hidden)) floats, and per matrix 3 in^2 doubles.
  * For a model of 7 billion weights (dim 4096, hidden 11008) on 128 x 2048 tokens: 40 GB. */
 #ifndef HD_LM_H
 #define HD_LM_H

@@ -19,11 +19,13 @@ within w4g32 1.69 1.735
 within w4g32.bpw 4 4.55
 within w3g32 1.69 2.00
 within w3g32.bpw 3 3.55
+within w2g16 1.69 2.90
+within w2g16.bpw 2 2.5
 within bpw2_4 1.69 2.90
 within bpw2_4.bpw 2 2.5
 within sparse50 1.69 2.95
 within sparse50.bpw 8 9.01
 within sparse24 1.69 3.50
 within sparse24.bpw 8 9.01
-for setting in w4g32 w3g32 bpw2_4 sparse50 sparse24; do within $setting.seconds 0 10; done
+for setting in w4g32 w3g32 w2g16 bpw2_4 sparse50 sparse24; do within $setting.seconds 0 10; done
 finish
