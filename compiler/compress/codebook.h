@@ -7,8 +7,8 @@
  *
  * A codebook is shared by as many layers as the caller likes (on a small model its bits would dominate otherwise). Entries are odd
  * integers |u| <= 2^planes - 1, so that the array computes with them as with any ODD weight of `planes` bit-planes; sums of
- * several books need ceil(log2(books)) planes more. Row scales lie on a logarithmic grid of eight steps an octave: 6 bits a row and
- * 16 bits a layer, which costs 0.1% of the error that coding itself makes.
+ * several books need ceil(log2(books)) planes more. Row scales lie on a logarithmic grid of eight steps an octave, 6 bits a row
+ * and 16 bits a layer: at most 4.4% from the best scale, 0.2% of a row's energy, where coding at 2 bits loses 4 to 6%.
  *
  * Every search is on the exact objective tr((W - W') H (W - W')^T) of linear.h: a beam through the triangular factor of H (the
  * greedy case, beam 1, is GPTQ's error feedback with blocks of `group` columns), then coordinate descent over the codes, then the

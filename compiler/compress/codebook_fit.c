@@ -62,7 +62,7 @@ typedef struct samples {
     int *nearest;      /* [n] */
 } samples;
 
-/* Weighted squared distance to the nearest centre, for one sample. */
+/* The centre at the least weighted squared distance. */
 static int nearest_centre(const float *x, const float *weight, const float *centre, int entries, int group) {
     int best = 0;
     float least = INFINITY;
