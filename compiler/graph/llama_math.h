@@ -59,7 +59,7 @@ static inline void hd_rotation(float *cosine, float *sine, int position, int pai
 }
 
 /* Turns the neighbouring pairs of `heads` heads; table is [head/2][cosine, sine]. */
-static inline void hd_rotate(float *x, const float *table, int heads, int head) {
+static inline void hd_rotate_heads(float *x, const float *table, int heads, int head) {
     for (int h = 0; h < heads; h++, x += head)
         for (int i = 0; i < head; i += 2) {
             float a = x[i], b = x[i + 1], c = table[i], s = table[i + 1];

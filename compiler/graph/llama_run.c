@@ -74,8 +74,8 @@ static void compute_heads(const hd_llama *m, int layer, workspace *w, const floa
     apply(m, layer, HD_LLAMA_K, normed, t, 0.0f, w->k);
     apply(m, layer, HD_LLAMA_V, normed, t, 0.0f, w->v);
     for (int i = 0; i < t; i++) {
-        hd_rotate(w->q + (size_t)i * (size_t)m->dim, rotation + (size_t)i * (size_t)head, m->heads, head);
-        hd_rotate(w->k + (size_t)i * (size_t)kv, rotation + (size_t)i * (size_t)head, m->kv_heads, head);
+        hd_rotate_heads(w->q + (size_t)i * (size_t)m->dim, rotation + (size_t)i * (size_t)head, m->heads, head);
+        hd_rotate_heads(w->k + (size_t)i * (size_t)kv, rotation + (size_t)i * (size_t)head, m->kv_heads, head);
     }
     for (int h = 0; h < m->heads; h++) attend(m, w, h, t, out);
 }

@@ -82,8 +82,8 @@ const float *hd_llama_step(hd_llama_state *s, int token, int at) {
         apply(m, l, HD_LLAMA_Q, s->normed, 0.0f, s->q);
         apply(m, l, HD_LLAMA_K, s->normed, 0.0f, key);
         apply(m, l, HD_LLAMA_V, s->normed, 0.0f, values + (size_t)at * kv);
-        hd_rotate(s->q, s->rotation, m->heads, head);
-        hd_rotate(key, s->rotation, m->kv_heads, head);
+        hd_rotate_heads(s->q, s->rotation, m->heads, head);
+        hd_rotate_heads(key, s->rotation, m->kv_heads, head);
         for (int h = 0; h < m->heads; h++) attend(s, keys, values, h, at);
         apply(m, l, HD_LLAMA_O, s->heads, 1.0f, s->x);
         hd_rms_norm(s->normed, s->x, m->layer[l].norm_ffn, m->dim);
