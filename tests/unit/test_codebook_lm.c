@@ -14,6 +14,7 @@
 #include "../../compiler/compress/codebook_lm.h"
 #include "../../sw/core/idx.h"
 #include "../../sw/core/rng.h"
+#include "../../sw/explore/models.h"
 
 enum { DIM = 16, HIDDEN = 22, LAYERS = 2, VOCAB = 20, N = 4, T = 24 };
 
@@ -118,17 +119,14 @@ static double loss_of(const hd_llama *m, const int16_t *rows) {
 /* 2.1 to 2.4 bits a weight in all, quick settings: far below what rounding (and AQLM's own code, 3.18 at 2.29) reaches. */
 static void published_model(void **state) {
     (void)state;
-    const char *folder = getenv("HEDDLE_MODELS");
     char name[512], tokens[512];
-    snprintf(name, sizeof name, "%s/stories260K.bin", folder && *folder ? folder : HD_SOURCE_DIR "/../shared/models");
-    snprintf(tokens, sizeof tokens, "%s/stories-tokens.idx", folder && *folder ? folder : HD_SOURCE_DIR "/../shared/models");
-    if (access(name, R_OK) || access(tokens, R_OK)) {
-        print_message("SKIPPED: %s not found (set HEDDLE_MODELS)\n", name);
+    hd_err err = {0};
+    if (hd_models_file(name, sizeof name, "stories260K.bin", &err) || hd_models_file(tokens, sizeof tokens, "stories-tokens.idx", &err)) {
+        print_message("SKIPPED: %s\n", err.message);
         skip();
     }
     hd_llama *m;
     hd_idx *idx;
-    hd_err err = {0};
     if (hd_import_llama2c(&m, name, &err) || hd_idx_load(&idx, tokens, &err)) fail_msg("%s", err.message);
     const int16_t *rows = idx->data, *unseen = rows + (size_t)89 * 257;
     hd_codebook_options o;

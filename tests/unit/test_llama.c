@@ -18,6 +18,7 @@
 #include "../../sw/core/file.h"
 #include "../../sw/core/idx.h"
 #include "../../sw/core/rng.h"
+#include "../../sw/explore/models.h"
 
 static char path[64];
 
@@ -297,14 +298,6 @@ static void refuses_forged_files(void **state) {
     hd_llama_free(m);
 }
 
-static const char *model_file(char *name, size_t n, const char *file) {
-    const char *folder = getenv("HEDDLE_MODELS");
-    snprintf(name, n, "%s/%s", folder && *folder ? folder : HD_SOURCE_DIR "/../shared/models", file);
-    if (!access(name, R_OK)) return name;
-    print_message("SKIPPED: %s not found (set HEDDLE_MODELS)\n", name);
-    return NULL;
-}
-
 static void published_model(void **state) {
     (void)state;
     char name[512], tokens[512];
@@ -312,7 +305,10 @@ static void published_model(void **state) {
     hd_idx *idx;
     hd_err err = {0};
     double nats = 0;
-    if (!model_file(name, sizeof name, "stories260K.bin") || !model_file(tokens, sizeof tokens, "stories-tokens.idx")) skip();
+    if (hd_models_file(name, sizeof name, "stories260K.bin", &err) || hd_models_file(tokens, sizeof tokens, "stories-tokens.idx", &err)) {
+        print_message("SKIPPED: %s\n", err.message);
+        skip();
+    }
     if (hd_import_llama2c(&m, name, &err) || hd_idx_load(&idx, tokens, &err)) fail_msg("%s", err.message);
     assert_true(idx->type == HD_IDX_I16 && idx->item == 257);
     assert_int_equal(hd_llama_cross_entropy(m, (const int16_t *)idx->data + (size_t)89 * 257, 90, 256, &nats, &err), HD_OK);

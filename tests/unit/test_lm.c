@@ -10,12 +10,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "../../compiler/compress/lm.h"
 #include "../../sw/core/idx.h"
 #include "../../sw/core/progress.h"
 #include "../../sw/core/rng.h"
+#include "../../sw/explore/models.h"
 
 enum { DIM = 8, HIDDEN = 20, LAYERS = 2, VOCAB = 13, N = 3, T = 30, ROWS = N * T };
 
@@ -253,17 +253,14 @@ static double loss_of(hd_lm *c, const int16_t *rows) {
 /* 3 bits in groups of 32: each ingredient must pay on unseen text. */
 static void published_model(void **state) {
     (void)state;
-    const char *folder = getenv("HEDDLE_MODELS");
     char name[512], tokens[512];
-    snprintf(name, sizeof name, "%s/stories260K.bin", folder && *folder ? folder : HD_SOURCE_DIR "/../shared/models");
-    snprintf(tokens, sizeof tokens, "%s/stories-tokens.idx", folder && *folder ? folder : HD_SOURCE_DIR "/../shared/models");
-    if (access(name, R_OK) || access(tokens, R_OK)) {
-        print_message("SKIPPED: %s not found (set HEDDLE_MODELS)\n", name);
+    hd_err err = {0};
+    if (hd_models_file(name, sizeof name, "stories260K.bin", &err) || hd_models_file(tokens, sizeof tokens, "stories-tokens.idx", &err)) {
+        print_message("SKIPPED: %s\n", err.message);
         skip();
     }
     hd_llama *m;
     hd_idx *idx;
-    hd_err err = {0};
     if (hd_import_llama2c(&m, name, &err) || hd_idx_load(&idx, tokens, &err)) fail_msg("%s", err.message);
     const int16_t *rows = idx->data, *unseen = rows + (size_t)89 * 257;
     hd_lm_linear l = {.format = {.bits = 3, .grid = HD_GRID_ODD, .group = 32}};
