@@ -5,6 +5,7 @@
 #include "../graph/graph.h"
 #include "linear.h"
 #include "model.h"
+#include "recipe.h"
 
 /* What to do with one layer's weights. */
 typedef struct hd_layer_policy {
@@ -14,8 +15,10 @@ typedef struct hd_layer_policy {
     int group_size;
     float sparsity;        /* share of blocks removed, 0..1 (exclusive) */
     int block_in, block_out;
+    hd_sparsity structure; /* what sparsity removes; NONE = blocks. Networks take blocks only, language models also single weights and N of M */
+    int n, m;              /* N_OF_M: kept of each m neighbouring inputs (sparsity is 1 - n/m then) */
     int skip_sparsity;     /* keep this layer dense */
-    hd_method method;      /* RTN; GPTQ (on blocks chosen by magnitude); SPARSEGPT (blocks chosen too; GPTQ where nothing is removed) */
+    hd_recipe recipe;      /* its solver: RTN; GPTQ (on blocks chosen by magnitude); SPARSEGPT (blocks chosen too; GPTQ where nothing is removed) */
 } hd_layer_policy;
 
 typedef struct hd_policy {
@@ -29,11 +32,12 @@ typedef struct hd_policy {
 
 /* Sensible defaults: 8 bits, CHANNEL, dense, block 8 x 8. */
 void hd_policy_default(hd_policy *p);
-/* A policy file: JSON {"base": {...}, "layers": {"conv1": {"weights": 4, "sparsity": 0.5, "block": "8x8", "granularity": "group:32"}}}. */
+/* A policy file: JSON {"base": {...}, "layers": {"conv1": {"weights": 4, "sparsity": 0.5, "block": "8x8", "granularity": "group:32",
+ * "method": "gptq"}}}; methods: recipe.h. */
 hd_status hd_policy_load(hd_policy *p, const char *path, hd_err *err);
 void hd_policy_free(hd_policy *p);
-/* The method of convolution networks named 'rtn', 'gptq' or 'sparsegpt'; 0 when it is none of them. */
-int hd_policy_method(hd_method *out, const char *name);
+/* structure (with n, m and sparsity) from 'block', 'unstructured' or 'N:M'; 0 when it is none of them. */
+int hd_policy_structure(hd_layer_policy *o, const char *text);
 
 /* Weights of one graph node that training put on its grid: the node's weights are scale[oc] * v, or 0 where absent, and the model
  * gets exactly these v. Lent. */

@@ -1,6 +1,7 @@
 /* The steps of compression, between its files and for their tests. Not for other folders. */
 #ifndef HD_COMPRESS_INTERNAL_H
 #define HD_COMPRESS_INTERNAL_H
+#include "../graph/llama.h"
 #include "compress.h"
 #include "integer.h"
 
@@ -81,6 +82,8 @@ hd_status hd_prune_blocks(uint8_t *present, const float *w, int cout, int taps, 
 /* The policy of a layer; its rules' layers must exist: hd_policy_check. */
 const hd_layer_policy *hd_policy_of(const hd_policy *p, const char *layer);
 hd_status hd_policy_check(const hd_policy *p, const hd_graph *g, hd_err *err);
+/* The same for a language model, whose layers are "layer0.q" .. (hd_llama_name). */
+hd_status hd_policy_check_lm(const hd_policy *p, const hd_llama *m, hd_err *err);
 
 /* ---- compress.c ---- */
 /* Bias, multiplier and shift of channel oc, whose scale is set: bias in real units; pre: the codes before a table (or of the output), zero_out

@@ -187,7 +187,7 @@ static const hd_layer_policy *solved_by(const corrector *c, int i, const hd_poli
     const hd_step *step = &c->p->step[i];
     if (step->role != HD_ROLE_WEIGHTS || (trained && trained[step->node].scale)) return NULL;
     const hd_layer_policy *o = hd_policy_of(policy, c->p->g->node[step->node].name);
-    return o->method == HD_METHOD_RTN ? NULL : o;
+    return o->recipe.solver == HD_METHOD_RTN ? NULL : o;
 }
 
 static hd_status correct(corrector *c, const hd_policy *policy, const hd_trained *trained, const hd_idx *calib, int unit, hd_err *err) {

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "../../sw/core/file.h"
+#include "../graph/llama.h"
 #include "compress_internal.h"
 #include "model_internal.h"
 
@@ -48,50 +49,90 @@ static hd_status check_one(const hd_layer_policy *o, const char *who, hd_err *er
     if (o->sparsity > 0.0f && !o->skip_sparsity &&
         (o->block_in < 1 || o->block_out < 1 || o->block_in > HD_MODEL_MAX_BLOCK || o->block_out > HD_MODEL_MAX_BLOCK))
         return hd_fail(err, HD_RANGE, "policy, %s: pruning block %dx%d; allowed 1..%d each", who, o->block_in, o->block_out, HD_MODEL_MAX_BLOCK);
-    if (o->method != HD_METHOD_RTN && o->method != HD_METHOD_GPTQ && o->method != HD_METHOD_SPARSEGPT)
-        return hd_fail(err, HD_UNSUPPORTED, "policy, %s: method %u; allowed are 0 (rtn), 1 (gptq) and 3 (sparsegpt)", who, (unsigned)o->method);
-    if (o->method != HD_METHOD_RTN && o->granularity == HD_GRANULARITY_TENSOR)
-        return hd_fail(err, HD_UNSUPPORTED, "policy, %s: one scale for the layer with method '%s'; tensor goes with rtn, channel and group with all", who,
-                       o->method == HD_METHOD_GPTQ ? "gptq" : "sparsegpt");
+    if (o->structure == HD_SPARSE_N_OF_M && (o->n < 1 || o->n >= o->m || o->m > 64))
+        return hd_fail(err, HD_RANGE, "policy, %s: %d of %d weights stay; allowed 1 <= N < M <= 64", who, o->n, o->m);
+    if (o->recipe.solver != HD_METHOD_RTN && o->granularity == HD_GRANULARITY_TENSOR)
+        return hd_fail(err, HD_UNSUPPORTED, "policy, %s: one scale for the layer with a method other than rtn; tensor goes with rtn, channel and group with all", who);
     return HD_OK;
 }
 
-int hd_policy_method(hd_method *out, const char *name) {
-    static const struct { const char *name; hd_method method; } known[] = {
-        {"rtn", HD_METHOD_RTN}, {"gptq", HD_METHOD_GPTQ}, {"sparsegpt", HD_METHOD_SPARSEGPT}};
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (!strcmp(name, known[i].name)) {
-            *out = known[i].method;
-            return 1;
-        }
-    return 0;
+/* What only language models take. */
+static hd_status check_network(const hd_layer_policy *o, const char *who, hd_err *err) {
+    char method[200];
+    hd_recipe_text(&o->recipe, method, sizeof method);
+    if (o->structure != HD_SPARSE_NONE && o->structure != HD_SPARSE_BLOCK && o->sparsity > 0 && !o->skip_sparsity)
+        return hd_fail(err, HD_UNSUPPORTED, "policy, %s: single weights removed from a network; the array skips blocks, allowed is 'block'", who);
+    if (o->recipe.coding != HD_CODING_INTEGER) return hd_fail(err, HD_UNSUPPORTED, "policy, %s: method '%s' codes a network's weights; its formats are integers", who, method);
+    if (o->recipe.solver != HD_METHOD_RTN && o->recipe.solver != HD_METHOD_GPTQ && o->recipe.solver != HD_METHOD_SPARSEGPT)
+        return hd_fail(err, HD_UNSUPPORTED, "policy, %s: method %u on a network; allowed solvers are rtn, gptq and sparsegpt", who, (unsigned)o->recipe.solver);
+    return HD_OK;
 }
 
-static hd_status no_such_layer(const char *layer, const hd_graph *g, hd_err *err) {
-    char known[300] = "";
-    for (int i = 0; i < g->n_nodes; i++) {
-        if (!hd_node_weights(&g->node[i])) continue;
-        size_t used = strlen(known);
-        if (used + strlen(g->node[i].name) + 8 > sizeof known) {
-            snprintf(known + used, sizeof known - used, ", ...");
-            break;
-        }
-        snprintf(known + used, sizeof known - used, "%s%s", used ? ", " : "", g->node[i].name);
+/* The names of layers that there are, for a rule that names none of them. */
+typedef struct layer_names {
+    char known[300];
+    int full;
+} layer_names;
+
+static void note_name(layer_names *n, const char *name) {
+    size_t used = strlen(n->known);
+    if (n->full) return;
+    n->full = used + strlen(name) + 8 > sizeof n->known;
+    snprintf(n->known + used, sizeof n->known - used, "%s%s", used ? ", " : "", n->full ? "..." : name);
+}
+
+typedef void (*each_name)(void *arg, const char *name);
+typedef void (*walk_names)(const void *model, each_name f, void *arg);
+
+static void walk_graph(const void *model, each_name f, void *arg) {
+    const hd_graph *g = model;
+    for (int i = 0; i < g->n_nodes; i++)
+        if (hd_node_weights(&g->node[i])) f(arg, g->node[i].name);
+}
+
+static void walk_llama(const void *model, each_name f, void *arg) {
+    const hd_llama *m = model;
+    char name[32];
+    for (int i = 0; i < m->layers * HD_LLAMA_MATRICES; i++) {
+        hd_llama_name(i / HD_LLAMA_MATRICES, i % HD_LLAMA_MATRICES, name, sizeof name);
+        f(arg, name);
     }
-    return hd_fail(err, HD_MISMATCH, "policy, layer '%.60s': no layer with weights has this name; there are %s", layer, known);
 }
 
-hd_status hd_policy_check(const hd_policy *p, const hd_graph *g, hd_err *err) {
+typedef struct search {
+    const char *pattern;
+    int found;
+    layer_names names;
+} search;
+
+static void look_at(void *arg, const char *name) {
+    search *s = arg;
+    s->found |= matches(s->pattern, name);
+    note_name(&s->names, name);
+}
+
+static hd_status check_all(const hd_policy *p, const void *model, walk_names walk, int network, hd_err *err) {
     hd_status status = check_one(&p->base, "base", err);
+    if (status == HD_OK && network) status = check_network(&p->base, "base", err);
     for (int i = 0; status == HD_OK && i < p->n_rules; i++) {
         char who[96];
         snprintf(who, sizeof who, "layer '%.60s'", p->rule[i].layer);
-        if ((status = check_one(&p->rule[i].policy, who, err)) != HD_OK) break;
-        int found = 0;
-        for (int k = 0; k < g->n_nodes; k++) found |= hd_node_weights(&g->node[k]) && matches(p->rule[i].layer, g->node[k].name);
-        if (!found) status = no_such_layer(p->rule[i].layer, g, err);
+        status = check_one(&p->rule[i].policy, who, err);
+        if (status == HD_OK && network) status = check_network(&p->rule[i].policy, who, err);
+        search s = {.pattern = p->rule[i].layer};
+        if (status == HD_OK) walk(model, look_at, &s);
+        if (status == HD_OK && !s.found)
+            status = hd_fail(err, HD_MISMATCH, "policy, layer '%.60s': no layer with weights has this name; there are %s", p->rule[i].layer, s.names.known);
     }
     return status;
+}
+
+hd_status hd_policy_check(const hd_policy *p, const hd_graph *g, hd_err *err) {
+    return check_all(p, g, walk_graph, 1, err);
+}
+
+hd_status hd_policy_check_lm(const hd_policy *p, const hd_llama *m, hd_err *err) {
+    return check_all(p, m, walk_llama, 0, err);
 }
 
 /* ---- the file ---- */
@@ -134,6 +175,19 @@ static int parse_granularity(const cJSON *j, hd_layer_policy *o) {
     return 1;
 }
 
+int hd_policy_structure(hd_layer_policy *o, const char *text) {
+    const char *rest;
+    if (!strcmp(text, "block")) o->structure = HD_SPARSE_BLOCK;
+    else if (!strcmp(text, "unstructured")) o->structure = HD_SPARSE_UNSTRUCTURED;
+    else if (digits(text, ':', &o->n, &rest) && digits(rest, 0, &o->m, &rest) && o->n < o->m && o->m <= 64) {
+        o->structure = HD_SPARSE_N_OF_M;
+        o->sparsity = 1.0f - (float)o->n / (float)o->m;
+        o->skip_sparsity = 0;
+    } else
+        return 0;
+    return 1;
+}
+
 static int parse_block(const cJSON *j, hd_layer_policy *o) {
     const char *rest;
     return cJSON_IsString(j) && digits(j->valuestring, 'x', &o->block_in, &rest) && digits(rest, 0, &o->block_out, &rest) &&
@@ -155,15 +209,19 @@ static hd_status parse_key(const cJSON *j, const char *who, hd_layer_policy *o, 
         if (!cJSON_IsNumber(j) || !(j->valuedouble >= 0 && (float)j->valuedouble < 1.0f)) return wrong(j, who, "a number from 0 to below 1", err);
         o->sparsity = (float)j->valuedouble;
         o->skip_sparsity = 0;
+    } else if (!strcmp(j->string, "structure")) {
+        if (!cJSON_IsString(j) || !hd_policy_structure(o, j->valuestring)) return wrong(j, who, "'block', 'unstructured' or 'N:M'", err);
     } else if (!strcmp(j->string, "block")) {
         if (!parse_block(j, o)) return wrong(j, who, "'INxOUT' with 1 to 256 each", err);
     } else if (!strcmp(j->string, "method")) {
-        if (!cJSON_IsString(j) || !hd_policy_method(&o->method, j->valuestring)) return wrong(j, who, "'rtn', 'gptq' or 'sparsegpt'", err);
+        if (!cJSON_IsString(j)) return wrong(j, who, "a string such as 'gptq'", err);
+        hd_status s = hd_recipe_parse(&o->recipe, j->valuestring, err);
+        if (s) return hd_fail_in(err, who), s;
     } else if (!strcmp(j->string, "dense")) {
         if (!cJSON_IsBool(j)) return wrong(j, who, "true or false", err);
         o->skip_sparsity = cJSON_IsTrue(j);
     } else
-        return hd_fail(err, HD_FORMAT, "%s: unknown key '%.60s'; allowed weights, grid, granularity, sparsity, block, method, dense", who, j->string);
+        return hd_fail(err, HD_FORMAT, "%s: unknown key '%.60s'; allowed weights, grid, granularity, sparsity, structure, block, method, dense", who, j->string);
     return HD_OK;
 }
 

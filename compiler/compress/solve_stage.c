@@ -139,7 +139,7 @@ static hd_status solve_group(hd_stage *s, const site *t, const hd_layer_policy *
     hd_status status = moments(all, t, err);
     if (status == HD_OK) {
         centre(all, t, h, yx, mean);
-        int choose = keep && o->method == HD_METHOD_SPARSEGPT && s->groups == 1;
+        int choose = keep && o->recipe.solver == HD_METHOD_SPARSEGPT && s->groups == 1;
         size_t kept = 0, blocks = choose ? hd_stage_out_blocks(s) * hd_stage_in_blocks(s) : 0;
         for (size_t i = 0; i < blocks; i++) kept += s->present[i];
         hd_linear p = {.name = s->name, .out = (int)t->out, .in = (int)in, .w = w + at, .h = h, .yx = yx};

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../compiler/compress/passes.h"
 #include "../core/progress.h"
 #include "cli.h"
 
@@ -15,12 +16,12 @@ static const cli_option options[] = {
     {"--sparsity", "S", "share of weight blocks to remove, 0..0.99 (0)"},
     {"--block", "INxOUT", "pruning block: inputs x outputs (8x8)"},
     {"--granularity", "G", "tensor, channel or group:N (channel)"},
-    {"--method", "M", "rtn, gptq or sparsegpt (rtn)"},
+    {"--structure", "S", "what --sparsity removes: block, unstructured or N:M (block; language models without --block: unstructured)"},
+    {"--method", "M", "steps joined by +, the solver last: rtn, gptq, sparsegpt (rtn; language models gptq)"},
     {"--policy", "FILE", "JSON: the base and rules by layer; options given override its base"},
     {"--raw", NULL, "take bytes as they are; else they are divided by 255"},
     {"--tokens", "X.idx", "MODEL is a language model (llama2.c), -o an .hlm: int16 rows to calibrate on"},
     {"--rows", "FIRST:COUNT", "only these rows of --tokens (all)"},
-    {"--pattern", "N:M", "language model: keep N of each M neighbouring weights"},
     {NULL, NULL, NULL},
 };
 
@@ -63,14 +64,9 @@ static hd_status parse_granularity(hd_layer_policy *p, const char *who, const ch
     return HD_OK;
 }
 
-static hd_status parse_method(hd_layer_policy *p, const char *who, const char *text, hd_err *err) {
-    if (hd_policy_method(&p->method, text)) return HD_OK;
-    return hd_fail(err, HD_USAGE, "%s: --method: found '%.60s'; allowed are rtn, gptq and sparsegpt", who, text);
-}
-
 hd_status cli_policy(hd_policy *p, const cli_args *a, hd_err *err) {
     const char *file = cli_text(a, "--policy"), *weights = cli_text(a, "--weights"), *grid = cli_text(a, "--grid");
-    const char *block = cli_text(a, "--block"), *granularity = cli_text(a, "--granularity"), *method = cli_text(a, "--method"), *who = a->command->name;
+    const char *block = cli_text(a, "--block"), *granularity = cli_text(a, "--granularity"), *method = cli_text(a, "--method"), *structure = cli_text(a, "--structure"), *who = a->command->name;
     hd_policy_default(p);
     hd_status s = file ? hd_policy_load(p, file, err) : HD_OK;
     double sparsity = 0;
@@ -78,9 +74,11 @@ hd_status cli_policy(hd_policy *p, const cli_args *a, hd_err *err) {
     if (!s && grid) s = parse_grid(&p->base, who, grid, err);
     if (!s && block) s = parse_block(&p->base, who, block, err);
     if (!s && granularity) s = parse_granularity(&p->base, who, granularity, err);
-    if (!s && method) s = parse_method(&p->base, who, method, err);
+    if (!s && method && (s = hd_recipe_parse(&p->base.recipe, method, err)) != HD_OK) return hd_fail_in(err, "--method"), hd_fail_in(err, who), s;
     if (!s) s = cli_float(&sparsity, a, "--sparsity", (double)p->base.sparsity, 0, 0.99, err);
     if (!s) p->base.sparsity = (float)sparsity;
+    if (!s && structure && !hd_policy_structure(&p->base, structure))
+        s = hd_fail(err, HD_USAGE, "%s: --structure: found '%.60s'; allowed are block, unstructured and N:M (1 <= N < M <= 64), as in 2:4", who, structure);
     return s;
 }
 
@@ -160,7 +158,12 @@ static hd_status compress_to(const cli_args *a, const hd_graph *g, const hd_poli
     hd_idx *calib = NULL;
     hd_model *m = NULL;
     hd_status s = hd_idx_load(&calib, calib_path, err);
-    if (!s) s = hd_compress(&m, g, p, calib, (int)samples, !cli_flag(a, "--raw"), err);
+    hd_graph *rewritten = NULL;
+    hd_policy policy = {0};
+    if (!s) s = hd_passes_run(&rewritten, &policy, g, p, calib, (int)samples, !cli_flag(a, "--raw"), err);
+    if (!s) s = hd_compress(&m, rewritten, &policy, calib, (int)samples, !cli_flag(a, "--raw"), err);
+    hd_graph_free(rewritten);
+    hd_policy_free(&policy);
     if (!s && hd_interrupted) s = hd_fail(err, HD_INTERRUPTED, "stopped");
     if (!s) s = hd_model_save(m, out, err);
     if (!s) s = print_model(a, m, out, err);
@@ -175,7 +178,7 @@ static hd_status run(const cli_args *a, hd_err *err) {
     hd_policy policy;
     hd_status s = cli_need(&out, a, "-o", err);
     if (!s && cli_text(a, "--tokens")) return cli_compress_llama(a, cli_text(a, "--tokens"), out, err);
-    if (!s && (cli_text(a, "--rows") || cli_text(a, "--pattern"))) s = hd_fail(err, HD_USAGE, "compress: --rows and --pattern go with --tokens");
+    if (!s && cli_text(a, "--rows")) s = hd_fail(err, HD_USAGE, "compress: --rows goes with --tokens");
     if (!s) s = cli_need(&calib, a, "--calib", err);
     if (!s) s = cli_int(&samples, a, "--calib-count", 512, 1, 1 << 20, err);
     if (s) return s;

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../compiler/compress/lm.h"
+#include "../../compiler/compress/lm_policy.h"
 #include "../core/progress.h"
 #include "cli.h"
 
@@ -51,47 +51,17 @@ hd_status cli_rows(uint32_t *first, uint32_t *count, const cli_args *a, const ch
     return HD_OK;
 }
 
-/* "N:M" of --pattern. */
-static hd_status parse_pattern(hd_linear_format *f, const char *text, hd_err *err) {
-    char *end, *last;
-    long n = strtol(text, &end, 10), m = *end == ':' ? strtol(end + 1, &last, 10) : 0;
-    if (end == text || *end != ':' || last == end + 1 || *last || n < 1 || n >= m || m > 64)
-        return hd_fail(err, HD_USAGE, "compress: --pattern: found '%.60s'; allowed is N:M, 1 <= N < M <= 64, as in 2:4", text);
-    f->sparsity = HD_SPARSE_N_OF_M;
-    f->n = (int)n;
-    f->m = (int)m;
-    return HD_OK;
-}
-
-/* The options of the command as one format and method for all matrices. */
-static hd_status read_format(hd_lm_linear *l, const cli_args *a, hd_err *err) {
-    static const char *const others[] = {"--calib", "--calib-count", "--policy", "--raw"};
+/* The policy of the command; solvers of language models default to gptq, and sparsity without --block to single weights. */
+static hd_status read_policy(hd_policy *p, const cli_args *a, hd_err *err) {
+    static const char *const others[] = {"--calib", "--calib-count", "--raw"};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if (cli_text(a, others[i])) return hd_fail(err, HD_USAGE, "compress: --tokens and %s do not go together", others[i]);
-    hd_policy policy;
-    hd_status s = cli_policy(&policy, a, err);
-    const hd_layer_policy *p = &policy.base;
-    hd_linear_format *f = &l->format;
-    const char *pattern = cli_text(a, "--pattern");
-    if (!s && cli_text(a, "--granularity") && p->granularity == HD_GRANULARITY_TENSOR)
+    hd_status s = cli_policy(p, a, err);
+    if (!s && cli_text(a, "--granularity") && p->base.granularity == HD_GRANULARITY_TENSOR)
         s = hd_fail(err, HD_USAGE, "compress: --granularity: found 'tensor'; allowed are channel and group:N for a language model");
-    if (!s && pattern && p->sparsity > 0) s = hd_fail(err, HD_USAGE, "compress: --sparsity and --pattern do not go together");
-    if (!s) {
-        *f = (hd_linear_format){.bits = p->bits, .grid = p->bits == 0 ? HD_GRID_TERNARY : p->grid == HD_GRID_EVEN ? HD_GRID_EVEN : HD_GRID_ODD};
-        if (p->granularity == HD_GRANULARITY_GROUP) {
-            f->group = p->group_size;
-            f->shift_groups = 1;
-        }
-        if (p->sparsity > 0) {
-            f->sparsity = cli_text(a, "--block") ? HD_SPARSE_BLOCK : HD_SPARSE_UNSTRUCTURED;
-            f->density = 1 - p->sparsity;
-            f->block_in = p->block_in;
-            f->block_out = p->block_out;
-        }
-        if (pattern) s = parse_pattern(f, pattern, err);
-    }
-    if (!s) hd_linear_defaults(&l->options, f->sparsity != HD_SPARSE_NONE ? HD_METHOD_SPARSEGPT : cli_text(a, "--method") ? p->method : HD_METHOD_GPTQ);
-    hd_policy_free(&policy);
+    if (cli_text(a, "--policy")) return s;
+    if (!cli_text(a, "--method")) p->base.recipe.solver = HD_METHOD_GPTQ;
+    if (!cli_text(a, "--structure") && !cli_text(a, "--block")) p->base.structure = HD_SPARSE_UNSTRUCTURED;
     return s;
 }
 
@@ -135,28 +105,28 @@ static hd_status print_result(const cli_args *a, const hd_lm *c, const char *out
 }
 
 hd_status cli_compress_llama(const cli_args *a, const char *tokens, const char *out, hd_err *err) {
-    hd_lm_linear l = {0};
+    hd_policy policy = {0};
     hd_llama *m = NULL;
     hd_idx *idx = NULL;
     hd_lm *c = NULL;
     uint32_t first = 0, count = 0, magic = 0;
     double start = hd_seconds();
-    hd_status s = read_format(&l, a, err);
+    hd_status s = read_policy(&policy, a, err);
     if (!s) s = cli_can_write(out, err);
     if (!s) s = cli_file_magic(&magic, a->operand, err);
     if (!s && magic == (uint32_t)HD_HLM_MAGIC) s = hd_fail(err, HD_FORMAT, "%s: compressed already; allowed is a llama2.c checkpoint", a->operand);
     if (!s) s = hd_import_llama2c(&m, a->operand, err);
     if (!s) s = cli_tokens_load(&idx, tokens, m, err);
     if (!s) s = cli_rows(&first, &count, a, tokens, idx->dim[0], err);
-    if (!s) {
-        /* A row's last token is only ever predicted: it is no input. */
-        hd_lm_options o = {.solve = hd_lm_solve_linear, .arg = &l, .correct = 1, .label = "compress"};
-        s = hd_lm_compress(&c, m, (const int16_t *)idx->data + first * idx->item, (int)idx->item, (int)count, (int)idx->item - 1, &o, err);
-    }
+    /* A row's last token is only ever predicted: it is no input. */
+    if (!s)
+        s = hd_lm_compress_policy(&c, m, &policy, (const int16_t *)idx->data + first * idx->item, (int)idx->item, (int)count, (int)idx->item - 1, "compress",
+                                  err);
     if (!s) s = hd_lm_save(c, out, err);
     if (!s) s = print_result(a, c, out, hd_seconds() - start, err);
     hd_lm_free(c);
     if (idx) hd_idx_free(idx);
     hd_llama_free(m);
+    hd_policy_free(&policy);
     return s;
 }

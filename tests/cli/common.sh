@@ -26,6 +26,16 @@ ok() {
     [ -s stderr ] && fail "heddle $*: on standard error: $(cat stderr)"
 }
 
+# error_starts MESSAGE ARGUMENTS: as error, for a message that goes on with a list that grows.
+error_starts() {
+    local message=$1
+    shift
+    "$heddle" "$@" >stdout 2>stderr </dev/null
+    local code=$?
+    [ $code -eq 1 ] || fail "heddle $*: exit code $code, wanted 1"
+    [[ $(cat stderr) == "heddle: $message"* ]] || fail "heddle $*: found '$(cat stderr)', wanted 'heddle: $message...'"
+}
+
 # error MESSAGE ARGUMENTS: exit code 1, exactly "heddle: MESSAGE" on standard error, nothing on standard output.
 error() {
     local message=$1

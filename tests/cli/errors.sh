@@ -38,7 +38,8 @@ error "compress: --block: found '8x'; allowed is INxOUT, each 1..65535, as in 8x
 error "compress: --block: found '0x8'; allowed is INxOUT, each 1..65535, as in 8x8" "${compress[@]}" --block 0x8
 error "compress: --granularity: found 'group:'; allowed are tensor, channel and group:N, as in group:32" "${compress[@]}" --granularity group:
 error "compress: --granularity: found 'row'; allowed are tensor, channel and group:N, as in group:32" "${compress[@]}" --granularity row
-error "compress: --method: found 'awq'; allowed are rtn, gptq and sparsegpt" "${compress[@]}" --method awq
+error_starts "compress: --method: method 'magic': found 'magic'; allowed are" "${compress[@]}" --method magic
+error "compress: --method: method 'gptq+rtn': 'rtn' where a step of its kind stands already" "${compress[@]}" --method gptq+rtn
 error "compress: --sparsity: found '1'; allowed is a number 0..0.99" "${compress[@]}" --sparsity 1
 
 # Tuning: the same options under its own name, and its own.

@@ -12,12 +12,11 @@ error "x.bin: No such file or directory" eval x.bin --tokens t.idx
 error "eval: --rows goes with --tokens" eval x.bin --rows 1:2
 error "eval: --tokens and --labels do not go together" eval x.bin --tokens t.idx --labels y.idx
 compress=(compress x.bin --tokens t.idx -o x.hlm)
-error "compress: --rows and --pattern go with --tokens" compress default --calib x.idx -o x.hdm --pattern 2:4
+error "compress: --rows goes with --tokens" compress default --calib x.idx -o x.hdm --rows 0:4
 error "compress: --tokens and --calib do not go together" "${compress[@]}" --calib x.idx
 error "compress: --granularity: found 'tensor'; allowed are channel and group:N for a language model" "${compress[@]}" --granularity tensor
-error "compress: --pattern: found '4:4'; allowed is N:M, 1 <= N < M <= 64, as in 2:4" "${compress[@]}" --pattern 4:4
-error "compress: --sparsity and --pattern do not go together" "${compress[@]}" --pattern 2:4 --sparsity 0.5
-error "compress: --method: found 'magic'; allowed are rtn, gptq and sparsegpt" "${compress[@]}" --method magic
+error "compress: --structure: found '4:4'; allowed are block, unstructured and N:M (1 <= N < M <= 64), as in 2:4" "${compress[@]}" --structure 4:4
+error_starts "compress: --method: method 'magic': found 'magic'; allowed are" "${compress[@]}" --method magic
 error "x.bin: No such file or directory" "${compress[@]}"
 printf 'HLM1 and more' >fake.hlm
 error "fake.hlm: a language model (.hlm); it goes with --tokens" eval fake.hlm
@@ -58,7 +57,7 @@ ok eval n4.hlm --tokens "$tokens" --rows 89:90 --json
 awk -v v="$(json cross_entropy)" 'BEGIN { exit !(v > 1.69 && v < 1.75) }' || fail "4 bits: cross-entropy $(json cross_entropy)"
 ok generate n4.hlm --tokenizer "$tokenizer" --steps 20
 grep -q "^Once upon a time, there was a little girl named " stdout || fail "4 bits: '$(cat stdout)'"
-ok compress "$model" --tokens "$tokens" --rows 0:10 --weights 4 --pattern 2:4 -o n24.hlm
+ok compress "$model" --tokens "$tokens" --rows 0:10 --weights 4 --structure 2:4 -o n24.hlm
 ok eval n24.hlm --tokens "$tokens" --rows 89:10 --json
 awk -v v="$(json cross_entropy)" 'BEGIN { exit !(v > 1.8 && v < 4.5) }' || fail "2:4 and 4 bits: cross-entropy $(json cross_entropy)"
 error "compress: --rows: found '100:100'; $tokens has 179 rows" compress "$model" --tokens "$tokens" --rows 100:100 -o x.hlm

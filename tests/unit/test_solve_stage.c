@@ -138,7 +138,7 @@ static void windows_are_in_order(void **state) {
                 p.base.bits = 3;
                 p.base.granularity = grouped ? HD_GRANULARITY_GROUP : HD_GRANULARITY_CHANNEL;
                 p.base.group_size = 9;
-                p.base.method = method ? HD_METHOD_GPTQ : HD_METHOD_RTN;
+                p.base.recipe.solver = method ? HD_METHOD_GPTQ : HD_METHOD_RTN;
                 hd_model *m = compressed(g, &p, x);
                 error[method] += noise(g, m, x);
                 hd_model_free(m);
@@ -168,7 +168,7 @@ static void networks_keep_more(void **state) {
             p.base.sparsity = kind[k].sparsity;
             p.base.block_in = 4;
             p.base.block_out = 4;
-            p.base.method = kind[k].method;
+            p.base.recipe.solver = kind[k].method;
             hd_model *m = compressed(g, &p, x);
             error[k] += noise(g, m, unseen) / 4;
             for (int i = 0; kind[k].sparsity > 0 && i < m->n_stages; i++) {
@@ -202,7 +202,7 @@ static void threads_change_nothing(void **state) {
     p.base.sparsity = 0.3f;
     p.base.granularity = HD_GRANULARITY_GROUP;
     p.base.group_size = 16;
-    p.base.method = HD_METHOD_SPARSEGPT;
+    p.base.recipe.solver = HD_METHOD_SPARSEGPT;
     int threads = omp_get_max_threads();
     omp_set_num_threads(1);
     hd_model *a = compressed(g, &p, x);
@@ -238,7 +238,7 @@ static void trained_layers_stay(void **state) {
     hd_policy p;
     hd_policy_default(&p);
     p.base.bits = 2;
-    p.base.method = HD_METHOD_GPTQ;
+    p.base.recipe.solver = HD_METHOD_GPTQ;
     hd_model *m;
     assert_int_equal(hd_compress_trained(&m, g, &p, trained, x, IMAGES, 1, NULL), HD_OK);
     const hd_stage *s = &m->stage[0];
@@ -262,13 +262,13 @@ static void refusals(void **state) {
     hd_err err = {0};
     hd_model *m;
     hd_policy_default(&p);
-    p.base.method = HD_METHOD_AWQ;
+    p.base.recipe.solver = HD_METHOD_AWQ;
     assert_int_equal(hd_compress(&m, g, &p, x, IMAGES, 1, &err), HD_UNSUPPORTED);
-    assert_string_equal(err.message, "policy, base: method 2; allowed are 0 (rtn), 1 (gptq) and 3 (sparsegpt)");
-    p.base.method = HD_METHOD_GPTQ;
+    assert_string_equal(err.message, "policy, base: method 2 on a network; allowed solvers are rtn, gptq and sparsegpt");
+    p.base.recipe.solver = HD_METHOD_GPTQ;
     p.base.granularity = HD_GRANULARITY_TENSOR;
     assert_int_equal(hd_compress(&m, g, &p, x, IMAGES, 1, &err), HD_UNSUPPORTED);
-    assert_string_equal(err.message, "policy, base: one scale for the layer with method 'gptq'; tensor goes with rtn, channel and group with all");
+    assert_string_equal(err.message, "policy, base: one scale for the layer with a method other than rtn; tensor goes with rtn, channel and group with all");
     hd_idx_free(x);
     hd_graph_free(g);
 }
