@@ -33,7 +33,8 @@ static hd_graph *sample(void) {
     const hd_shape shape[7] = {{2, 6, 6}, map, map, map, map, half, out};
     for (int t = 0; t < 7; t++) hd_graph_add_tensor(g, (const char *[]){"x", "a", "relu", "b", "sum", "pool", "fc"}[t], shape[t]);
     for (int i = 0; i < 6; i++) {
-        hd_node *n = &g->node[hd_graph_add_node(g, list[i].op, list[i].name)];
+        int at = hd_graph_add_node(g, list[i].op, list[i].name);
+        hd_node *n = &g->node[at];
         n->input[0] = list[i].x;
         n->input[1] = list[i].y;
         n->output = list[i].z;
