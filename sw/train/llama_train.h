@@ -2,7 +2,8 @@
  *
  * hd_llama_gradient is the one place that differentiates the model; what is trained on top (float weights, weights on grids, codebook entries) turns
  * the gradient of the weights that the model ran with into that of its own parameters. Deterministic, whatever the number of threads: a
- * mini-batch is cut into sequences, each with a gradient of its own, added up in their order. */
+ * mini-batch is cut into sequences, each with a gradient of its own, added up in their order. Memory: a gradient a sequence, and per thread the
+ * activations of one sequence: layers * t * (8 dim + 3 hidden + heads t / 2) floats, about. */
 #ifndef HD_LLAMA_TRAIN_H
 #define HD_LLAMA_TRAIN_H
 #include "../../compiler/graph/llama.h"
@@ -20,9 +21,10 @@ void hd_llama_params_free(hd_llama_params *p);
 void hd_llama_params_read(const hd_llama_params *p, const hd_llama *m, float *flat);
 void hd_llama_params_write(const hd_llama_params *p, hd_llama *m, const float *flat);
 
-/* What the loss of a token is: share * T^2 KL(teacher_T || student_T) + (1 - share) * cross-entropy with the next token. */
+/* What the loss of a token is: share * T^2 KL(teacher_T || student_T) + (1 - share) * cross-entropy with the next token (Hinton, Vinyals and
+ * Dean 2015). */
 typedef struct hd_llama_objective {
-    const hd_llama *teacher; /* same vocabulary; NULL: share counts as 0 */
+    const hd_llama *teacher; /* same vocabulary, any other sizes; NULL, and no logits: share counts as 0 */
     float share, temperature;
     const float *logits;     /* instead of running the teacher: [n][t][vocab], or NULL */
 } hd_llama_objective;
@@ -32,7 +34,7 @@ typedef struct hd_llama_tape hd_llama_tape;
 hd_status hd_llama_tape_new(hd_llama_tape **out, const hd_llama *m, int n, int t, int threads, hd_err *err);
 void hd_llama_tape_free(hd_llama_tape *tape);
 /* rows: n rows of t+1 tokens, `stride` apart. gradient [params.total] (written, of the mean loss per token; NULL = loss only) and the
- * mean loss. m has the sizes the tape was made for; its weights may change between calls. */
+ * mean loss. m has the sizes the tape was made for; its weights may change between calls. o NULL: cross-entropy alone. HD_RANGE, HD_MISMATCH, HD_NOMEM. */
 hd_status hd_llama_gradient(hd_llama_tape *tape, const hd_llama *m, const hd_llama_params *p, const int16_t *rows, int stride, int n,
                             const hd_llama_objective *o, float *gradient, double *loss, hd_err *err);
 
