@@ -52,7 +52,7 @@ hd_status cli_need(const char **out, const cli_args *a, const char *name, hd_err
 hd_status cli_int(int64_t *out, const cli_args *a, const char *name, int64_t otherwise, int64_t lo, int64_t hi, hd_err *err);
 hd_status cli_float(double *out, const cli_args *a, const char *name, double otherwise, double lo, double hi, hd_err *err);
 
-/* A model by its content: the word "default" (the embedded network), an ONNX file or an .hdm. Exactly one of graph and
+/* A model by its content: the word "default" (the embedded network), an ONNX or TFLite file or an .hdm. Exactly one of graph and
  * model is set. */
 typedef struct cli_model {
     hd_graph *graph;
@@ -62,6 +62,9 @@ hd_status cli_model_load(cli_model *out, const char *name, hd_err *err);
 void cli_model_free(cli_model *m);
 /* The first four bytes as a little-endian number; 0 for a shorter file. */
 hd_status cli_file_magic(uint32_t *magic, const char *path, hd_err *err);
+
+/* With the flag --hwc: items of x that are [h][w][c], as TFLite has them, become [c][h][w]. */
+hd_status cli_hwc(const cli_args *a, hd_idx *x, const char *path, int c, int h, int w, hd_err *err);
 
 /* A language model: a llama2.c checkpoint or an .hlm. */
 hd_status cli_llama_load(hd_llama **out, const char *path, hd_err *err);

@@ -20,6 +20,7 @@ static const cli_option options[] = {
     {"--method", "M", "steps joined by +, the solver last: rtn, gptq, sparsegpt (rtn; language models gptq)"},
     {"--policy", "FILE", "JSON: the base and rules by layer; options given override its base"},
     {"--raw", NULL, "take bytes as they are; else they are divided by 255"},
+    {"--hwc", NULL, "items are [height][width][channel], as TFLite has them; else [channel][height][width]"},
     {"--tokens", "X.idx", "MODEL is a language model (llama2.c), -o an .hlm: int16 rows to calibrate on"},
     {"--rows", "FIRST:COUNT", "only these rows of --tokens (all)"},
     {NULL, NULL, NULL},
@@ -158,6 +159,8 @@ static hd_status compress_to(const cli_args *a, const hd_graph *g, const hd_poli
     hd_idx *calib = NULL;
     hd_model *m = NULL;
     hd_status s = hd_idx_load(&calib, calib_path, err);
+    hd_shape in = g->tensor[g->input].shape;
+    if (!s) s = cli_hwc(a, calib, calib_path, in.c, in.h, in.w, err);
     hd_graph *rewritten = NULL;
     hd_policy policy = {0};
     if (!s) s = hd_passes_run(&rewritten, &policy, g, p, calib, (int)samples, !cli_flag(a, "--raw"), err);
@@ -186,7 +189,7 @@ static hd_status run(const cli_args *a, hd_err *err) {
     s = cli_policy(&policy, a, err);
     if (!s) s = cli_can_write(out, err);
     if (!s) s = cli_model_load(&source, a->operand, err);
-    if (!s && source.model) s = hd_fail(err, HD_FORMAT, "%s: compressed already; allowed are an ONNX file and the word default", a->operand);
+    if (!s && source.model) s = hd_fail(err, HD_FORMAT, "%s: compressed already; allowed are an ONNX or TFLite file and the word default", a->operand);
     if (!s) s = compress_to(a, source.graph, &policy, calib, samples, out, err);
     cli_model_free(&source);
     hd_policy_free(&policy);

@@ -14,6 +14,7 @@ static const cli_option options[] = {
     {"--labels", "Y.idx", "the right classes, bytes"},
     {"--count", "N", "only the first N, 0 = all (0)"},
     {"--raw", NULL, "take bytes as they are; else they are divided by 255"},
+    {"--hwc", NULL, "items are [height][width][channel], as TFLite has them; else [channel][height][width]"},
     {"--tokens", "X.idx", "MODEL is a language model: cross-entropy of these rows of tokens (int16)"},
     {"--rows", "FIRST:COUNT", "only these rows of --tokens (all)"},
     {NULL, NULL, NULL},
@@ -43,11 +44,14 @@ static hd_status eval_data(const cli_args *a, const cli_model *m, const char *x,
     if (!s && m->graph) {
         const hd_graph *g = m->graph;
         size_t classes = hd_shape_size(g->tensor[g->output].shape);
-        s = hd_dataset_check(images, labels, x, y, hd_shape_size(g->tensor[g->input].shape), (uint32_t)classes, err);
+        hd_shape in = g->tensor[g->input].shape;
+        s = hd_dataset_check(images, labels, x, y, hd_shape_size(in), (uint32_t)classes, err);
+        if (!s) s = cli_hwc(a, images, x, in.c, in.h, in.w, err);
         if (!s) s = eval_float(&accuracy, g, images, labels, count, raw, err);
     } else if (!s) {
         const hd_qtensor *in = &m->model->tensor[m->model->input], *out = &m->model->tensor[m->model->output];
         s = hd_dataset_check(images, labels, x, y, (size_t)in->h * (size_t)in->w * (size_t)in->c, (uint32_t)(out->h * out->w * out->c), err);
+        if (!s) s = cli_hwc(a, images, x, in->c, in->h, in->w, err);
         if (!s) s = hd_model_accuracy(m->model, images, labels, (uint32_t)count, !raw, &accuracy, err);
     }
     if (!s) {
@@ -86,7 +90,7 @@ static hd_status print_tokens(const cli_args *a, double nats, uint32_t rows, siz
 }
 
 static hd_status eval_tokens(const cli_args *a, const char *path, hd_err *err) {
-    static const char *const others[] = {"--images", "--labels", "--count", "--raw"};
+    static const char *const others[] = {"--images", "--labels", "--count", "--raw", "--hwc"};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if (cli_text(a, others[i])) return hd_fail(err, HD_USAGE, "eval: --tokens and %s do not go together", others[i]);
     hd_llama *m = NULL;

@@ -17,6 +17,7 @@ static const cli_option options[] = {
     {"-o", "out.bin", "where the outputs go: int8 codes [n][h][w][c]"},
     {"--trace", "out.fst", "sim: waveforms of the first input"},
     {"--raw", NULL, "take bytes as they are; else they are divided by 255"},
+    {"--hwc", NULL, "items are [height][width][channel], as TFLite has them; else [channel][height][width]"},
     {NULL, NULL, NULL},
 };
 
@@ -31,12 +32,13 @@ typedef struct job {
     int8_t *codes, *results, *check; /* one input; all outputs; one output of ref */
 } job;
 
-static hd_status load_job(job *j, const char *path, int64_t count, hd_err *err) {
+static hd_status load_job(job *j, const cli_args *a, const char *path, int64_t count, hd_err *err) {
     const hd_port *in = &j->p->input, *out = &j->p->output;
     j->in_bytes = (size_t)in->h * in->w * in->c;
     j->out_bytes = (size_t)out->h * out->w * out->c;
     hd_status s = hd_idx_load(&j->input, path, err);
     if (!s) s = hd_dataset_check(j->input, NULL, path, NULL, j->in_bytes, 0, err);
+    if (!s) s = cli_hwc(a, j->input, path, (int)in->c, (int)in->h, (int)in->w, err);
     if (s) return s;
     j->count = count && (uint64_t)count < j->input->dim[0] ? (uint32_t)count : j->input->dim[0];
     j->scratch = malloc(j->in_bytes * sizeof *j->scratch);
@@ -126,7 +128,7 @@ static hd_status run_program(const cli_args *a, job *j, const char *input, int64
     if (!s && o.trace && strcmp(j->driver->name, "sim")) s = hd_fail(err, HD_USAGE, "run: --trace: only device sim writes waveforms; found %s", j->driver->name);
     if (!s && o.trace) s = cli_can_write(o.trace, err);
     if (!s && out) s = cli_can_write(out, err);
-    if (!s) s = load_job(j, input, count, err);
+    if (!s) s = load_job(j, a, input, count, err);
     if (!s && o.trace) {
         cli_partial(o.trace); /* Verilator writes it piece by piece */
         if (!count) j->count = 1;

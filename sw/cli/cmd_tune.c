@@ -89,7 +89,7 @@ static hd_status read_options(tuning *t, const cli_args *a, hd_err *err) {
 
 static hd_status load_float(cli_model *m, const char *name, hd_err *err) {
     hd_status s = cli_model_load(m, name, err);
-    return !s && m->model ? hd_fail(err, HD_FORMAT, "%s: compressed already; allowed are an ONNX file and the word default", name) : s;
+    return !s && m->model ? hd_fail(err, HD_FORMAT, "%s: compressed already; allowed are an ONNX or TFLite file and the word default", name) : s;
 }
 
 static hd_status load_networks(tuning *t, const cli_args *a, hd_err *err) {

@@ -53,7 +53,7 @@ hd_status cli_rows(uint32_t *first, uint32_t *count, const cli_args *a, const ch
 
 /* The policy of the command; solvers of language models default to gptq, and sparsity without --block to single weights. */
 static hd_status read_policy(hd_policy *p, const cli_args *a, hd_err *err) {
-    static const char *const others[] = {"--calib", "--calib-count", "--raw"};
+    static const char *const others[] = {"--calib", "--calib-count", "--raw", "--hwc"};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if (cli_text(a, others[i])) return hd_fail(err, HD_USAGE, "compress: --tokens and %s do not go together", others[i]);
     hd_status s = cli_policy(p, a, err);

@@ -10,16 +10,28 @@
 #include "../explore/dataset.h"
 #include "cli.h"
 
-hd_status cli_file_magic(uint32_t *magic, const char *path, hd_err *err) {
-    unsigned char b[4] = {0};
+/* The first `size` bytes of a file; what it has less is 0. */
+static hd_status first_bytes(unsigned char *b, size_t size, const char *path, hd_err *err) {
     FILE *f = fopen(path, "rb");
     if (!f) return hd_fail(err, HD_IO, "%s: %s", path, strerror(errno));
-    size_t n = fread(b, 1, sizeof b, f);
+    size_t n = fread(b, 1, size, f);
     int bad = ferror(f), e = errno;
     fclose(f);
-    if (bad) return hd_fail(err, HD_IO, "%s: %s", path, strerror(e));
-    *magic = n < sizeof b ? 0 : (uint32_t)b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24;
-    return HD_OK;
+    if (n < size) memset(b + n, 0, size - n);
+    return bad ? hd_fail(err, HD_IO, "%s: %s", path, strerror(e)) : HD_OK;
+}
+
+hd_status cli_file_magic(uint32_t *magic, const char *path, hd_err *err) {
+    unsigned char b[4];
+    hd_status s = first_bytes(b, sizeof b, path, err);
+    if (!s) *magic = (uint32_t)b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24;
+    return s;
+}
+
+hd_status cli_hwc(const cli_args *a, hd_idx *x, const char *path, int c, int h, int w, hd_err *err) {
+    if (!cli_flag(a, "--hwc")) return HD_OK;
+    hd_status s = hd_idx_chw(x, c, h, w, err);
+    return s ? hd_fail_in(err, path) : HD_OK;
 }
 
 hd_status cli_model_load(cli_model *out, const char *name, hd_err *err) {
@@ -30,9 +42,12 @@ hd_status cli_model_load(cli_model *out, const char *name, hd_err *err) {
     if (s) return s;
     if (magic == (uint32_t)HD_HDM_MAGIC) return hd_model_load(&out->model, name, err);
     if (magic == (uint32_t)HD_HDP_MAGIC)
-        return hd_fail(err, HD_FORMAT, "%s: a compiled program (.hdp); allowed are a model (.hdm or .onnx) and the word default", name);
+        return hd_fail(err, HD_FORMAT, "%s: a compiled program (.hdp); allowed are a model (.hdm, .onnx or .tflite) and the word default", name);
     if (magic == (uint32_t)HD_HLM_MAGIC) return hd_fail(err, HD_FORMAT, "%s: a language model (.hlm); it goes with --tokens", name);
-    return hd_import_onnx(&out->graph, name, err);
+    unsigned char first[8]; /* a FlatBuffer's identifier follows its first offset */
+    s = first_bytes(first, sizeof first, name, err);
+    if (s) return s;
+    return !memcmp(first + 4, "TFL3", 4) ? hd_import_tflite(&out->graph, name, err) : hd_import_onnx(&out->graph, name, err);
 }
 
 void cli_model_free(cli_model *m) {

@@ -138,3 +138,23 @@ void hd_idx_item(const hd_idx *idx, uint32_t n, int unit, float *out) {
     case HD_IDX_F32: memcpy(out, (const float *)idx->data + first, idx->item * sizeof *out); break;
     }
 }
+
+hd_status hd_idx_chw(hd_idx *idx, int c, int h, int w, hd_err *err) {
+    size_t channels = (size_t)c, pixels = (size_t)h * (size_t)w, bytes = element_bytes((int)idx->type);
+    if (channels * pixels != idx->item)
+        return hd_fail(err, HD_MISMATCH, "items of %zu elements; %d x %d pixels of %d channels have %zu", idx->item, h, w, c, channels * pixels);
+    char *item = malloc(idx->item * bytes);
+    if (!item) return hd_fail(err, HD_NOMEM, "no memory for an item of %zu elements", idx->item);
+    for (uint32_t n = 0; n < idx->dim[0]; n++) {
+        char *to = (char *)idx->data + (size_t)n * idx->item * bytes;
+        memcpy(item, to, idx->item * bytes);
+        for (size_t k = 0; k < channels; k++)
+            for (size_t p = 0; p < pixels; p++) memcpy(to + (k * pixels + p) * bytes, item + (p * channels + k) * bytes, bytes);
+    }
+    free(item);
+    idx->rank = 4;
+    idx->dim[1] = (uint32_t)c;
+    idx->dim[2] = (uint32_t)h;
+    idx->dim[3] = (uint32_t)w;
+    return HD_OK;
+}

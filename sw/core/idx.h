@@ -21,4 +21,6 @@ hd_status hd_idx_save(const hd_idx *idx, const char *path, hd_err *err);
 void hd_idx_free(hd_idx *idx);
 /* Item n as floats: u8 -> x / 255 when `unit` is set, else the plain value. out has idx->item elements. */
 void hd_idx_item(const hd_idx *idx, uint32_t n, int unit, float *out);
+/* Items of c*h*w elements from [h][w][c] to [c][h][w], in place; dim becomes {n, c, h, w}. HD_MISMATCH for items of another size. */
+hd_status hd_idx_chw(hd_idx *idx, int c, int h, int w, hd_err *err);
 #endif

@@ -62,7 +62,7 @@ only ""
 
 # Content: a program where a model is wanted, labels that do not fit.
 printf 'HDP1 and more' >fake.hdp
-error "fake.hdp: a compiled program (.hdp); allowed are a model (.hdm or .onnx) and the word default" eval fake.hdp
+error "fake.hdp: a compiled program (.hdp); allowed are a model (.hdm, .onnx or .tflite) and the word default" eval fake.hdp
 # Two images of 28 x 28 zeros (rank 3), three labels; then one label of 200.
 { printf '\0\0\x08\x03\0\0\0\x02\0\0\0\x1c\0\0\0\x1c'; head -c 1568 /dev/zero; } >two.idx
 printf '\0\0\x08\x01\0\0\0\x03\0\0\0' >three.idx

@@ -72,7 +72,7 @@ cmp -s w4.bin again.bin || fail "two runs of the same program differ"
 "$heddle" compile w4.hdm --geometry 4x8x8x2 --memory stream=64 -o no.hdp >stdout 2>stderr
 [ $? -eq 1 ] && grep -q "^heddle: .*layer '.*needs [0-9]* .*has 64" stderr || fail "stream=64: found '$(cat stderr)'"
 absent no.hdp
-error "w4.hdm: compressed already; allowed are an ONNX file and the word default" compress w4.hdm --calib $calib -o no.hdm
+error "w4.hdm: compressed already; allowed are an ONNX or TFLite file and the word default" compress w4.hdm --calib $calib -o no.hdm
 error "net.onnx: a float network; compile takes an .hdm: run heddle compress first" compile net.onnx --geometry 4x8x8x2 -o no.hdp
 error "device 'fpga': unknown; there are ref, sim" run w4.hdp --device fpga --input $images
 error "run: --trace: only device sim writes waveforms; found ref" run w4.hdp --trace x.fst --input $images
