@@ -104,4 +104,25 @@ localparam HD_I_LAST = 15, HD_IW_LAST = 1;
 localparam HD_P_BIAS = 0, HD_PW_BIAS = 32;
 localparam HD_P_MULT = 32, HD_PW_MULT = 16;
 localparam HD_P_SHIFT = 48, HD_PW_SHIFT = 6;
+// The link: fields as bit ranges of the header, low byte first: header[HD_LF_x +: HD_LW_x]
+localparam HD_LINK_REQUEST = 32'd165;
+localparam HD_LINK_REPLY = 32'd90;
+localparam HD_LINK_HEADER = 32'd8;
+localparam HD_LINK_CRC = 32'd4;
+localparam HD_LINK_MAX_COUNT = 32'd4096;
+localparam HD_LINK_WINDOW = 32'd8;
+localparam [3:0] HD_LINK_OP_SYNC = 4'd0;
+localparam [3:0] HD_LINK_OP_WRITE = 4'd1;
+localparam [3:0] HD_LINK_OP_READ = 4'd2;
+localparam [3:0] HD_LINK_OP_RUN = 4'd3;
+localparam [3:0] HD_LINK_STATUS_OK = 4'd0;
+localparam [3:0] HD_LINK_STATUS_NUMBER = 4'd1;
+localparam [3:0] HD_LINK_STATUS_DATA = 4'd2;
+localparam [3:0] HD_LINK_STATUS_BUSY = 4'd3;
+localparam [3:0] HD_LINK_STATUS_REQUEST = 4'd4;
+localparam HD_LF_OP = 0, HD_LW_OP = 4;
+localparam HD_LF_NUMBER = 4, HD_LW_NUMBER = 4;
+localparam HD_LF_COUNT = 8, HD_LW_COUNT = 16;
+localparam HD_LF_SPACE = 24, HD_LW_SPACE = 8;
+localparam HD_LF_ADDRESS = 32, HD_LW_ADDRESS = 32;
 // verilator lint_on UNUSEDPARAM

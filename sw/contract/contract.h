@@ -50,6 +50,22 @@ enum {
 #undef HD_FILE
 };
 
+enum hd_link_op {
+#define HD_LINK_OP(n, v, d) HD_LINK_OP_##n = (v),
+#include "link.def"
+#undef HD_LINK_OP
+};
+enum hd_link_status {
+#define HD_LINK_STATUS(n, v, d) HD_LINK_STATUS_##n = (v),
+#include "link.def"
+#undef HD_LINK_STATUS
+};
+enum {
+#define HD_LINK_CONST(n, v, d) HD_LINK_##n = (v),
+#include "link.def"
+#undef HD_LINK_CONST
+};
+
 /* A bit field of the contract: word within the element, position, width, and whether it sign-extends. */
 typedef struct hd_field {
     uint8_t word, lsb, width, is_signed;

@@ -34,6 +34,19 @@ static void print_vh(void) {
 #define HD_PARAM_FIELD(n, w, l, b, d) printf("localparam HD_P_%s = %d, HD_PW_%s = %d;\n", #n, (w) * 32 + (l), #n, b);
 #include "regs.def"
 #undef HD_PARAM_FIELD
+    printf("// The link: fields as bit ranges of the header, low byte first: header[HD_LF_x +: HD_LW_x]\n");
+#define HD_LINK_CONST(n, v, d) printf("localparam HD_LINK_%s = 32'd%u;\n", #n, (unsigned)(v));
+#include "link.def"
+#undef HD_LINK_CONST
+#define HD_LINK_OP(n, v, d) printf("localparam [3:0] HD_LINK_OP_%s = 4'd%d;\n", #n, v);
+#include "link.def"
+#undef HD_LINK_OP
+#define HD_LINK_STATUS(n, v, d) printf("localparam [3:0] HD_LINK_STATUS_%s = 4'd%d;\n", #n, v);
+#include "link.def"
+#undef HD_LINK_STATUS
+#define HD_LINK_FIELD(n, byte, l, b, d) printf("localparam HD_LF_%s = %d, HD_LW_%s = %d;\n", #n, (byte) * 8 + (l), #n, b);
+#include "link.def"
+#undef HD_LINK_FIELD
     printf("// verilator lint_on UNUSEDPARAM\n");
 }
 
@@ -76,6 +89,22 @@ static void print_md(void) {
 #define HD_GRID(n, v, d) printf("| %s | %d | %s |\n", #n, v, d);
 #include "formats.def"
 #undef HD_GRID
+    printf("\n## The link\n\nFrames: [link.md](link.md).\n\n| constant | value | meaning |\n|---|---|---|\n");
+#define HD_LINK_CONST(n, v, d) printf("| %s | %u | %s |\n", #n, (unsigned)(v), d);
+#include "link.def"
+#undef HD_LINK_CONST
+    printf("\n| operation | code | meaning |\n|---|---|---|\n");
+#define HD_LINK_OP(n, v, d) printf("| %s | %d | %s |\n", #n, v, d);
+#include "link.def"
+#undef HD_LINK_OP
+    printf("\n| status | code | meaning |\n|---|---|---|\n");
+#define HD_LINK_STATUS(n, v, d) printf("| %s | %d | %s |\n", #n, v, d);
+#include "link.def"
+#undef HD_LINK_STATUS
+    printf("\n| header field | byte | bits | meaning |\n|---|---|---|---|\n");
+#define HD_LINK_FIELD(n, byte, l, b, d) printf("| %s | %d | %d:%d | %s |\n", #n, byte, (l) + (b) - 1, l, d);
+#include "link.def"
+#undef HD_LINK_FIELD
     printf("\n## Status codes\n\n| name | value | meaning |\n|---|---|---|\n");
 #define HD_STATUS(n, v, d) printf("| %s | %d | %s |\n", #n, v, d);
 #include "errors.def"
