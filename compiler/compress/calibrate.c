@@ -175,6 +175,22 @@ hd_qparams hd_qparams_search(const hd_histogram *h) {
     return search(&(objective){.h = h});
 }
 
+hd_qparams hd_qparams_percentile(const hd_histogram *h, double percentile) {
+    double total = 0, low = 0, high = 0;
+    for (int b = 0; b < HD_BINS; b++) total += (double)h->count[b];
+    double beyond = total * (1 - percentile), width = ((double)h->hi - h->lo) / HD_BINS;
+    int first = 0, last = HD_BINS - 1;
+    while (first < last && (low += (double)h->count[first]) <= beyond) first++;
+    while (last > first && (high += (double)h->count[last]) <= beyond) last--;
+    float lo = first ? (float)(h->lo + width * first) : h->lo, hi = last < HD_BINS - 1 ? (float)(h->lo + width * (last + 1)) : h->hi;
+    return hd_qparams_of_range(lo, hi);
+}
+
+hd_qparams hd_qparams_of(const hd_histogram *h, const hd_policy *p) {
+    if (p->ranges == HD_RANGES_MINMAX) return hd_qparams_of_range(h->lo, h->hi);
+    return p->ranges == HD_RANGES_PERCENTILE ? hd_qparams_percentile(h, (double)p->percentile) : hd_qparams_search(h);
+}
+
 hd_qparams hd_qparams_search_table(const hd_histogram *h, const hd_plan *p, const hd_step *s, hd_qparams out) {
     double f[HD_BINS];
     objective o = {.h = h, .p = p, .s = s, .out = out, .f = f};

@@ -49,7 +49,7 @@ static hd_qparams input_params(const builder *b, const hd_idx *calib, int unit) 
  * range and a tenth more for what calibration did not see. */
 static hd_qparams output_params(const builder *b, const hd_step *s) {
     const hd_histogram *h = &b->histogram[s->output];
-    return s->output == b->plan.output ? hd_qparams_of_range(h->lo * 1.1f, h->hi * 1.1f) : hd_qparams_search(h);
+    return s->output == b->plan.output ? hd_qparams_of_range(h->lo * 1.1f, h->hi * 1.1f) : hd_qparams_of(h, b->policy);
 }
 
 /* [oc][ic][ky][kx] -> [oc][ky][kx][ic]. The inputs of a fully connected layer are those of a kernel as large as its input. */
@@ -62,7 +62,7 @@ float *hd_stage_source_weights(const hd_node *n, const hd_stage *s) {
     return w;
 }
 
-static enum hd_grid grid_of(const hd_layer_policy *o, int groups) {
+enum hd_grid hd_stage_grid(const hd_layer_policy *o, int groups) {
     if (o->grid >= 0) return (enum hd_grid)o->grid;
     if (o->bits == 0) return HD_GRID_TERNARY;
     if (o->bits == 1) return HD_GRID_ODD;
@@ -111,7 +111,7 @@ static hd_status prune(builder *b, hd_stage *s, const hd_layer_policy *o, const 
 static hd_status quantise_weights(builder *b, hd_stage *s, const hd_node *n, hd_qparams in, hd_qparams pre, int zero_out) {
     const hd_layer_policy *o = hd_policy_of(b->policy, n->name);
     const hd_trained *trained = b->trained && b->trained[n - b->g->node].scale ? &b->trained[n - b->g->node] : NULL;
-    s->grid = grid_of(o, s->groups);
+    s->grid = hd_stage_grid(o, s->groups);
     s->bits = s->grid == HD_GRID_TERNARY ? 0 : o->bits;
     s->granularity = o->granularity;
     s->group_size = o->granularity == HD_GRANULARITY_GROUP ? o->group_size : 0;
@@ -221,7 +221,8 @@ static hd_status build_conv(builder *b, hd_stage *s, int index) {
     if (hd_step_has_table(&b->plan, step)) {
         /* A lone function looks its input's codes up directly. */
         int direct = step->role == HD_ROLE_IDENTITY && step->residual < 0;
-        pre = direct ? in : hd_qparams_search_table(&b->histogram[step->pre], &b->plan, step, out);
+        const hd_histogram *h = &b->histogram[step->pre];
+        pre = direct ? in : b->policy->ranges == HD_RANGES_MSE ? hd_qparams_search_table(h, &b->plan, step, out) : hd_qparams_of(h, b->policy);
     }
     b->pre[index] = pre;
     hd_status status = add_tensor(b, step->output, out);
@@ -265,7 +266,7 @@ static hd_status build(builder *b, const hd_idx *calib, int unit) {
     return status == HD_OK ? hd_model_check(m, b->err) : status;
 }
 
-static hd_status check_calib(const hd_graph *g, const hd_idx *calib, int samples, hd_err *err) {
+hd_status hd_calibration_check(const hd_graph *g, const hd_idx *calib, int samples, hd_err *err) {
     size_t need = hd_shape_size(g->tensor[g->input].shape);
     if (calib->item != need)
         return hd_fail(err, HD_MISMATCH, "calibration images have %zu elements; input tensor '%s' has %zu", calib->item,
@@ -305,7 +306,7 @@ hd_status hd_compress_trained(hd_model **out, const hd_graph *g, const hd_policy
     *out = NULL;
     hd_status status = hd_graph_check(g, err);
     if (status == HD_OK) status = hd_policy_check(policy, g, err);
-    if (status == HD_OK) status = check_calib(g, calib, samples, err);
+    if (status == HD_OK) status = hd_calibration_check(g, calib, samples, err);
     if (status != HD_OK) return status;
     if ((uint32_t)samples > calib->dim[0]) samples = (int)calib->dim[0];
     builder b = {.g = g, .policy = policy, .trained = trained, .err = err};

@@ -21,8 +21,17 @@ typedef struct hd_layer_policy {
     hd_recipe recipe;      /* its solver: RTN; GPTQ (on blocks chosen by magnitude); SPARSEGPT (blocks chosen too; GPTQ where nothing is removed) */
 } hd_layer_policy;
 
+/* How the codes of a network's activations are laid over what calibration saw. Affine (a scale and a zero point a tensor), static. */
+typedef enum hd_ranges {
+    HD_RANGES_MSE,        /* the range with the least squared error of rounding and clipping (of a table's output, in front of one) */
+    HD_RANGES_MINMAX,     /* all that was seen */
+    HD_RANGES_PERCENTILE  /* all but the share 1 - percentile of the values (exact zeros not counted) at either end */
+} hd_ranges;
+
 typedef struct hd_policy {
     hd_layer_policy base;
+    hd_ranges ranges;    /* of all tensors but the input and the output of the network */
+    float percentile;    /* share of the values, as in 0.9999; PERCENTILE only */
     int n_rules;
     struct hd_policy_rule {
         char *layer; /* node name, exact or with a trailing * */
@@ -33,9 +42,13 @@ typedef struct hd_policy {
 /* Sensible defaults: 8 bits, CHANNEL, dense, block 8 x 8. */
 void hd_policy_default(hd_policy *p);
 /* A policy file: JSON {"base": {...}, "layers": {"conv1": {"weights": 4, "sparsity": 0.5, "block": "8x8", "granularity": "group:32",
- * "method": "gptq"}}}; methods: recipe.h. */
+ * "method": "gptq"}}}; methods: recipe.h. The base alone takes "ranges": "percentile:99.9". */
 hd_status hd_policy_load(hd_policy *p, const char *path, hd_err *err);
 void hd_policy_free(hd_policy *p);
+/* The policy of a layer. */
+const hd_layer_policy *hd_policy_of(const hd_policy *p, const char *layer);
+/* ranges (with percentile) from 'mse', 'minmax', 'percentile' (99.99) or 'percentile:P', 50 <= P <= 100; 0 when it is none of them. */
+int hd_policy_ranges(hd_policy *p, const char *text);
 /* structure (with n, m and sparsity) from 'block', 'unstructured' or 'N:M'; 0 when it is none of them. */
 int hd_policy_structure(hd_layer_policy *o, const char *text);
 

@@ -51,7 +51,11 @@ hd_status hd_calibrate(hd_histogram *histogram, const uint8_t *wanted, const hd_
 hd_qparams hd_qparams_of_range(float lo, float hi);
 /* The range that minimises the squared error of rounding and clipping. */
 hd_qparams hd_qparams_search(const hd_histogram *h);
-/* The same for the input of a table that computes f(x) in codes of `out`: the error that counts is the table's output. */
+/* The range without the share 1 - percentile of the values that are not 0, at either end: to the edges of bins. */
+hd_qparams hd_qparams_percentile(const hd_histogram *h, double percentile);
+/* By the policy's ranges. */
+hd_qparams hd_qparams_of(const hd_histogram *h, const hd_policy *p);
+/* hd_qparams_search for the input of a table that computes f(x) in codes of `out`: the error that counts is the table's output. */
 hd_qparams hd_qparams_search_table(const hd_histogram *h, const hd_plan *p, const hd_step *s, hd_qparams out);
 double hd_qparams_error(const hd_histogram *h, hd_qparams q);
 int hd_code(hd_qparams q, double x);
@@ -79,13 +83,15 @@ hd_status hd_prune_blocks(uint8_t *present, const float *w, int cout, int taps, 
                           hd_err *err);
 
 /* ---- policy.c ---- */
-/* The policy of a layer; its rules' layers must exist: hd_policy_check. */
-const hd_layer_policy *hd_policy_of(const hd_policy *p, const char *layer);
 hd_status hd_policy_check(const hd_policy *p, const hd_graph *g, hd_err *err);
 /* The same for a language model, whose layers are "layer0.q" .. (hd_llama_name). */
 hd_status hd_policy_check_lm(const hd_policy *p, const hd_llama *m, hd_err *err);
 
 /* ---- compress.c ---- */
+/* Do the calibration inputs fit the graph, and is there one? */
+hd_status hd_calibration_check(const hd_graph *g, const hd_idx *calib, int samples, hd_err *err);
+/* The grid of a layer of `groups` groups: the policy's, or the one that it chooses. */
+enum hd_grid hd_stage_grid(const hd_layer_policy *o, int groups);
 /* Bias, multiplier and shift of channel oc, whose scale is set: bias in real units; pre: the codes before a table (or of the output), zero_out
  * the zero point the stage adds. 0 when the unit is too large for the codes. */
 int hd_stage_set_channel(hd_stage *s, int oc, float scale_in, hd_qparams pre, int zero_out, double bias);

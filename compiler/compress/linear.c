@@ -16,7 +16,7 @@ static const double MOST_EXACT = 2e11;
 static const char *const METHODS[] = {"rtn", "gptq", "awq", "sparsegpt"};
 
 void hd_linear_defaults(hd_linear_options *o, hd_method m) {
-    *o = (hd_linear_options){.method = m, .act_order = m == HD_METHOD_GPTQ, .damping = 0.01,
+    *o = (hd_linear_options){.method = m, .act_order = m == HD_METHOD_GPTQ, .damping = 0.01, .awq_points = 20,
                              .sweeps = m == HD_METHOD_GPTQ || m == HD_METHOD_SPARSEGPT ? 10 : 0};
 }
 
@@ -40,6 +40,8 @@ static hd_status check(const hd_linear *p, const hd_linear_format *f, const hd_l
         if (f->group < 0) return hd_fail(err, HD_RANGE, "layer '%s': groups of %d inputs; at least 1, or 0 (the row)", p->name, f->group);
     }
     if (!(o->damping >= 0 && o->damping <= 1e6)) return hd_fail(err, HD_RANGE, "layer '%s': damping %g; allowed 0..1e6", p->name, o->damping);
+    if (o->method == HD_METHOD_AWQ && (o->awq_points < 1 || o->awq_points > 1000))
+        return hd_fail(err, HD_RANGE, "layer '%s': %d powers of input scales; allowed 1..1000", p->name, o->awq_points);
     if (o->sweeps < 0) return hd_fail(err, HD_RANGE, "layer '%s': %d sweeps; at least 0", p->name, o->sweeps);
     if ((unsigned)f->sparsity > HD_SPARSE_BLOCK) return hd_fail(err, HD_RANGE, "layer '%s': sparsity %u; allowed 0..3", p->name, (unsigned)f->sparsity);
     int sparse = f->sparsity != HD_SPARSE_NONE;

@@ -50,6 +50,7 @@ typedef struct hd_linear_options {
     hd_method method;
     int act_order;            /* columns by falling diag H */
     double damping;           /* of mean diag H; 0.01 */
+    int awq_points;           /* AWQ: powers that are tried, 20; 1 = no input scales (they are folded already), the clip search alone */
     int sweeps;               /* rounds of coordinate descent and scale fits after GPTQ, of support swaps after SPARSEGPT; 0 = the paper's method */
 } hd_linear_options;
 

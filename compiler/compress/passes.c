@@ -4,11 +4,12 @@
 #include <string.h>
 
 #include "compress_internal.h"
+#include "pass_internal.h"
 
 typedef hd_status (*pass_function)(hd_pass *p, hd_err *err);
 
 /* In this order; NULL ends it. */
-static const pass_function passes[] = {NULL};
+static const pass_function passes[] = {hd_pass_outliers, hd_pass_fold, NULL};
 
 int hd_policy_add(hd_policy *p, const char *layer, const hd_layer_policy *policy) {
     struct hd_policy_rule *more = realloc(p->rule, ((size_t)p->n_rules + 1) * sizeof *more);
@@ -19,7 +20,7 @@ int hd_policy_add(hd_policy *p, const char *layer, const hd_layer_policy *policy
 }
 
 int hd_policy_copy(hd_policy *to, const hd_policy *from) {
-    *to = (hd_policy){.base = from->base};
+    *to = (hd_policy){.base = from->base, .ranges = from->ranges, .percentile = from->percentile};
     for (int i = 0; i < from->n_rules; i++)
         if (!hd_policy_add(to, from->rule[i].layer, &from->rule[i].policy)) {
             hd_policy_free(to);
@@ -28,13 +29,28 @@ int hd_policy_copy(hd_policy *to, const hd_policy *from) {
     return 1;
 }
 
+int hd_pass_is_explicit(const hd_pass *p, const char *layer, int base_asks) {
+    const hd_layer_policy *o = hd_policy_of(p->policy, layer);
+    for (int i = 0; !base_asks && i < p->policy->n_rules; i++)
+        if (&p->policy->rule[i].policy == o) return !strcmp(p->policy->rule[i].layer, layer);
+    return 0;
+}
+
+int hd_pass_leave(hd_pass *p, const char *layer, void (*clear)(hd_recipe *r)) {
+    hd_layer_policy o = *hd_policy_of(p->policy, layer);
+    clear(&o.recipe);
+    return hd_policy_add(p->policy, layer, &o);
+}
+
 hd_status hd_passes_run(hd_graph **out, hd_policy *out_policy, const hd_graph *g, const hd_policy *p, const hd_idx *calib, int samples, int unit,
                         hd_err *err) {
     *out = NULL;
     *out_policy = (hd_policy){0};
     hd_status s = hd_graph_check(g, err);
     if (!s) s = hd_policy_check(p, g, err);
+    if (!s) s = hd_calibration_check(g, calib, samples, err);
     if (s) return s;
+    if ((uint32_t)samples > calib->dim[0]) samples = (int)calib->dim[0];
     hd_pass pass = {hd_graph_clone(g), out_policy, calib, samples, unit};
     if (!pass.g || !hd_policy_copy(out_policy, p)) s = hd_fail(err, HD_NOMEM, "%s: no memory for a copy of the network", g->name);
     for (const pass_function *f = passes; !s && *f; f++) s = (*f)(&pass, err);

@@ -188,6 +188,23 @@ int hd_policy_structure(hd_layer_policy *o, const char *text) {
     return 1;
 }
 
+int hd_policy_ranges(hd_policy *p, const char *text) {
+    double percent = 99.99;
+    char *end;
+    if (!strcmp(text, "mse")) p->ranges = HD_RANGES_MSE;
+    else if (!strcmp(text, "minmax")) p->ranges = HD_RANGES_MINMAX;
+    else if (!strncmp(text, "percentile", 10)) {
+        if (text[10] == ':') {
+            percent = strtod(text + 11, &end);
+            if (end == text + 11 || *end || !(percent >= 50 && percent <= 100)) return 0;
+        } else if (text[10]) return 0;
+        p->ranges = HD_RANGES_PERCENTILE;
+        p->percentile = (float)(percent / 100);
+    } else
+        return 0;
+    return 1;
+}
+
 static int parse_block(const cJSON *j, hd_layer_policy *o) {
     const char *rest;
     return cJSON_IsString(j) && digits(j->valuestring, 'x', &o->block_in, &rest) && digits(rest, 0, &o->block_out, &rest) &&
@@ -221,7 +238,7 @@ static hd_status parse_key(const cJSON *j, const char *who, hd_layer_policy *o, 
         if (!cJSON_IsBool(j)) return wrong(j, who, "true or false", err);
         o->skip_sparsity = cJSON_IsTrue(j);
     } else
-        return hd_fail(err, HD_FORMAT, "%s: unknown key '%.60s'; allowed weights, grid, granularity, sparsity, structure, block, method, dense", who, j->string);
+        return hd_fail(err, HD_FORMAT, "%s: unknown key '%.60s'; allowed weights, grid, granularity, sparsity, structure, block, method, dense, and in the base ranges", who, j->string);
     return HD_OK;
 }
 
@@ -232,10 +249,15 @@ static hd_status no_twins(const cJSON *object, const char *who, hd_err *err) {
     return HD_OK;
 }
 
-static hd_status parse_layer(const cJSON *object, const char *who, hd_layer_policy *o, hd_err *err) {
+/* base: the policy whose base this is, NULL for a layer. */
+static hd_status parse_layer(const cJSON *object, const char *who, hd_layer_policy *o, hd_policy *base, hd_err *err) {
     if (!cJSON_IsObject(object)) return hd_fail(err, HD_FORMAT, "%s: is %s; must be an object", who, type_name(object));
     hd_status status = no_twins(object, who, err);
-    for (const cJSON *j = object->child; status == HD_OK && j; j = j->next) status = parse_key(j, who, o, err);
+    for (const cJSON *j = object->child; status == HD_OK && j; j = j->next) {
+        if (!base || strcmp(j->string, "ranges")) status = parse_key(j, who, o, err);
+        else if (!cJSON_IsString(j) || !hd_policy_ranges(base, j->valuestring))
+            status = wrong(j, who, "'mse', 'minmax', 'percentile' or 'percentile:P' with 50 <= P <= 100", err);
+    }
     return status == HD_OK ? check_one(o, who, err) : status;
 }
 
@@ -252,7 +274,7 @@ static hd_status parse_layers(const cJSON *layers, hd_policy *p, hd_err *err) {
         if (!(r->layer = strdup(j->string))) return hd_fail(err, HD_NOMEM, "out of memory");
         p->n_rules++;
         r->policy = p->base;
-        status = parse_layer(j, who, &r->policy, err);
+        status = parse_layer(j, who, &r->policy, NULL, err);
     }
     return status;
 }
@@ -265,7 +287,7 @@ static hd_status parse_policy(const cJSON *root, hd_policy *p, hd_err *err) {
         if (strcmp(j->string, "base") && strcmp(j->string, "layers"))
             status = hd_fail(err, HD_FORMAT, "unknown key '%.60s'; allowed base, layers", j->string);
     const cJSON *base = cJSON_GetObjectItemCaseSensitive(root, "base"), *layers = cJSON_GetObjectItemCaseSensitive(root, "layers");
-    if (status == HD_OK && base) status = parse_layer(base, "base", &p->base, err);
+    if (status == HD_OK && base) status = parse_layer(base, "base", &p->base, p, err);
     if (status == HD_OK && layers) status = parse_layers(layers, p, err);
     return status;
 }

@@ -18,6 +18,10 @@ static const step_name names[] = {
     {"rtn", STEP_SOLVER, HD_METHOD_RTN, 0, 0, 0, 0},
     {"gptq", STEP_SOLVER, HD_METHOD_GPTQ, 0, 0, 0, 0},
     {"sparsegpt", STEP_SOLVER, HD_METHOD_SPARSEGPT, 0, 0, 0, 0},
+    {"awq-stored", STEP_SOLVER, HD_METHOD_AWQ, 0, 0, 0, 0},
+    {"smooth", STEP_FOLD, HD_FOLD_SMOOTH, 1, 0, 1, 0.5f},
+    {"awq", STEP_FOLD, HD_FOLD_AWQ, 0, 0, 0, 0},
+    {"outliers", STEP_OUTLIERS, 0, 1, 1, 1000, 6},
 };
 enum { N_NAMES = sizeof names / sizeof *names };
 

@@ -8,7 +8,7 @@
 
 #include "linear_internal.h"
 
-enum { ALPHAS = 20, CLIPS = 10 };
+enum { CLIPS = 10 };
 
 typedef struct awq {
     hd_solver *s;
@@ -102,12 +102,12 @@ hd_status hd_solve_awq(hd_solver *s) {
     int failed = !x.in_scale || !x.scaled || !x.weight || !x.error || !s->in_scale;
     if (!failed) {
         double least = INFINITY, alpha = 0;
-        for (int k = 0; k < ALPHAS; k++) {
-            scales_of(&x, (double)k / ALPHAS);
+        for (int k = 0, points = s->o->awq_points; k < points; k++) {
+            scales_of(&x, (double)k / points);
             double e = round_all(&x);
             if (!(e < least)) continue;
             least = e;
-            alpha = (double)k / ALPHAS;
+            alpha = (double)k / points;
         }
         scales_of(&x, alpha);
         round_all(&x);
@@ -123,6 +123,10 @@ hd_status hd_solve_awq(hd_solver *s) {
             free(n);
         }
         for (size_t j = 0; j < in; j++) s->in_scale[j] = (float)x.in_scale[j];
+    }
+    if (s->o->awq_points == 1) { /* all are 1: there is nothing to store */
+        free(s->in_scale);
+        s->in_scale = NULL;
     }
     free(x.in_scale);
     free(x.scaled);

@@ -142,7 +142,8 @@ static hd_status solve_group(hd_stage *s, const site *t, const hd_layer_policy *
         int choose = keep && o->recipe.solver == HD_METHOD_SPARSEGPT && s->groups == 1;
         size_t kept = 0, blocks = choose ? hd_stage_out_blocks(s) * hd_stage_in_blocks(s) : 0;
         for (size_t i = 0; i < blocks; i++) kept += s->present[i];
-        hd_linear p = {.name = s->name, .out = (int)t->out, .in = (int)in, .w = w + at, .h = h, .yx = yx};
+        int clips = o->recipe.solver == HD_METHOD_RTN; /* AWQ with folded scales: rounds the weights as they are */
+        hd_linear p = {.name = s->name, .out = (int)t->out, .in = (int)in, .w = w + at, .h = h, .yx = clips ? NULL : yx};
         hd_linear_format f = {.bits = s->bits, .grid = s->grid, .group = s->group_size, .shift_groups = s->granularity == HD_GRANULARITY_GROUP,
                               .wide_scales = 1, .scale_least = least + t->group * t->out, .keep = keep && !choose ? keep + at : NULL};
         if (choose) {
@@ -154,7 +155,8 @@ static hd_status solve_group(hd_stage *s, const site *t, const hd_layer_policy *
         }
         hd_linear_options options;
         hd_linear_result r;
-        hd_linear_defaults(&options, choose ? HD_METHOD_SPARSEGPT : HD_METHOD_GPTQ);
+        hd_linear_defaults(&options, choose ? HD_METHOD_SPARSEGPT : clips ? HD_METHOD_AWQ : HD_METHOD_GPTQ);
+        options.awq_points = 1; /* input scales are folded into the predecessors */
         status = hd_linear_solve(&r, &p, &f, &options, err);
         if (status == HD_OK) status = take(s, t, &r, mean, err);
         hd_linear_result_free(&r);

@@ -17,7 +17,8 @@ static const cli_option options[] = {
     {"--block", "INxOUT", "pruning block: inputs x outputs (8x8)"},
     {"--granularity", "G", "tensor, channel or group:N (channel)"},
     {"--structure", "S", "what --sparsity removes: block, unstructured or N:M (block; language models without --block: unstructured)"},
-    {"--method", "M", "steps joined by +, the solver last: rtn, gptq, sparsegpt (rtn; language models gptq)"},
+    {"--method", "M", "steps joined by +: smooth[:A], awq, outliers[:T]; solver rtn, gptq, sparsegpt (rtn; language models gptq)"},
+    {"--ranges", "R", "of a network's activations: mse, minmax or percentile[:P] (mse; P 99.99)"},
     {"--policy", "FILE", "JSON: the base and rules by layer; options given override its base"},
     {"--raw", NULL, "take bytes as they are; else they are divided by 255"},
     {"--hwc", NULL, "items are [height][width][channel], as TFLite has them; else [channel][height][width]"},
@@ -78,6 +79,9 @@ hd_status cli_policy(hd_policy *p, const cli_args *a, hd_err *err) {
     if (!s && method && (s = hd_recipe_parse(&p->base.recipe, method, err)) != HD_OK) return hd_fail_in(err, "--method"), hd_fail_in(err, who), s;
     if (!s) s = cli_float(&sparsity, a, "--sparsity", (double)p->base.sparsity, 0, 0.99, err);
     if (!s) p->base.sparsity = (float)sparsity;
+    const char *ranges = cli_text(a, "--ranges");
+    if (!s && ranges && !hd_policy_ranges(p, ranges))
+        s = hd_fail(err, HD_USAGE, "%s: --ranges: found '%.60s'; allowed are mse, minmax and percentile[:P] (50 <= P <= 100), as in percentile:99.9", who, ranges);
     if (!s && structure && !hd_policy_structure(&p->base, structure))
         s = hd_fail(err, HD_USAGE, "%s: --structure: found '%.60s'; allowed are block, unstructured and N:M (1 <= N < M <= 64), as in 2:4", who, structure);
     return s;
@@ -149,10 +153,29 @@ void cli_model_print(const hd_model *m, const char *out) {
            hd_model_bits_per_weight(m));
 }
 
-static hd_status print_model(const cli_args *a, const hd_model *m, const char *out, hd_err *err) {
-    if (a->json) return cli_json(cli_model_json(m, out), err);
-    cli_model_print(m, out);
-    return HD_OK;
+/* The layers that passes rewrote: the recipes left in the policy say what was done (pass_internal.h). */
+static void list_rewritten(cJSON *o, const hd_graph *g, const hd_policy *p) {
+    cJSON *list = cJSON_AddArrayToObject(o, "rewritten");
+    for (int i = 0; i < g->n_nodes; i++) {
+        const hd_recipe *r = hd_node_weights(&g->node[i]) ? &hd_policy_of(p, g->node[i].name)->recipe : NULL;
+        if (!r || !hd_recipe_rewrites(r)) continue;
+        char text[200];
+        hd_recipe_text(r, text, sizeof text);
+        cJSON *e = cJSON_CreateObject();
+        cJSON_AddStringToObject(e, "name", g->node[i].name);
+        cJSON_AddStringToObject(e, "method", text);
+        cJSON_AddItemToArray(list, e);
+    }
+}
+
+static hd_status print_model(const cli_args *a, const hd_model *m, const hd_graph *rewritten, const hd_policy *p, const char *out, hd_err *err) {
+    if (!a->json) {
+        cli_model_print(m, out);
+        return HD_OK;
+    }
+    cJSON *o = cli_model_json(m, out);
+    list_rewritten(o, rewritten, p);
+    return cli_json(o, err);
 }
 
 static hd_status compress_to(const cli_args *a, const hd_graph *g, const hd_policy *p, const char *calib_path, int64_t samples, const char *out, hd_err *err) {
@@ -165,11 +188,11 @@ static hd_status compress_to(const cli_args *a, const hd_graph *g, const hd_poli
     hd_policy policy = {0};
     if (!s) s = hd_passes_run(&rewritten, &policy, g, p, calib, (int)samples, !cli_flag(a, "--raw"), err);
     if (!s) s = hd_compress(&m, rewritten, &policy, calib, (int)samples, !cli_flag(a, "--raw"), err);
-    hd_graph_free(rewritten);
-    hd_policy_free(&policy);
     if (!s && hd_interrupted) s = hd_fail(err, HD_INTERRUPTED, "stopped");
     if (!s) s = hd_model_save(m, out, err);
-    if (!s) s = print_model(a, m, out, err);
+    if (!s) s = print_model(a, m, rewritten, &policy, out, err);
+    hd_graph_free(rewritten);
+    hd_policy_free(&policy);
     if (m) hd_model_free(m);
     if (calib) hd_idx_free(calib);
     return s;

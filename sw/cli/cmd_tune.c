@@ -191,6 +191,17 @@ static void free_tuning(tuning *t) {
     hd_tuned_free(&t->tuned);
 }
 
+/* Training starts from the network as it is; steps that rewrite it would be passed over in silence. */
+static hd_status no_rewriting(const hd_policy *p, hd_err *err) {
+    for (int i = -1; i < p->n_rules; i++) {
+        const hd_recipe *r = i < 0 ? &p->base.recipe : &p->rule[i].policy.recipe;
+        char text[200];
+        hd_recipe_text(r, text, sizeof text);
+        if (hd_recipe_rewrites(r)) return hd_fail(err, HD_UNSUPPORTED, "tune: method '%s' rewrites the network before it is compressed; it goes with heddle compress", text);
+    }
+    return HD_OK;
+}
+
 static hd_status run(const cli_args *a, hd_err *err) {
     static const char *const pairs[2][2] = {{"--images", "--labels"}, {"--test-images", "--test-labels"}};
     tuning t = {0};
@@ -200,6 +211,7 @@ static hd_status run(const cli_args *a, hd_err *err) {
         if (!cli_text(a, pairs[i][0]) != !cli_text(a, pairs[i][1])) s = hd_fail(err, HD_USAGE, "tune: %s and %s go together", pairs[i][0], pairs[i][1]);
     if (!s) s = read_options(&t, a, err);
     if (!s) s = cli_policy(&t.policy, a, err);
+    if (!s) s = no_rewriting(&t.policy, err);
     if (!s) s = cli_can_write(out, err);
     if (!s) s = load_networks(&t, a, err);
     if (!s) s = load_data(&t, a, err);

@@ -41,10 +41,22 @@ error "compress: --granularity: found 'row'; allowed are tensor, channel and gro
 error_starts "compress: --method: method 'magic': found 'magic'; allowed are" "${compress[@]}" --method magic
 error "compress: --method: method 'gptq+rtn': 'rtn' where a step of its kind stands already" "${compress[@]}" --method gptq+rtn
 error "compress: --sparsity: found '1'; allowed is a number 0..0.99" "${compress[@]}" --sparsity 1
+error "compress: --method: method 'smooth:2': 'smooth' takes a number from 0 to 1" "${compress[@]}" --method smooth:2
+error "compress: --method: method 'smooth+awq': 'awq' where a step of its kind stands already" "${compress[@]}" --method smooth+awq
+error "compress: --method: method 'outliers:0.5': 'outliers' takes a number from 1 to 1000" "${compress[@]}" --method outliers:0.5
+error "compress: --ranges: found 'all'; allowed are mse, minmax and percentile[:P] (50 <= P <= 100), as in percentile:99.9" "${compress[@]}" --ranges all
+echo '{"base": {"ranges": "percentile:20"}}' >bad.json
+error "bad.json: base: 'ranges' is 'percentile:20'; must be 'mse', 'minmax', 'percentile' or 'percentile:P' with 50 <= P <= 100" "${compress[@]}" --policy bad.json
+echo '{"layers": {"conv1": {"ranges": "mse"}}}' >bad.json
+error_starts "bad.json: layer 'conv1': unknown key 'ranges'; allowed" "${compress[@]}" --policy bad.json
+rm bad.json
 
 # Tuning: the same options under its own name, and its own.
 error "tune: -o N.hdm is missing" tune default
 error "tune: --weights: found '9'; allowed are 1..8 and ternary" tune default --weights 9 -o x.hdm
+echo '{"base": {"method": "smooth"}}' >rewrites.json
+error "tune: method 'rtn+smooth:0.5' rewrites the network before it is compressed; it goes with heddle compress" tune default --policy rewrites.json -o x.hdm
+rm rewrites.json
 error "tune: --masks: found 'some'; allowed are fixed, gradual, regrow and feedback" tune default --masks some -o x.hdm
 error "tune: --share: found '2'; allowed is a number 0..1" tune default --share 2 -o x.hdm
 error "tune: --test-images and --test-labels go together" tune default --test-images x.idx -o x.hdm
