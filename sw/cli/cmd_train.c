@@ -14,7 +14,8 @@ static const cli_option options[] = {
     {"--rate", "X", "learning rate of Adam"},
     {"--decay", "X", "weight decay"},
     {"--shift", "N", "move each image by up to N pixels, 0..8"},
-    {"--no-flip", NULL, "never mirror an image"},
+    {"--flip", NULL, "mirror half of the images"},
+    {"--width", "X", "channels against the default network's, 0.1..8: a teacher, or a smaller student (1)"},
     {"--seed", "N", "initial weights and order of images (1)"},
     {"--threads", "N", "0 = all cores (0)"},
     {"--limit", "N", "train on the first N images only, 0 = all (0)"},
@@ -88,7 +89,7 @@ static hd_status read_options(hd_train_options *o, const cli_args *a, hd_err *er
     o->epochs = (int)epochs;
     o->batch = (int)batch;
     o->shift = (int)shift;
-    if (cli_flag(a, "--no-flip")) o->flip = 0;
+    o->flip = cli_flag(a, "--flip");
     o->seed = (uint64_t)seed;
     o->threads = (int)threads;
     o->limit = (int)limit;
@@ -120,10 +121,13 @@ static hd_status train_and_save(const cli_args *a, const train_data *d, hd_train
     o->arg = &r;
     o->quiet = 0;
     double start = hd_seconds();
-    hd_graph *g = hd_default_network(o->seed);
+    double width;
+    hd_status s = cli_float(&width, a, "--width", 1, 0.1, 8, err);
+    if (s) return s;
+    hd_graph *g = hd_scaled_network(o->seed, width);
     if (!g) return hd_fail(err, HD_NOMEM, "no memory for the network");
     double loss = 0;
-    hd_status s = hd_train(g, d->images, d->labels, d->test_images, d->test_labels, o, &loss, err);
+    s = hd_train(g, d->images, d->labels, d->test_images, d->test_labels, o, &loss, err);
     if (!s) s = hd_export_onnx(g, out, err);
     hd_graph_free(g);
     r.loss = loss;

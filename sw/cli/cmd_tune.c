@@ -22,13 +22,17 @@ static const cli_option options[] = {
     {"--rate", "X", "learning rate of Adam (0.005; 0.0005 for 4 bits and more without sparsity)"},
     {"--batch", "N", "images a step (48)"},
     {"--masks", "M", "fixed, gradual, regrow or feedback (gradual)"},
+    {"--score", "S", "what a block is worth: norm, or fisher: its estimated part in the loss (norm)"},
+    {"--settled", "X", "last share of the steps in which masks rest, 0..1 (0.5)"},
     {"--per-layer", NULL, "each layer keeps its own share of blocks; else they share one budget"},
     {"--teacher", "T", "self, mutual, none, or a FILE with another float network (self)"},
     {"--share", "X", "of the teacher in the loss, 0..1 (0.5)"},
     {"--temperature", "X", "of the teacher's and the student's softmax (2)"},
     {"--width", "X", "share of each layer's channels that the student keeps (1)"},
     {"--rewind", "FILE", "start from these weights of the same network (lottery ticket)"},
-    {"--augment", NULL, "move images by up to a pixel and mirror them"},
+    {"--shift", "N", "move each image by up to N pixels, 0..8 (0)"},
+    {"--flip", NULL, "mirror half of the images"},
+    {"--decay", "X", "weight decay (0)"},
     {"--seed", "N", "order of images (1)"},
     {"--limit", "N", "train on the first N images only, 0 = all (0)"},
     {"--images", "X.idx", "training images (Debian's Fashion-MNIST)"},
@@ -61,12 +65,24 @@ static hd_status parse_masks(hd_tune_options *o, const char *text, hd_err *err) 
     return text ? hd_fail(err, HD_USAGE, "tune: --masks: found '%.60s'; allowed are fixed, gradual, regrow and feedback", text) : HD_OK;
 }
 
+static hd_status parse_score(hd_tune_options *o, const char *text, hd_err *err) {
+    if (!text) return HD_OK;
+    if (!strcmp(text, "norm")) o->score = HD_SCORE_NORM;
+    else if (!strcmp(text, "fisher")) o->score = HD_SCORE_FISHER;
+    else return hd_fail(err, HD_USAGE, "tune: --score: found '%.60s'; allowed are norm and fisher", text);
+    return HD_OK;
+}
+
 static hd_status read_options(tuning *t, const cli_args *a, hd_err *err) {
     hd_tune_options *o = &t->o;
-    int64_t epochs, batch, seed, limit;
-    double rate, share, temperature;
+    int64_t epochs, batch, seed, limit, shift;
+    double rate, share, temperature, decay, settled;
     hd_tune_defaults(o);
     hd_status s = parse_masks(o, cli_text(a, "--masks"), err);
+    if (!s) s = parse_score(o, cli_text(a, "--score"), err);
+    if (!s) s = cli_int(&shift, a, "--shift", 0, 0, 8, err);
+    if (!s) s = cli_float(&decay, a, "--decay", (double)o->train.weight_decay, 0, 1, err);
+    if (!s) s = cli_float(&settled, a, "--settled", (double)o->settled, 0, 1, err);
     if (!s) s = cli_int(&epochs, a, "--epochs", o->train.epochs, 1, 1000, err);
     if (!s) s = cli_int(&batch, a, "--batch", o->train.batch, 1, 4096, err);
     if (!s) s = cli_int(&seed, a, "--seed", (int64_t)o->train.seed, 0, INT64_MAX, err);
@@ -80,7 +96,10 @@ static hd_status read_options(tuning *t, const cli_args *a, hd_err *err) {
     o->train.seed = (uint64_t)seed;
     o->train.limit = (int)limit;
     o->train.learning_rate = (float)rate;
-    o->train.shift = o->train.flip = cli_flag(a, "--augment");
+    o->train.shift = (int)shift;
+    o->train.flip = cli_flag(a, "--flip");
+    o->train.weight_decay = (float)decay;
+    o->settled = (float)settled;
     o->global = !cli_flag(a, "--per-layer");
     o->share = (float)share;
     o->temperature = (float)temperature;

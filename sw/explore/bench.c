@@ -11,6 +11,7 @@ const hd_suite hd_suites[] = {
     {"array", "utilisation, sparsity speed-up and cycles against bits, on the RTL", hd_bench_array},
     {"demo", "accuracy, size and cycles of the demo's six compressions", hd_bench_demo},
     {"compress", "post-training methods on a published language model: loss, bits, seconds", hd_bench_compress},
+    {"tune", "training in the stored format: accuracy after it, cycles on the RTL, seconds", hd_bench_tune},
     {NULL, NULL, NULL},
 };
 

@@ -34,4 +34,7 @@ hd_status hd_bench_sim(hd_figures *f, hd_err *err);
 hd_status hd_bench_array(hd_figures *f, hd_err *err);
 hd_status hd_bench_demo(hd_figures *f, hd_err *err);
 hd_status hd_bench_compress(hd_figures *f, hd_err *err);
+hd_status hd_bench_tune(hd_figures *f, hd_err *err);
+/* Rows fashion.* of suite tune. */
+hd_status hd_bench_fashion(hd_figures *f, hd_err *err);
 #endif

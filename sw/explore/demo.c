@@ -9,6 +9,7 @@
 #include "../train/tune.h"
 #include "accuracy.h"
 #include "dataset.h"
+#include "verify.h"
 
 enum { CALIBRATION_IMAGES = 512 };
 
@@ -79,96 +80,14 @@ static hd_status variant_policy(hd_policy *p, const struct variant *v, const hd_
     return s || !last ? s : keep_dense(p, last, err);
 }
 
-/* What must agree on one image: the RTL, the instruction-level model, the integer executor. */
-typedef struct trio {
-    hd_session *sim, *ref;
-    hd_integer *integer;
-    int8_t *in, *from_sim, *from_ref;
-    float *scratch;
-    size_t in_bytes, out_bytes;
-} trio;
-
-static hd_status trio_open(trio *t, const hd_program *p, const hd_model *m, hd_err *err) {
-    hd_device_options o = {0};
-    t->in_bytes = (size_t)p->input.h * p->input.w * p->input.c;
-    t->out_bytes = (size_t)p->output.h * p->output.w * p->output.c;
-    t->in = malloc(t->in_bytes);
-    t->from_sim = malloc(t->out_bytes);
-    t->from_ref = malloc(t->out_bytes);
-    t->scratch = malloc(t->in_bytes * sizeof *t->scratch);
-    if (!t->in || !t->from_sim || !t->from_ref || !t->scratch) return hd_fail(err, HD_NOMEM, "no memory for an image");
-    hd_status s = hd_session_open(&t->sim, p, &hd_driver_sim, &o, err);
-    if (!s) s = hd_session_open(&t->ref, p, &hd_driver_ref, &o, err);
-    if (!s) s = hd_integer_new(&t->integer, m, err);
-    return s;
-}
-
-static void trio_close(trio *t) {
-    if (t->integer) hd_integer_free(t->integer);
-    if (t->ref) hd_session_close(t->ref);
-    if (t->sim) hd_session_close(t->sim);
-    free(t->in);
-    free(t->from_sim);
-    free(t->from_ref);
-    free(t->scratch);
-}
-
-static hd_status same_bytes(const int8_t *got, const int8_t *want, size_t n, const char *who, uint32_t image, hd_err *err) {
-    for (size_t i = 0; i < n; i++)
-        if (got[i] != want[i]) return hd_fail(err, HD_MISMATCH, "image %u, output byte %zu: sim gives %d, %s gives %d", image, i, got[i], who, want[i]);
-    return HD_OK;
-}
-
-static hd_status trio_image(trio *t, const hd_model *m, const hd_idx *images, uint32_t n, hd_err *err) {
-    uint64_t cycles = 0, predicted = 0;
-    hd_encode_item(&m->tensor[m->input], images, n, 1, t->scratch, t->in);
-    hd_status s = hd_session_run(t->sim, t->in, t->from_sim, err);
-    if (!s) s = hd_session_run(t->ref, t->in, t->from_ref, err);
-    if (s) return s;
-    hd_integer_run(t->integer, t->in);
-    s = same_bytes(t->from_sim, t->from_ref, t->out_bytes, "ref", n, err);
-    if (!s) s = same_bytes(t->from_sim, hd_integer_tensor(t->integer, m->output), t->out_bytes, "the integer executor", n, err);
-    if (!s) s = hd_session_cycles(t->sim, &cycles, err);
-    if (!s) s = hd_session_cycles(t->ref, &predicted, err);
-    if (!s && cycles != predicted)
-        s = hd_fail(err, HD_MISMATCH, "image %u: sim takes %llu cycles, ref predicts %llu", n, (unsigned long long)cycles, (unsigned long long)predicted);
-    return s;
-}
-
-static hd_status verify_on_rtl(hd_demo_point *pt, const hd_model *m, const hd_idx *images, uint32_t count, hd_err *err) {
-    trio t = {0};
-    hd_progress progress;
-    hd_status s = trio_open(&t, pt->program, m, err);
-    hd_progress_start(&progress, "RTL", count);
-    for (uint32_t i = 0; !s && i < count; i++) {
-        s = hd_interrupted ? hd_fail(err, HD_INTERRUPTED, "stopped") : trio_image(&t, m, images, i, err);
-        pt->compared = i + 1;
-        hd_progress_show(&progress, i + 1, NULL);
-    }
-    hd_progress_end(&progress);
-    if (!s) s = hd_cost_read(&pt->cost, pt->program, t.sim, t.ref, err);
-    if (!s && !pt->cost->exact) s = hd_fail(err, HD_MISMATCH, "a layer's cycles differ between sim and ref");
-    trio_close(&t);
-    return s ? hd_fail_in(err, pt->name) : HD_OK;
-}
-
-/* Training starts from the one-shot model and hands its integers and blocks to a second compression. */
 static hd_status make_model(hd_model **m, const struct variant *v, const hd_policy *policy, const data *x, hd_err *err) {
-    hd_status s = hd_compress(m, x->graph, policy, x->train, CALIBRATION_IMAGES, 1, err);
-    if (s || !v->tuned) return s;
-    hd_model *start = *m;
-    hd_tuned tuned = {0};
+    if (!v->tuned) return hd_compress(m, x->graph, policy, x->train, CALIBRATION_IMAGES, 1, err);
     hd_tune_options o;
     hd_tune_defaults(&o);
     o.train.epochs = x->tune_epochs;
     o.teacher = x->graph;
     o.global = 0; /* as the one-shot rows, and better for cycles: those of convolutions count */
-    *m = NULL;
-    s = hd_tune(&tuned, x->graph, start, x->train, x->train_labels, NULL, NULL, &o, err);
-    if (!s) s = hd_compress_trained(m, tuned.graph, policy, tuned.trained, x->train, CALIBRATION_IMAGES, 1, err);
-    hd_tuned_free(&tuned);
-    hd_model_free(start);
-    return s;
+    return hd_tune_model(m, x->graph, policy, x->train, x->train_labels, CALIBRATION_IMAGES, 1, &o, err);
 }
 
 static hd_status run_point(hd_demo *d, hd_demo_point *pt, const struct variant *v, const data *x, uint32_t rtl_images, hd_err *err) {
@@ -185,7 +104,8 @@ static hd_status run_point(hd_demo *d, hd_demo_point *pt, const struct variant *
         pt->bytes = hd_model_weight_bytes(m);
         pt->bits_per_weight = hd_model_bits_per_weight(m);
         d->weights = m->dense_weights;
-        s = verify_on_rtl(pt, m, x->images, rtl_images, err);
+        s = hd_verify_rtl(&pt->cost, &pt->compared, pt->program, m, x->images, rtl_images, err);
+        if (s) hd_fail_in(err, pt->name);
     }
     if (!s) {
         pt->images_per_second = d->clock_hz / (double)pt->cost->cycles;

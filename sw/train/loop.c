@@ -108,11 +108,13 @@ static void sum_slices(hd_loop *l, size_t from, size_t to, int slices) {
 /* Adam's step (Kingma and Ba 2015, with the decay outside the moments as in Loshchilov and Hutter 2019). */
 static void update(hd_loop *l, size_t from, size_t to, float rate) {
     const float b1 = 0.9f, b2 = 0.999f;
+    const float tiny = 1e-30f; /* moments of absent weights fade away; subnormal numbers would cost a quarter of the time */
     float correct1 = 1 / (1 - powf(b1, (float)l->step + 1)), correct2 = 1 / (1 - powf(b2, (float)l->step + 1));
     float *restrict g = l->gradient, *restrict w = l->weight, *restrict mean = l->mean, *restrict square = l->square;
     for (size_t i = from; i < to; i++) {
-        mean[i] = b1 * mean[i] + (1 - b1) * g[i];
-        square[i] = b2 * square[i] + (1 - b2) * g[i] * g[i];
+        float m = b1 * mean[i] + (1 - b1) * g[i], v = b2 * square[i] + (1 - b2) * g[i] * g[i];
+        mean[i] = fabsf(m) > tiny ? m : 0;
+        square[i] = v > tiny ? v : 0;
         float move = mean[i] * correct1 / (sqrtf(square[i] * correct2) + 1e-8f);
         w[i] -= rate * l->pace[i] * (move + l->weight_decay * l->decay[i] * w[i]);
     }

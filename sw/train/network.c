@@ -66,25 +66,33 @@ static int append_fc(hd_graph *g, const char *name, int outputs, hd_rng *rng) {
     return give_weights(t, (size_t)cin, rng);
 }
 
-static int build(hd_graph *g, hd_rng *rng) {
+static int scaled(int channels, double width) {
+    int n = (int)lround(channels * width);
+    return n < 1 ? 1 : n;
+}
+
+static int build(hd_graph *g, double width, hd_rng *rng) {
+    int narrow = scaled(16, width), wide = scaled(32, width);
     g->input = g->output = hd_graph_add_tensor(g, "input", (hd_shape){1, 28, 28});
     if (g->input < 0) return -1;
-    if (append_conv(g, 1, 5, 2, 2, (hd_shape){16, 14, 14}, rng) || append_conv(g, 2, 3, 1, 1, (hd_shape){32, 14, 14}, rng) ||
-        append_conv(g, 3, 3, 2, 1, (hd_shape){32, 7, 7}, rng))
+    if (append_conv(g, 1, 5, 2, 2, (hd_shape){narrow, 14, 14}, rng) || append_conv(g, 2, 3, 1, 1, (hd_shape){wide, 14, 14}, rng) ||
+        append_conv(g, 3, 3, 2, 1, (hd_shape){wide, 7, 7}, rng))
         return -1;
-    hd_node *pool = append(g, HD_OP_MAX_POOL, "pool", (hd_shape){32, 4, 4});
+    hd_node *pool = append(g, HD_OP_MAX_POOL, "pool", (hd_shape){wide, 4, 4});
     if (!pool) return -1;
     pool->kh = pool->kw = pool->sy = pool->sx = 2;
     pool->pad_bottom = pool->pad_right = 1;
-    if (!append(g, HD_OP_FLATTEN, "flatten", (hd_shape){512, 1, 1})) return -1;
-    return append_fc(g, "fc1", 64, rng) || append_relu(g, 4) || append_fc(g, "fc2", 10, rng) ? -1 : 0;
+    if (!append(g, HD_OP_FLATTEN, "flatten", (hd_shape){wide * 16, 1, 1})) return -1;
+    return append_fc(g, "fc1", scaled(64, width), rng) || append_relu(g, 4) || append_fc(g, "fc2", 10, rng) ? -1 : 0;
 }
 
-hd_graph *hd_default_network(uint64_t seed) {
+hd_graph *hd_default_network(uint64_t seed) { return hd_scaled_network(seed, 1); }
+
+hd_graph *hd_scaled_network(uint64_t seed, double width) {
     hd_graph *g = hd_graph_new("fashion");
     hd_rng rng;
     hd_rng_seed(&rng, seed, 1);
-    if (g && build(g, &rng)) {
+    if (g && build(g, width, &rng)) {
         hd_graph_free(g);
         return NULL;
     }

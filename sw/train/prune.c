@@ -14,14 +14,16 @@ static int rising(const void *a, const void *b) {
     return x->index < y->index ? -1 : x->index > y->index;
 }
 
-void hd_prune_norms(double *norm, const hd_fake *f, const float *x) {
+void hd_prune_weighted(double *norm, const hd_fake *f, const float *x, const float *weight) {
     memset(norm, 0, f->blocks * sizeof *norm);
     for (size_t oc = 0; oc < f->cout; oc++)
         for (size_t i = 0; i < f->inputs; i++) {
             double w = (double)x[oc * f->inputs + i];
-            norm[hd_fake_block(f, oc, i)] += w * w;
+            norm[hd_fake_block(f, oc, i)] += w * w * (weight ? (double)weight[oc * f->inputs + i] : 1);
         }
 }
+
+void hd_prune_norms(double *norm, const hd_fake *f, const float *x) { hd_prune_weighted(norm, f, x, NULL); }
 
 hd_status hd_prune_keep(uint8_t *present, const double *score, size_t blocks, size_t keep, hd_err *err) {
     block *b = malloc((blocks + 1) * sizeof *b);

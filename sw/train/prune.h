@@ -5,6 +5,8 @@
 
 /* Squared L2 norm of each block of x [cout][inputs]: weights, or a gradient. */
 void hd_prune_norms(double *norm, const hd_fake *f, const float *x);
+/* Sum of x^2 * weight over each block; weight NULL counts as 1. */
+void hd_prune_weighted(double *norm, const hd_fake *f, const float *x, const float *weight);
 /* Keeps the `keep` blocks of the largest scores (of equals the last ones, as one-shot pruning does). HD_NOMEM. */
 hd_status hd_prune_keep(uint8_t *present, const double *score, size_t blocks, size_t keep, hd_err *err);
 /* Scores that compare blocks of different layers (LAMP: Lee et al. 2021): the block's norm over the sum of all of its layer that are as large

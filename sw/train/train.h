@@ -21,6 +21,8 @@ typedef struct hd_train_options {
 void hd_train_defaults(hd_train_options *o);
 /* The default network: 28x28x1 images, 10 classes, about 48 thousand weights; He initialisation from `seed`. */
 hd_graph *hd_default_network(uint64_t seed);
+/* The same with `width` times the channels of each layer but the last, rounded, at least one. NULL without memory. */
+hd_graph *hd_scaled_network(uint64_t seed, double width);
 /* Trains g in place on images (idx [n][c][h][w] or [n][h][w]; u8 is divided by 255) with labels (idx [n]): cross-entropy on
  * the output tensor (logits; the input of a final softmax). test_* may be NULL; final_loss (may be NULL) is the mean over
  * the last epoch. A progress bar unless quiet. Errors: HD_MISMATCH data and graph disagree; HD_RANGE an option, a label, or

@@ -11,7 +11,7 @@
 #include "loop.h"
 #include "prune.h"
 
-enum { MASK_UPDATES = 100 };
+enum { MASK_UPDATES = 100, STEPS_TO_GROW = 10 };
 static const double MOVED_AT_FIRST = 0.3; /* share of the present blocks that regrowing moves at its first update */
 
 typedef struct tuner {
@@ -45,6 +45,7 @@ static hd_status check_options(const hd_tune_options *o, hd_err *err) {
     hd_status s = hd_train_check(&o->train, err);
     if (s) return s;
     if ((unsigned)o->masks > HD_MASKS_FEEDBACK) return hd_fail(err, HD_RANGE, "tuning: masks %u; 0..%d are allowed", (unsigned)o->masks, HD_MASKS_FEEDBACK);
+    if ((unsigned)o->score > HD_SCORE_FISHER) return hd_fail(err, HD_RANGE, "tuning: score %u; 0..%d are allowed", (unsigned)o->score, HD_SCORE_FISHER);
     if (!(o->settled >= 0) || o->settled > 1) return hd_fail(err, HD_RANGE, "tuning: settled part %g; 0..1 is allowed", (double)o->settled);
     if (!(o->share >= 0) || o->share > 1) return hd_fail(err, HD_RANGE, "tuning: teacher's share %g; 0..1 is allowed", (double)o->share);
     if (!(o->temperature > 0) || o->temperature > 100)
@@ -55,16 +56,21 @@ static hd_status check_options(const hd_tune_options *o, hd_err *err) {
 
 /* ---- when masks change ---- */
 
-/* MASK_UPDATES times over the unsettled part of the steps, the last of them at its end. */
-static long mask_update_after(const tuner *t, long step) {
-    double moving = (double)t->steps * (1 - (double)t->o->settled);
-    return (long)((double)step * MASK_UPDATES / fmax(1, moving));
+static double moving_steps(const tuner *t) { return (double)t->steps * (1 - (double)t->o->settled); }
+
+/* Regrown blocks need some steps before their norms mean something. Two at the least: the last one moves nothing any more. */
+static double mask_updates(const tuner *t) {
+    double most = t->o->masks == HD_MASKS_REGROW ? floor(moving_steps(t) / STEPS_TO_GROW) : MASK_UPDATES;
+    return fmin(MASK_UPDATES, fmax(2, most));
 }
+
+/* Spread over the unsettled part of the steps, the last of them at its end. */
+static long mask_update_after(const tuner *t, long step) { return (long)((double)step * mask_updates(t) / fmax(1, moving_steps(t))); }
 
 /* Do masks change when step `step` is done? */
 static int mask_changes(const tuner *t, long step) {
     long before = mask_update_after(t, step);
-    return t->o->masks != HD_MASKS_FIXED && before < MASK_UPDATES && mask_update_after(t, step + 1) != before;
+    return t->o->masks != HD_MASKS_FIXED && (double)before < mask_updates(t) && mask_update_after(t, step + 1) != before;
 }
 
 /* ---- hooks of the student's loop ---- */
@@ -270,9 +276,15 @@ static size_t blocks_to_keep(size_t blocks, size_t target, double part) {
     return part >= 1 ? target : blocks - (size_t)(sparsity * (double)blocks);
 }
 
+static void score_blocks(tuner *t, int i) {
+    const hd_fake *f = &t->fake[i];
+    size_t at = t->loop.params.weight[f->node];
+    hd_prune_weighted(t->norm[i], f, t->loop.weight + at, t->o->score == HD_SCORE_FISHER ? t->loop.square + at : NULL);
+}
+
 static hd_status update_layer(tuner *t, int i, double part, hd_err *err) {
     hd_fake *f = &t->fake[i];
-    hd_prune_norms(t->norm[i], f, t->loop.weight + t->loop.params.weight[f->node]);
+    score_blocks(t, i);
     if (t->o->masks != HD_MASKS_REGROW) {
         hd_status s = hd_prune_keep(f->present, t->norm[i], f->blocks, blocks_to_keep(f->blocks, t->target[i], part), err);
         if (!s) hd_fake_mask(f);
@@ -300,8 +312,9 @@ static hd_status update_all(tuner *t, double part, hd_err *err) {
     hd_status s = score && present ? HD_OK : hd_fail(err, HD_NOMEM, "%s: no memory for %zu blocks", t->g->name, blocks);
     for (int i = 0; i < t->fakes && !s; at += t->fake[i++].blocks) {
         if (!t->fake[i].blocks) continue;
-        hd_prune_norms(t->norm[i], &t->fake[i], t->loop.weight + t->loop.params.weight[t->fake[i].node]);
-        s = hd_prune_lamp(score + at, t->norm[i], t->fake[i].blocks, err);
+        score_blocks(t, i);
+        if (t->o->score == HD_SCORE_NORM) s = hd_prune_lamp(score + at, t->norm[i], t->fake[i].blocks, err);
+        else memcpy(score + at, t->norm[i], t->fake[i].blocks * sizeof *score);
     }
     if (!s) s = hd_prune_keep(present, score, blocks, blocks_to_keep(blocks, target, part), err);
     at = 0;
@@ -317,7 +330,7 @@ static hd_status update_all(tuner *t, double part, hd_err *err) {
 
 static hd_status update_masks(tuner *t, hd_err *err) {
     if (!mask_changes(t, t->loop.step - 1)) return HD_OK;
-    double part = fmin(1, (double)mask_update_after(t, t->loop.step) / MASK_UPDATES);
+    double part = fmin(1, (double)mask_update_after(t, t->loop.step) / mask_updates(t));
     hd_status s = HD_OK;
     int all = t->o->global && t->o->masks != HD_MASKS_REGROW;
     if (all) s = update_all(t, part, err);
@@ -416,5 +429,20 @@ hd_status hd_tune(hd_tuned *out, const hd_graph *g, const hd_model *start, const
     teardown(&t);
     hd_data_free(&data);
     if (s) hd_tuned_free(out);
+    return s;
+}
+
+hd_status hd_tune_model(hd_model **out, const hd_graph *g, const hd_policy *policy, const hd_idx *images, const hd_idx *labels, int samples, int unit,
+                        const hd_tune_options *o, hd_err *err) {
+    hd_tune_options mine = *o;
+    hd_tuned tuned = {0};
+    hd_model *start = NULL;
+    *out = NULL;
+    hd_status s = hd_compress(&start, g, policy, images, samples, unit, err);
+    if (!s && !(mine.train.learning_rate > 0)) mine.train.learning_rate = hd_tune_rate(g, start);
+    if (!s) s = hd_tune(&tuned, g, start, images, labels, NULL, NULL, &mine, err);
+    if (!s) s = hd_compress_trained(out, tuned.graph, policy, tuned.trained, images, samples, unit, err);
+    hd_tuned_free(&tuned);
+    hd_model_free(start);
     return s;
 }

@@ -13,10 +13,18 @@ typedef enum hd_masks {
     HD_MASKS_FEEDBACK  /* gradual, and absent blocks keep learning from the gradient, so that they can come back (Lin et al. 2020) */
 } hd_masks;
 
+/* What a block is worth when masks are chosen. */
+typedef enum hd_score {
+    HD_SCORE_NORM,  /* sum of w^2; between layers by LAMP (Lee et al. 2021) */
+    HD_SCORE_FISHER /* sum of w^2 times the running mean of the squared gradient, Adam's: half of it estimates what the loss pays for the block
+                       (the diagonal of the Fisher matrix for that of the Hessian, Theis et al. 2018); the same unit in all layers */
+} hd_score;
+
 typedef struct hd_tune_options {
     hd_train_options train;
     hd_masks masks;
-    int global;               /* GRADUAL, FEEDBACK: one budget of blocks for all layers, shared out by LAMP scores; else one each */
+    hd_score score;
+    int global;               /* GRADUAL, FEEDBACK: one budget of blocks for all layers, shared out by the scores; else one each */
     float settled;            /* the last share of the steps, in which masks rest; 0..1 */
     const hd_graph *teacher;  /* NULL = labels only; may be the network itself */
     int mutual;               /* the teacher, a copy of it, trains too: on the labels and on the student (Zhang et al. 2018) */
@@ -41,6 +49,10 @@ float hd_tune_rate(const hd_graph *g, const hd_model *start);
 hd_status hd_tune(hd_tuned *out, const hd_graph *g, const hd_model *start, const hd_idx *images, const hd_idx *labels, const hd_idx *test_images,
                   const hd_idx *test_labels, const hd_tune_options *o, hd_err *err);
 void hd_tuned_free(hd_tuned *t);
+/* All of it: one-shot compression with `policy`, training, and the model of the trained network; `samples` images calibrate, as for hd_compress. A
+ * learning rate of 0 stands for hd_tune_rate. */
+hd_status hd_tune_model(hd_model **out, const hd_graph *g, const hd_policy *policy, const hd_idx *images, const hd_idx *labels, int samples, int unit,
+                        const hd_tune_options *o, hd_err *err);
 /* A narrower copy of a chain of layers (owned by the caller): `share` of each layer's channels, rounded up, those of the largest weights; the last
  * layer keeps all. A student for the full network. HD_UNSUPPORTED: additions, groups. */
 hd_status hd_narrow(hd_graph **out, const hd_graph *g, float share, hd_err *err);

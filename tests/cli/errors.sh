@@ -59,6 +59,10 @@ error "tune: method 'rtn+smooth:0.5' rewrites the network before it is compresse
 rm rewrites.json
 error "tune: --masks: found 'some'; allowed are fixed, gradual, regrow and feedback" tune default --masks some -o x.hdm
 error "tune: --share: found '2'; allowed is a number 0..1" tune default --share 2 -o x.hdm
+error "tune: --score: found 'best'; allowed are norm and fisher" tune default --score best -o x.hdm
+error "tune: --settled: found '2'; allowed is a number 0..1" tune default --settled 2 -o x.hdm
+error "tune: --shift: found '9'; allowed is a whole number 0..8" tune default --shift 9 -o x.hdm
+error "train: --width: found '9'; allowed is a number 0.1..8" train --width 9 --limit 100 --epochs 1 -o x.onnx
 error "tune: --test-images and --test-labels go together" tune default --test-images x.idx -o x.hdm
 error "no.onnx: No such file or directory" tune default --teacher no.onnx -o x.hdm
 

@@ -89,6 +89,18 @@ static void lamp(void **state) {
     assert_true(score[0] == 0 && score[1] == 0);
 }
 
+/* One block of two weights and one of a single weight, by hand. */
+static void weighted(void **state) {
+    (void)state;
+    hd_fake f = {.cout = 1, .inputs = 3, .taps = 1, .per_tap = 3, .block_in = 2, .block_out = 1, .in_blocks = 2, .blocks = 2};
+    const float w[3] = {1, -2, 3}, fisher[3] = {0.5f, 0.25f, 2};
+    double score[2];
+    hd_prune_weighted(score, &f, w, fisher);
+    assert_true(score[0] == 0.5 + 4 * 0.25 && score[1] == 9 * 2);
+    hd_prune_weighted(score, &f, w, NULL);
+    assert_true(score[0] == 5 && score[1] == 9);
+}
+
 static void regrow(void **state) {
     (void)state;
     const double norm[6] = {5, 1, 3, 0, 0, 0}, growth[6] = {99, 98, 97, 2, 7, 4};
@@ -122,6 +134,6 @@ static void regrow(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(cubic), cmocka_unit_test(same_as_oneshot), cmocka_unit_test(keep_edges), cmocka_unit_test(lamp), cmocka_unit_test(regrow)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(cubic), cmocka_unit_test(same_as_oneshot), cmocka_unit_test(keep_edges), cmocka_unit_test(lamp), cmocka_unit_test(weighted), cmocka_unit_test(regrow)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -139,6 +139,12 @@ static void definition(void **state) {
         for (size_t c = 0; c < f.steps; c++)
             assert_true(fabs((double)dstep[c] - want_step[c] / sqrt((double)(f.per_tensor ? COUT * INPUTS : INPUTS) * high)) < 1e-4);
         assert_true(outside > 0 && (absents > 0) == FORMATS[k].blocks);
+        /* With feedback, absent weights get the gradient of what they would add, all of it. */
+        f.absent_learns = 1;
+        memcpy(d, dq, sizeof d);
+        hd_fake_backward(&f, g->node[0].weight, step, d, dstep);
+        for (int i = 0; i < COUT * INPUTS; i++)
+            if (!(f.gain[i] > 0)) assert_true(d[i] == dq[i]);
         hd_fake_free(&f);
         free_stage(&s);
         hd_graph_free(g);

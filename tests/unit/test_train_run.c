@@ -61,6 +61,22 @@ static int teardown(void **state) {
     return 0;
 }
 
+/* Weights by hand: 5*5*1*c + 9*c*2c + 9*2c*2c + 16*2c*f + f*10 with c = 16, f = 64 times the width. */
+static void scaled_network(void **state) {
+    (void)state;
+    static const struct { double width; size_t c, f; } cases[] = {{1, 16, 64}, {2, 32, 128}, {0.5, 8, 32}};
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        hd_err err = {0};
+        hd_graph *g = hd_scaled_network(1, cases[k].width);
+        assert_non_null(g);
+        if (hd_graph_check(g, &err)) fail_msg("%s", err.message);
+        size_t weights = 0, c = cases[k].c, f = cases[k].f;
+        for (int i = 0; i < g->n_nodes; i++) weights += g->node[i].weight ? hd_node_weights(&g->node[i]) : 0;
+        assert_int_equal(weights, 25 * c + 18 * c * c + 36 * c * c + 32 * c * f + 10 * f);
+        hd_graph_free(g);
+    }
+}
+
 static void default_network(void **state) {
     (void)state;
     hd_err err = {0};
@@ -294,7 +310,7 @@ static void stops(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(default_network), cmocka_unit_test(repeats),  cmocka_unit_test(learns),           cmocka_unit_test(augmentation),
+        cmocka_unit_test(default_network), cmocka_unit_test(scaled_network), cmocka_unit_test(repeats),  cmocka_unit_test(learns),           cmocka_unit_test(augmentation),
         cmocka_unit_test(refuses),         cmocka_unit_test(diverges), cmocka_unit_test(nothing_to_train), cmocka_unit_test(stops),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
