@@ -44,6 +44,9 @@ void hd_policy_default(hd_policy *p);
 /* A policy file: JSON {"base": {...}, "layers": {"conv1": {"weights": 4, "sparsity": 0.5, "block": "8x8", "granularity": "group:32",
  * "method": "gptq"}}}; methods: recipe.h. The base alone takes "ranges": "percentile:99.9". */
 hd_status hd_policy_load(hd_policy *p, const char *path, hd_err *err);
+/* A file that hd_policy_load reads back as the same policy: every key of the base and of each rule. (Structure NONE is written as 'block', which
+ * is what it stands for in networks.) HD_IO. */
+hd_status hd_policy_save(const hd_policy *p, const char *path, hd_err *err);
 void hd_policy_free(hd_policy *p);
 /* The policy of a layer. */
 const hd_layer_policy *hd_policy_of(const hd_policy *p, const char *layer);

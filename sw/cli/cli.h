@@ -7,9 +7,11 @@
 #include <cjson/cJSON.h>
 #include <stdint.h>
 
+#include "../../compiler/compress/auto.h"
 #include "../../compiler/compress/compress.h"
 #include "../../compiler/graph/graph.h"
 #include "../../compiler/graph/llama.h"
+#include "../../compiler/lower/program.h"
 #include "../core/err.h"
 #include "../core/idx.h"
 
@@ -80,6 +82,19 @@ hd_status cli_policy(hd_policy *p, const cli_args *a, hd_err *err);
 /* Sizes of a compressed model and of its layers: as an object, and as a table on standard output. */
 cJSON *cli_model_json(const hd_model *m, const char *out);
 void cli_model_print(const hd_model *m, const char *out);
+
+/* --geometry or --board, one of them, and --memory: g, and the board's name in o. */
+hd_status cli_geometry(hd_geometry *g, hd_lower_options *o, const cli_args *a, hd_err *err);
+
+/* heddle compress with --budget-bytes, --budget-bpw or --budget-cycles (auto.c): was one given; an error for options that need one; the budget,
+ * for so many dense weights; and the whole command for a network. */
+int cli_has_budget(const cli_args *a);
+hd_status cli_only_with_budget(const cli_args *a, hd_err *err);
+hd_status cli_budget(uint64_t budget[HD_COSTS], const cli_args *a, double weights, hd_err *err);
+hd_status cli_compress_budget(const cli_args *a, const hd_graph *g, const char *calib_path, int64_t samples, const char *out, hd_err *err);
+/* Why each layer has its format: a table, and an object with all that was measured. */
+void cli_auto_print(const hd_auto_problem *p, const hd_auto_result *r, const char *loss_name);
+cJSON *cli_auto_json(const hd_auto_problem *p, const hd_auto_result *r, const char *loss_name);
 
 /* Prints the object with a newline and frees it. */
 hd_status cli_json(cJSON *json, hd_err *err);

@@ -85,10 +85,10 @@ static hd_status print_program(const cli_args *a, const hd_program *p, const cha
     return HD_OK;
 }
 
-static hd_status read_geometry(hd_geometry *g, hd_lower_options *o, const cli_args *a, hd_err *err) {
+hd_status cli_geometry(hd_geometry *g, hd_lower_options *o, const cli_args *a, hd_err *err) {
     const char *board = cli_text(a, "--board"), *text = cli_text(a, "--geometry"), *memory = cli_text(a, "--memory");
     const hd_board *row;
-    if (!board == !text) return hd_fail(err, HD_USAGE, "compile: one of --board and --geometry is needed, as in --geometry 4x8x8x2");
+    if (!board == !text) return hd_fail(err, HD_USAGE, "%s: one of --board and --geometry is needed, as in --geometry 4x8x8x2", a->command->name);
     hd_status s;
     if (board) {
         s = hd_board_find(&row, board, err);
@@ -117,7 +117,7 @@ static hd_status run(const cli_args *a, hd_err *err) {
     cli_model m = {0};
     hd_program *p = NULL;
     hd_status s = cli_need(&out, a, "-o", err);
-    if (!s) s = read_geometry(&g, &o, a, err);
+    if (!s) s = cli_geometry(&g, &o, a, err);
     if (!s) s = read_expand(&o, a, err);
     if (!s) s = cli_can_write(out, err);
     if (!s) s = cli_model_load(&m, a->operand, err);

@@ -22,6 +22,16 @@ static const cli_option options[] = {
     {"--policy", "FILE", "JSON: the base and rules by layer; options given override its base"},
     {"--raw", NULL, "take bytes as they are; else they are divided by 255"},
     {"--hwc", NULL, "items are [height][width][channel], as TFLite has them; else [channel][height][width]"},
+    {"--budget-bytes", "N", "choose each layer's format by measurement, in at most N stored bytes"},
+    {"--budget-bpw", "B", "the same as bits for each dense weight"},
+    {"--budget-cycles", "N", "and in at most N cycles an inference on --geometry or --board"},
+    {"--geometry", "RxCxLxP", "with a budget: the array that cycles are counted on and that the network must fit"},
+    {"--board", "NAME", "a board of boards/boards.def instead"},
+    {"--memory", "LIST", "memories of the geometry, as for compile"},
+    {"--judge", "divergence|error", "what a budget's loss is: of softmax, or squared error (divergence for classifiers)"},
+    {"--judge-count", "N", "inputs it is measured on, those behind --calib-count (512)"},
+    {"--refine", "N", "most networks to measure around the best (24)"},
+    {"--policy-out", "FILE", "the policy that the budget led to, for --policy"},
     {"--tokens", "X.idx", "MODEL is a language model (llama2.c), -o an .hlm: int16 rows to calibrate on"},
     {"--rows", "FIRST:COUNT", "only these rows of --tokens (all)"},
     {NULL, NULL, NULL},
@@ -209,11 +219,14 @@ static hd_status run(const cli_args *a, hd_err *err) {
     if (!s) s = cli_int(&samples, a, "--calib-count", 512, 1, 1 << 20, err);
     if (s) return s;
     cli_model source = {0};
+    int budget = cli_has_budget(a);
     s = cli_policy(&policy, a, err);
+    if (!s && !budget) s = cli_only_with_budget(a, err);
     if (!s) s = cli_can_write(out, err);
     if (!s) s = cli_model_load(&source, a->operand, err);
     if (!s && source.model) s = hd_fail(err, HD_FORMAT, "%s: compressed already; allowed are an ONNX or TFLite file and the word default", a->operand);
-    if (!s) s = compress_to(a, source.graph, &policy, calib, samples, out, err);
+    if (!s && budget) s = cli_compress_budget(a, source.graph, calib, samples, out, err);
+    else if (!s) s = compress_to(a, source.graph, &policy, calib, samples, out, err);
     cli_model_free(&source);
     hd_policy_free(&policy);
     return s;

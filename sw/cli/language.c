@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../compiler/compress/auto_lm.h"
 #include "../../compiler/compress/lm_policy.h"
 #include "../core/progress.h"
 #include "cli.h"
@@ -53,7 +54,7 @@ hd_status cli_rows(uint32_t *first, uint32_t *count, const cli_args *a, const ch
 
 /* The policy of the command; solvers of language models default to gptq, and sparsity without --block to single weights. */
 static hd_status read_policy(hd_policy *p, const cli_args *a, hd_err *err) {
-    static const char *const others[] = {"--calib", "--calib-count", "--raw", "--hwc"};
+    static const char *const others[] = {"--calib", "--calib-count", "--raw", "--hwc", "--budget-cycles", "--geometry", "--board", "--memory", "--judge", "--judge-count"};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if (cli_text(a, others[i])) return hd_fail(err, HD_USAGE, "compress: --tokens and %s do not go together", others[i]);
     hd_status s = cli_policy(p, a, err);
@@ -65,9 +66,11 @@ static hd_status read_policy(hd_policy *p, const cli_args *a, hd_err *err) {
     return s;
 }
 
-static hd_status print_result(const cli_args *a, const hd_lm *c, const char *out, double seconds, hd_err *err) {
+static hd_status print_result(const cli_args *a, const hd_lm *c, const hd_auto_lm *chosen, const char *out, double seconds, hd_err *err) {
+    static const char loss[] = "cross-entropy of the rows held out, nats";
     const hd_llama *m = c->model;
     if (!a->json) {
+        if (chosen) cli_auto_print(&chosen->problem, chosen->result, loss);
         printf("%-12s %9s %8s %15s\n", "matrix", "weights", "bits/w", "relative error");
         for (int i = 0; i < m->layers * HD_LLAMA_MATRICES; i++) {
             const hd_linear_result *r = &c->matrix[i].linear;
@@ -101,7 +104,33 @@ static hd_status print_result(const cli_args *a, const hd_lm *c, const char *out
         cJSON_AddNumberToObject(e, "relative_error", r->reference > 0 ? r->error / r->reference : 0);
         cJSON_AddItemToArray(list, e);
     }
+    if (chosen) {
+        cJSON *why = cli_auto_json(&chosen->problem, chosen->result, loss);
+        cJSON_AddNumberToObject(o, "bytes", (double)hd_auto_lm_bytes(c));
+        cJSON_AddNumberToObject(why, "float_loss", chosen->float_loss);
+        cJSON_AddNumberToObject(why, "calibrated_rows", chosen->calibrated);
+        cJSON_AddNumberToObject(why, "judged_rows", chosen->judged);
+        cJSON_AddItemToObject(o, "why", why);
+    }
     return cli_json(o, err);
+}
+
+/* Chooses the policy for a budget, tells why, and writes --policy-out. */
+static hd_status choose(hd_auto_lm **out, hd_policy *policy, const cli_args *a, const hd_llama *m, const int16_t *rows, int stride, int n, hd_err *err) {
+    uint64_t budget[HD_COSTS];
+    int64_t refine = 0;
+    hd_auto_lm_options o = {.base = policy->base, .granularity_given = cli_text(a, "--granularity") != NULL};
+    hd_status s = cli_budget(budget, a, (double)hd_llama_block_weights(m), err);
+    if (!s && cli_text(a, "--grid")) s = hd_fail(err, HD_USAGE, "compress: --grid and a budget do not go together for a language model; formats are of the odd grid");
+    if (!s) s = cli_int(&refine, a, "--refine", 24, 0, 100000, err);
+    o.budget_bytes = budget[HD_AUTO_BYTES];
+    o.refinements = (int)refine;
+    if (!s) s = hd_auto_lm_run(out, m, rows, stride, n, stride - 1, &o, err);
+    if (s) return s;
+    hd_policy_free(policy);
+    *policy = (*out)->policy;
+    (*out)->policy = (hd_policy){0};
+    return HD_OK;
 }
 
 hd_status cli_compress_llama(const cli_args *a, const char *tokens, const char *out, hd_err *err) {
@@ -109,22 +138,28 @@ hd_status cli_compress_llama(const cli_args *a, const char *tokens, const char *
     hd_llama *m = NULL;
     hd_idx *idx = NULL;
     hd_lm *c = NULL;
+    hd_auto_lm *chosen = NULL;
+    const char *policy_out = cli_text(a, "--policy-out");
     uint32_t first = 0, count = 0, magic = 0;
     double start = hd_seconds();
     hd_status s = read_policy(&policy, a, err);
+    if (!s && !cli_has_budget(a)) s = cli_only_with_budget(a, err);
     if (!s) s = cli_can_write(out, err);
+    if (!s && policy_out) s = cli_can_write(policy_out, err);
     if (!s) s = cli_file_magic(&magic, a->operand, err);
     if (!s && magic == (uint32_t)HD_HLM_MAGIC) s = hd_fail(err, HD_FORMAT, "%s: compressed already; allowed is a llama2.c checkpoint", a->operand);
     if (!s) s = hd_import_llama2c(&m, a->operand, err);
     if (!s) s = cli_tokens_load(&idx, tokens, m, err);
     if (!s) s = cli_rows(&first, &count, a, tokens, idx->dim[0], err);
+    const int16_t *rows = s ? NULL : (const int16_t *)idx->data + first * idx->item;
+    if (!s && cli_has_budget(a)) s = choose(&chosen, &policy, a, m, rows, (int)idx->item, (int)count, err);
     /* A row's last token is only ever predicted: it is no input. */
-    if (!s)
-        s = hd_lm_compress_policy(&c, m, &policy, (const int16_t *)idx->data + first * idx->item, (int)idx->item, (int)count, (int)idx->item - 1, "compress",
-                                  err);
+    if (!s) s = hd_lm_compress_policy(&c, m, &policy, rows, (int)idx->item, (int)count, (int)idx->item - 1, "compress", err);
     if (!s) s = hd_lm_save(c, out, err);
-    if (!s) s = print_result(a, c, out, hd_seconds() - start, err);
+    if (!s && policy_out && (s = hd_policy_save(&policy, policy_out, err)) != HD_OK) remove(out);
+    if (!s) s = print_result(a, c, chosen, out, hd_seconds() - start, err);
     hd_lm_free(c);
+    hd_auto_lm_free(chosen);
     if (idx) hd_idx_free(idx);
     hd_llama_free(m);
     hd_policy_free(&policy);

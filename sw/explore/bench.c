@@ -12,6 +12,7 @@ const hd_suite hd_suites[] = {
     {"demo", "accuracy, size and cycles of the demo's six compressions", hd_bench_demo},
     {"compress", "post-training methods on a published language model: loss, bits, seconds", hd_bench_compress},
     {"tune", "training in the stored format: accuracy after it, cycles on the RTL, seconds", hd_bench_tune},
+    {"policy", "automatic policies at the bytes and cycles of uniform ones", hd_bench_policy},
     {NULL, NULL, NULL},
 };
 

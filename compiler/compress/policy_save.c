@@ -1,0 +1,61 @@
+/* Policies into files, as policy.c reads them. */
+#include <cjson/cJSON.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../sw/core/file.h"
+#include "compress.h"
+
+static const char *grid_name(int grid) {
+    return grid == HD_GRID_ODD ? "odd" : grid == HD_GRID_EVEN ? "even" : grid == HD_GRID_TERNARY ? "ternary" : "auto";
+}
+
+/* All keys, so that a rule does not depend on the base. 0 without memory. */
+static int add_layer(cJSON *to, const char *name, const hd_layer_policy *p) {
+    char text[200];
+    cJSON *o = cJSON_AddObjectToObject(to, name);
+    int ok = o != NULL;
+    if (p->bits) ok = ok && cJSON_AddNumberToObject(o, "weights", p->bits);
+    else ok = ok && cJSON_AddStringToObject(o, "weights", "ternary");
+    ok = ok && cJSON_AddStringToObject(o, "grid", grid_name(p->grid));
+    if (p->granularity == HD_GRANULARITY_GROUP) snprintf(text, sizeof text, "group:%d", p->group_size);
+    else snprintf(text, sizeof text, "%s", p->granularity == HD_GRANULARITY_TENSOR ? "tensor" : "channel");
+    ok = ok && cJSON_AddStringToObject(o, "granularity", text);
+    ok = ok && cJSON_AddNumberToObject(o, "sparsity", (double)p->sparsity);
+    if (p->structure == HD_SPARSE_N_OF_M) snprintf(text, sizeof text, "%d:%d", p->n, p->m);
+    else snprintf(text, sizeof text, "%s", p->structure == HD_SPARSE_UNSTRUCTURED ? "unstructured" : "block");
+    ok = ok && cJSON_AddStringToObject(o, "structure", text);
+    snprintf(text, sizeof text, "%dx%d", p->block_in, p->block_out);
+    /* A policy without sparsity may leave the block open, which the file has no word for. */
+    if (p->block_in > 0 && p->block_out > 0) ok = ok && cJSON_AddStringToObject(o, "block", text);
+    ok = ok && cJSON_AddBoolToObject(o, "dense", p->skip_sparsity != 0);
+    hd_recipe_text(&p->recipe, text, sizeof text);
+    return ok && cJSON_AddStringToObject(o, "method", text);
+}
+
+/* How activations are laid out; the least squared error goes without saying. */
+static int add_ranges(cJSON *root, const hd_policy *p) {
+    char text[40] = "minmax";
+    if (p->ranges == HD_RANGES_MSE) return 1;
+    if (p->ranges == HD_RANGES_PERCENTILE) snprintf(text, sizeof text, "percentile:%.12g", 100 * (double)p->percentile);
+    return cJSON_AddStringToObject(cJSON_GetObjectItemCaseSensitive(root, "base"), "ranges", text) != NULL;
+}
+
+hd_status hd_policy_save(const hd_policy *p, const char *path, hd_err *err) {
+    cJSON *root = cJSON_CreateObject(), *layers = NULL;
+    int ok = root && add_layer(root, "base", &p->base) && add_ranges(root, p) && (layers = cJSON_AddObjectToObject(root, "layers")) != NULL;
+    for (int i = 0; ok && i < p->n_rules; i++) {
+        int last = 1; /* of rules for the same name the last one counts, and a file has each name once */
+        for (int k = i + 1; k < p->n_rules; k++) last &= strcmp(p->rule[k].layer, p->rule[i].layer) != 0;
+        if (last) ok = add_layer(layers, p->rule[i].layer, &p->rule[i].policy);
+    }
+    char *text = ok ? cJSON_Print(root) : NULL;
+    cJSON_Delete(root);
+    if (!text) return hd_fail(err, HD_NOMEM, "%s: no memory for the policy", path);
+    size_t size = strlen(text);
+    text[size] = '\n'; /* in the place of the final NUL */
+    hd_status status = hd_file_write(path, text, size + 1, err);
+    free(text);
+    return status;
+}
