@@ -93,7 +93,22 @@ float *hd_stage_scale_floors(const hd_node *n, const hd_stage *s, hd_qparams in,
     return least;
 }
 
-static hd_status prune(builder *b, hd_stage *s, const hd_layer_policy *o, const hd_trained *trained, const float *w, uint8_t **keep) {
+/* Norms of the blocks that may stay; the others weigh nothing and so go first. */
+static hd_status prune_among(builder *b, hd_stage *s, const hd_layer_policy *o, const uint8_t *allowed, const float *w) {
+    size_t n = hd_stage_weights(s), inputs = hd_stage_inputs(s);
+    float *among = malloc(n * sizeof *among);
+    uint8_t *present = s->present;
+    if (!among) return no_memory(b);
+    memcpy(among, w, n * sizeof *among);
+    if (allowed) memcpy(present, allowed, hd_stage_out_blocks(s) * hd_stage_in_blocks(s));
+    for (size_t i = 0; allowed && i < n; i++)
+        if (!hd_stage_is_present(s, i / inputs, i % inputs)) among[i] = 0;
+    hd_status status = hd_prune_blocks(present, among, s->cout, s->kh * s->kw, s->cin / s->groups, s->block_in, s->block_out, o->sparsity, b->err);
+    free(among);
+    return status;
+}
+
+static hd_status prune(builder *b, hd_stage *s, const hd_layer_policy *o, const hd_trained *trained, const uint8_t *allowed, const float *w, uint8_t **keep) {
     if (trained ? !trained->present : o->sparsity <= 0.0f || o->skip_sparsity) return HD_OK;
     s->block_in = o->block_in;
     s->block_out = o->block_out;
@@ -103,7 +118,7 @@ static hd_status prune(builder *b, hd_stage *s, const hd_layer_policy *o, const 
     if (!s->present || !*keep) return no_memory(b);
     hd_status status = HD_OK;
     if (trained) memcpy(s->present, trained->present, hd_stage_out_blocks(s) * hd_stage_in_blocks(s));
-    else status = hd_prune_blocks(s->present, w, s->cout, s->kh * s->kw, s->cin / s->groups, s->block_in, s->block_out, o->sparsity, b->err);
+    else status = prune_among(b, s, o, allowed, w);
     for (size_t i = 0; status == HD_OK && i < hd_stage_weights(s); i++) (*keep)[i] = (uint8_t)hd_stage_is_present(s, i / inputs, i % inputs);
     return status;
 }
@@ -119,7 +134,8 @@ static hd_status quantise_weights(builder *b, hd_stage *s, const hd_node *n, hd_
     if (status != HD_OK) return status;
     float *w = hd_stage_source_weights(n, s), *least = hd_stage_scale_floors(n, s, in, pre, zero_out);
     uint8_t *keep = NULL;
-    status = w && least ? prune(b, s, o, trained, w, &keep) : no_memory(b);
+    const uint8_t *allowed = b->trained && !trained ? b->trained[n - b->g->node].present : NULL;
+    status = w && least ? prune(b, s, o, trained, allowed, w, &keep) : no_memory(b);
     if (status == HD_OK) {
         hd_rtn rtn = {.grid = s->grid, .bits = s->bits, .granularity = s->granularity, .group_size = s->group_size, .keep = keep,
                       .floor = least, .fixed = trained ? trained->scale : NULL, .search = 1};
@@ -297,16 +313,16 @@ static hd_status run(builder *b, const hd_idx *calib, int samples, int unit) {
     return status == HD_OK ? hd_model_check(b->m, b->err) : status;
 }
 
-hd_status hd_compress(hd_model **out, const hd_graph *g, const hd_policy *policy, const hd_idx *calib, int samples, int unit, hd_err *err) {
-    return hd_compress_trained(out, g, policy, NULL, calib, samples, unit, err);
+hd_status hd_compress_check(const hd_graph *g, const hd_policy *policy, const hd_idx *calib, int samples, hd_err *err) {
+    hd_status status = hd_graph_check(g, err);
+    if (status == HD_OK) status = hd_policy_check(policy, g, err);
+    return status == HD_OK ? hd_calibration_check(g, calib, samples, err) : status;
 }
 
 hd_status hd_compress_trained(hd_model **out, const hd_graph *g, const hd_policy *policy, const hd_trained *trained, const hd_idx *calib,
                               int samples, int unit, hd_err *err) {
     *out = NULL;
-    hd_status status = hd_graph_check(g, err);
-    if (status == HD_OK) status = hd_policy_check(policy, g, err);
-    if (status == HD_OK) status = hd_calibration_check(g, calib, samples, err);
+    hd_status status = hd_compress_check(g, policy, calib, samples, err);
     if (status != HD_OK) return status;
     if ((uint32_t)samples > calib->dim[0]) samples = (int)calib->dim[0];
     builder b = {.g = g, .policy = policy, .trained = trained, .err = err};

@@ -87,11 +87,17 @@ hd_status hd_policy_check(const hd_policy *p, const hd_graph *g, hd_err *err);
 /* The same for a language model, whose layers are "layer0.q" .. (hd_llama_name). */
 hd_status hd_policy_check_lm(const hd_policy *p, const hd_llama *m, hd_err *err);
 
+/* ---- rounds.c ---- */
+/* Of a policy's sparsity, what is removed by the end of round `round` of `rounds`. */
+float hd_round_sparsity(float sparsity, int round, int rounds);
+
 /* ---- compress.c ---- */
 /* Do the calibration inputs fit the graph, and is there one? */
 hd_status hd_calibration_check(const hd_graph *g, const hd_idx *calib, int samples, hd_err *err);
 /* The grid of a layer of `groups` groups: the policy's, or the one that it chooses. */
 enum hd_grid hd_stage_grid(const hd_layer_policy *o, int groups);
+/* Network, policy and calibration inputs of hd_compress. */
+hd_status hd_compress_check(const hd_graph *g, const hd_policy *policy, const hd_idx *calib, int samples, hd_err *err);
 /* Bias, multiplier and shift of channel oc, whose scale is set: bias in real units; pre: the codes before a table (or of the output), zero_out
  * the zero point the stage adds. 0 when the unit is too large for the codes. */
 int hd_stage_set_channel(hd_stage *s, int oc, float scale_in, hd_qparams pre, int zero_out, double bias);
@@ -110,6 +116,7 @@ typedef struct hd_watch {
     int images;
     hd_integer **run;      /* [image]: codes of every tensor that is computed already */
     float **value;         /* [image][step]: the float network before activation */
+    const hd_trained *trained; /* [graph node] or NULL */
 } hd_watch;
 /* Solves the weights of stage i again by the policy's method, on the inputs that its compressed predecessors give and towards the outputs
  * of the float network: v, scales, shifts, present blocks and biases. The stage's format stays. */

@@ -227,7 +227,7 @@ static int affordable(const hd_model *m, int samples) {
 
 hd_status hd_correct_channels(hd_model *m, const hd_plan *p, const hd_qparams *pre, const hd_policy *policy, const hd_trained *trained,
                               const hd_idx *calib, int samples, int unit, hd_err *err) {
-    corrector c = {.m = m, .p = p, .pre = pre, .images = affordable(m, samples)};
+    corrector c = {.m = m, .p = p, .pre = pre, .images = affordable(m, samples), .trained = trained};
     size_t values = (size_t)c.images * (size_t)p->n_steps;
     c.run = calloc((size_t)c.images, sizeof *c.run);
     c.value = calloc(values, sizeof *c.value);

@@ -13,11 +13,11 @@
 
 /* Most multiplications of exact elimination (units * in^3): some minutes of one core. */
 static const double MOST_EXACT = 2e11;
-static const char *const METHODS[] = {"rtn", "gptq", "awq", "sparsegpt"};
+static const char *const METHODS[] = {"rtn", "gptq", "awq", "sparsegpt", "clip", "iobs"};
 
 void hd_linear_defaults(hd_linear_options *o, hd_method m) {
     *o = (hd_linear_options){.method = m, .act_order = m == HD_METHOD_GPTQ, .damping = 0.01, .awq_points = 20,
-                             .sweeps = m == HD_METHOD_GPTQ || m == HD_METHOD_SPARSEGPT ? 10 : 0};
+                             .sweeps = m == HD_METHOD_GPTQ || m == HD_METHOD_SPARSEGPT || m == HD_METHOD_IOBS ? 10 : 0};
 }
 
 void hd_linear_result_free(hd_linear_result *r) {
@@ -25,6 +25,7 @@ void hd_linear_result_free(hd_linear_result *r) {
     free(r->v);
     free(r->scale);
     free(r->shift);
+    free(r->zero);
     free(r->mask);
     free(r->in_scale);
     *r = (hd_linear_result){0};
@@ -32,9 +33,10 @@ void hd_linear_result_free(hd_linear_result *r) {
 
 static hd_status check(const hd_linear *p, const hd_linear_format *f, const hd_linear_options *o, hd_err *err) {
     if (p->out < 1 || p->in < 1) return hd_fail(err, HD_RANGE, "layer '%s': %d x %d weights; at least 1 x 1", p->name, p->out, p->in);
-    if ((unsigned)o->method > HD_METHOD_SPARSEGPT) return hd_fail(err, HD_RANGE, "layer '%s': method %u; allowed 0..3", p->name, (unsigned)o->method);
+    if ((unsigned)o->method > HD_METHOD_IOBS) return hd_fail(err, HD_RANGE, "layer '%s': method %u; allowed 0..5", p->name, (unsigned)o->method);
     if (f->bits != 16) {
-        int low = f->grid == HD_GRID_TERNARY ? 0 : f->grid == HD_GRID_EVEN ? 2 : 1, high = f->grid == HD_GRID_TERNARY ? 0 : 8;
+        int affine = f->affine, low = affine ? 1 : f->grid == HD_GRID_TERNARY ? 0 : f->grid == HD_GRID_EVEN ? 2 : 1;
+        int high = f->grid == HD_GRID_TERNARY && !affine ? 0 : 8;
         if ((unsigned)f->grid > HD_GRID_TERNARY || f->bits < low || f->bits > high)
             return hd_fail(err, HD_RANGE, "layer '%s': %d bits on grid %u; allowed %d..%d, or 16 (float)", p->name, f->bits, (unsigned)f->grid, low, high);
         if (f->group < 0) return hd_fail(err, HD_RANGE, "layer '%s': groups of %d inputs; at least 1, or 0 (the row)", p->name, f->group);
@@ -45,16 +47,23 @@ static hd_status check(const hd_linear *p, const hd_linear_format *f, const hd_l
     if (o->sweeps < 0) return hd_fail(err, HD_RANGE, "layer '%s': %d sweeps; at least 0", p->name, o->sweeps);
     if ((unsigned)f->sparsity > HD_SPARSE_BLOCK) return hd_fail(err, HD_RANGE, "layer '%s': sparsity %u; allowed 0..3", p->name, (unsigned)f->sparsity);
     int sparse = f->sparsity != HD_SPARSE_NONE;
-    if (sparse != (o->method == HD_METHOD_SPARSEGPT))
-        return hd_fail(err, HD_UNSUPPORTED, "layer '%s': method '%s' on a %s format; sparse formats go with 'sparsegpt', dense ones with the others",
+    if (sparse != (o->method == HD_METHOD_SPARSEGPT || o->method == HD_METHOD_IOBS))
+        return hd_fail(err, HD_UNSUPPORTED, "layer '%s': method '%s' on a %s format; sparse formats go with 'sparsegpt' and 'iobs', dense ones with the others",
                        p->name, METHODS[o->method], sparse ? "sparse" : "dense");
-    if (f->keep && (sparse || o->method == HD_METHOD_AWQ))
-        return hd_fail(err, HD_UNSUPPORTED, "layer '%s': a given mask with method '%s'; it goes with 'rtn' and 'gptq'", p->name, METHODS[o->method]);
+    if (f->keep && o->method == HD_METHOD_AWQ)
+        return hd_fail(err, HD_UNSUPPORTED, "layer '%s': a given mask with method 'awq'; it goes with the others", p->name);
     if (f->bits == 16 && !sparse) return hd_fail(err, HD_UNSUPPORTED, "layer '%s': a dense format of float values has nothing to solve", p->name);
     if ((f->sparsity == HD_SPARSE_UNSTRUCTURED || f->sparsity == HD_SPARSE_BLOCK) && !(f->density > 0 && f->density <= 1))
         return hd_fail(err, HD_RANGE, "layer '%s': density %g; above 0, at most 1", p->name, (double)f->density);
     if (f->sparsity == HD_SPARSE_N_OF_M && !(f->n >= 1 && f->n <= f->m && f->m <= 64))
         return hd_fail(err, HD_RANGE, "layer '%s': %d of %d; allowed 1 <= n <= m <= 64", p->name, f->n, f->m);
+    if (f->affine && f->shift_groups && f->group > 0)
+        return hd_fail(err, HD_UNSUPPORTED, "layer '%s': zero points on groups with shifts; they go with a scale a group or a row", p->name);
+    if (f->one_scale && (f->affine || f->group > 0 || o->method == HD_METHOD_AWQ || o->method == HD_METHOD_CLIP))
+        return hd_fail(err, HD_UNSUPPORTED, "layer '%s': one scale for the layer with %s; it goes with symmetric grids without groups and with 'rtn', 'gptq', 'sparsegpt', 'iobs'",
+                       p->name, f->affine ? "zero points" : f->group > 0 ? "groups" : METHODS[o->method]);
+    if (o->moving_groups && (o->act_order || f->group < 1 || f->one_scale || o->method != HD_METHOD_GPTQ))
+        return hd_fail(err, HD_UNSUPPORTED, "layer '%s': scales of groups found on the way; they go with method 'gptq', groups, and columns in order (no act-order)", p->name);
     if (f->sparsity == HD_SPARSE_BLOCK && !(f->block_in >= 1 && f->block_out >= 1 && f->tap >= 0))
         return hd_fail(err, HD_RANGE, "layer '%s': blocks of %d x %d, taps of %d; at least 1 x 1, 0", p->name, f->block_in, f->block_out, f->tap);
     return HD_OK;
@@ -130,6 +139,7 @@ static double stored_bits(const hd_solver *s) {
         bits += s->grid.highest == 2 && s->grid.lowest == -2 ? 1.6 * present : f->bits * present;
         bits += f->shift_groups || s->groups == 1 ? scale * rows : scale * rows * (double)s->groups;
         if (s->shifts > 1) bits += 2 * rows * (double)s->groups;
+        if (s->zero) bits += f->bits * rows * (double)s->groups;
     }
     return s->in_scale ? bits + 16 * (double)s->in : bits;
 }
@@ -166,6 +176,8 @@ static hd_status pack(hd_linear_result *r, hd_solver *s) {
     r->reference = true_error(s, NULL);
     r->mask = s->mask;
     r->in_scale = s->in_scale;
+    r->zero = s->zero;
+    s->zero = NULL;
     s->mask = NULL;
     s->in_scale = NULL;
     return HD_OK;
@@ -180,12 +192,18 @@ static hd_status allocate(hd_solver *s) {
     if (integers) {
         s->n = calloc(n, sizeof *s->n);
         s->a = calloc(s->out * s->groups, sizeof *s->a);
+        if (s->f->affine) s->zero = calloc(s->out * s->groups, 1);
     }
     int masked = s->f->keep || s->f->sparsity != HD_SPARSE_NONE;
     if (masked) s->mask = malloc(n);
     if (s->mask && s->f->keep) memcpy(s->mask, s->f->keep, n);
-    int ok = s->h && s->t && s->q && (!integers || (s->n && s->a)) && (!masked || s->mask);
+    int ok = s->h && s->t && s->q && (!integers || (s->n && s->a && (!s->f->affine || s->zero))) && (!masked || s->mask);
     return ok ? HD_OK : hd_fail(s->err, HD_NOMEM, "layer '%s': out of memory", s->p->name);
+}
+
+static int affordable(const hd_solver *s) {
+    size_t units = s->f->sparsity == HD_SPARSE_BLOCK ? (s->out + (size_t)s->f->block_out - 1) / (size_t)s->f->block_out : s->out;
+    return (double)units * pow((double)s->in, 3) <= MOST_EXACT;
 }
 
 static hd_status run(hd_solver *s) {
@@ -195,26 +213,46 @@ static hd_status run(hd_solver *s) {
     case HD_METHOD_RTN: return hd_solve_rtn(s);
     case HD_METHOD_GPTQ: return hd_solve_gptq(s);
     case HD_METHOD_AWQ: return hd_solve_awq(s);
+    case HD_METHOD_CLIP: return hd_solve_clip(s);
+    case HD_METHOD_IOBS:
+        status = hd_solve_iobs(s);
+        return status == HD_OK && s->n ? hd_solve_gptq(s) : status;
     case HD_METHOD_SPARSEGPT: break;
     }
-    size_t units = s->f->sparsity == HD_SPARSE_BLOCK ? (s->out + (size_t)s->f->block_out - 1) / (size_t)s->f->block_out : s->out;
-    int exact = s->o->sweeps > 0 && (double)units * pow((double)s->in, 3) <= MOST_EXACT;
-    if (exact || s->f->sparsity == HD_SPARSE_BLOCK) status = hd_solve_support(s);
+    if ((s->o->sweeps > 0 && affordable(s)) || s->f->sparsity == HD_SPARSE_BLOCK) status = hd_solve_support(s);
     else if ((status = hd_solve_sparsegpt(s)) == HD_OK && s->o->sweeps == 0) return HD_OK;
     return status == HD_OK && s->n ? hd_solve_gptq(s) : status;
+}
+
+static hd_solver solver_of(const hd_linear *p, const hd_linear_format *f, const hd_linear_options *o, hd_err *err) {
+    hd_solver s = {.p = p, .f = f, .o = o, .out = (size_t)p->out, .in = (size_t)p->in, .shifts = 1, .err = err};
+    s.group = f->bits != 16 && f->group > 0 && f->group < p->in ? (size_t)f->group : s.in;
+    s.groups = (s.in + s.group - 1) / s.group;
+    if (f->bits != 16) {
+        s.shifts = f->shift_groups && f->group > 0 ? 4 : 1;
+        if (f->affine) s.grid = (hd_lattice){0, 2 * ((1 << f->bits) - 1), 0};
+        else s.grid = (hd_lattice){hd_grid_min(f->grid, f->bits), hd_grid_max(f->grid, f->bits), f->grid == HD_GRID_ODD};
+    }
+    return s;
+}
+
+static void close_solver(hd_solver *s) {
+    free(s->h);
+    free(s->t);
+    free(s->q);
+    free(s->n);
+    free(s->a);
+    free(s->mask);
+    free(s->in_scale);
+    free(s->zero);
+    free(s->cost);
 }
 
 hd_status hd_linear_solve(hd_linear_result *out, const hd_linear *p, const hd_linear_format *f, const hd_linear_options *o, hd_err *err) {
     *out = (hd_linear_result){0};
     hd_status status = check(p, f, o, err);
     if (status != HD_OK) return status;
-    hd_solver s = {.p = p, .f = f, .o = o, .out = (size_t)p->out, .in = (size_t)p->in, .shifts = 1, .err = err};
-    s.group = f->bits != 16 && f->group > 0 && f->group < p->in ? (size_t)f->group : s.in;
-    s.groups = (s.in + s.group - 1) / s.group;
-    if (f->bits != 16) {
-        s.shifts = f->shift_groups && f->group > 0 ? 4 : 1;
-        s.grid = (hd_lattice){hd_grid_min(f->grid, f->bits), hd_grid_max(f->grid, f->bits), f->grid == HD_GRID_ODD};
-    }
+    hd_solver s = solver_of(p, f, o, err);
     /* Rows run in parallel, each on one BLAS thread, so that sums have one order. Inside a parallel region that is its owner's affair. */
     int threads = openblas_get_num_threads(), own = !omp_in_parallel();
     if (own) openblas_set_num_threads(1);
@@ -223,12 +261,33 @@ hd_status hd_linear_solve(hd_linear_result *out, const hd_linear *p, const hd_li
     if (status == HD_OK) status = pack(out, &s);
     if (own) openblas_set_num_threads(threads);
     if (status != HD_OK) hd_linear_result_free(out);
-    free(s.h);
-    free(s.t);
-    free(s.q);
-    free(s.n);
-    free(s.a);
-    free(s.mask);
-    free(s.in_scale);
+    close_solver(&s);
+    return status;
+}
+
+hd_status hd_linear_costs(double **cost, size_t *n, size_t *items, const hd_linear *p, const hd_linear_format *f, hd_err *err) {
+    hd_linear_options o;
+    hd_linear_format values = *f;
+    values.bits = 16;
+    hd_linear_defaults(&o, HD_METHOD_SPARSEGPT);
+    *cost = NULL;
+    hd_status status = check(p, &values, &o, err);
+    if (status == HD_OK && f->sparsity != HD_SPARSE_UNSTRUCTURED && f->sparsity != HD_SPARSE_BLOCK)
+        status = hd_fail(err, HD_UNSUPPORTED, "layer '%s': costs of sparsity %d; there are those of single weights and of blocks", p->name, (int)f->sparsity);
+    if (status != HD_OK) return status;
+    hd_solver s = solver_of(p, &values, &o, err);
+    int threads = openblas_get_num_threads(), own = !omp_in_parallel();
+    if (own) openblas_set_num_threads(1);
+    status = allocate(&s);
+    if (status == HD_OK) status = target(&s, objective(&s));
+    if (status == HD_OK) status = hd_support_costs(&s, affordable(&s));
+    if (own) openblas_set_num_threads(threads);
+    *n = s.n_cost;
+    *items = s.n_items;
+    if (status == HD_OK) {
+        *cost = s.cost;
+        s.cost = NULL;
+    }
+    close_solver(&s);
     return status;
 }

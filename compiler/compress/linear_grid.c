@@ -1,5 +1,6 @@
 /* Scales of the layer problem: storage precision, and the search that minimises a weighted squared error. */
 #include <math.h>
+#include <stdlib.h>
 
 #include "linear_internal.h"
 
@@ -57,24 +58,8 @@ static void assign(const span *x, const double *a, int16_t *n) {
         n[i] = x->mask && !x->mask[i] ? 0 : (int16_t)hd_lattice_nearest(x->grid, x->t[i] / a[i / x->group]);
 }
 
-static void search(const hd_solver *s, const span *x, double least, double *a, int16_t *n) {
-    double largest = 0;
-    for (size_t i = 0; i < x->n; i++)
-        if ((!x->mask || x->mask[i]) && fabs(x->t[i]) > largest) largest = fabs(x->t[i]);
-    int reach = x->grid->highest > -x->grid->lowest ? x->grid->highest : -x->grid->lowest;
-    double wide = (double)(1 << (x->shifts - 1)), top = largest / reach / wide;
-    if (!(top >= least)) top = least;
-    double best = hd_linear_scale_store(s, top * 1.001), error;
-    if (!(best >= least)) best = least;
-    error = error_at(x, best, NULL);
-    for (int i = 0; i < POINTS; i++) {
-        /* GPTQ's shrink search; with shifts, scales up to 8 times apart reach the same range, hence the wider, geometric grid. */
-        double c = x->shifts > 1 ? top * wide * 1.1 * exp2(-6.0 * i / POINTS) : top * 1.1 * (1.0 - 0.8 * i / POINTS);
-        double e, scale = hd_linear_scale_store(s, c);
-        if (scale < least || !((e = error_at(x, scale, NULL)) < error)) continue;
-        error = e;
-        best = scale;
-    }
+/* Least-squares scales for the integers and integers for the scale in turns, as long as the error falls. */
+static void polish(const hd_solver *s, const span *x, double least, double best, double error, double *a, int16_t *n) {
     error_at(x, best, a);
     assign(x, a, n);
     for (int k = 0; k < POLISH; k++) {
@@ -93,18 +78,105 @@ static void search(const hd_solver *s, const span *x, double least, double *a, i
     }
 }
 
-void hd_linear_row_scales(const hd_solver *s, size_t row, const double *t, const double *weight, const uint8_t *mask, double *a, int16_t *n) {
+/* A scale and a zero point: the range of the weights (0 in it) shrunk at both ends alike, the zero point of the range and its neighbours. */
+static void search_affine(const hd_solver *s, span *x, double least, double *a, uint8_t *zero, int16_t *n) {
+    double low = 0, high = 0, error = INFINITY, best = least;
+    int top = s->grid.highest / 2;
+    for (size_t i = 0; i < x->n; i++) {
+        if (x->mask && !x->mask[i]) continue;
+        low = fmin(low, x->t[i]);
+        high = fmax(high, x->t[i]);
+    }
+    int middle = high > low ? (int)nearbyint(-low / (high - low) * top) : 0;
+    for (int z = middle > 0 ? middle - 1 : 0; z <= middle + 1 && z <= top; z++) {
+        hd_lattice grid = {-2 * z, 2 * (top - z), 0};
+        x->grid = &grid;
+        for (int i = 0; i < POINTS; i++) {
+            double scale = hd_linear_scale_store(s, (high - low) / (2 * top) * (1.5 - 1.25 * i / POINTS)), e;
+            if (!(scale >= least)) scale = least;
+            if (!((e = error_at(x, scale, NULL)) < error)) continue;
+            error = e;
+            best = scale;
+            *zero = (uint8_t)z;
+        }
+    }
+    hd_lattice grid = {-2 * *zero, 2 * (top - *zero), 0};
+    x->grid = &grid;
+    polish(s, x, least, best, error, a, n);
+}
+
+static void search(const hd_solver *s, const span *x, double least, double *a, int16_t *n) {
+    double largest = 0;
+    for (size_t i = 0; i < x->n; i++)
+        if ((!x->mask || x->mask[i]) && fabs(x->t[i]) > largest) largest = fabs(x->t[i]);
+    int reach = x->grid->highest > -x->grid->lowest ? x->grid->highest : -x->grid->lowest;
+    double wide = (double)(1 << (x->shifts - 1)), top = largest / reach / wide;
+    if (!(top >= least)) top = least;
+    double best = hd_linear_scale_store(s, top * 1.001), error;
+    if (!(best >= least)) best = least;
+    error = error_at(x, best, NULL);
+    for (int i = 0; i < POINTS; i++) {
+        /* GPTQ's shrink search; with shifts, scales up to 8 times apart reach the same range, hence the wider, geometric grid. */
+        double c = x->shifts > 1 ? top * wide * 1.1 * exp2(-6.0 * i / POINTS) : top * 1.1 * (1.0 - 0.8 * i / POINTS);
+        double e, scale = hd_linear_scale_store(s, c);
+        if (scale < least || !((e = error_at(x, scale, NULL)) < error)) continue;
+        error = e;
+        best = scale;
+    }
+    polish(s, x, least, best, error, a, n);
+}
+
+double hd_linear_least_scale(const hd_solver *s, size_t row) {
     double smallest = s->f->wide_scales ? 1e-30 : 0x1p-24, least = s->f->scale_least ? (double)s->f->scale_least[row] : smallest;
-    if (!(least >= smallest)) least = smallest;
-    span x = {.t = t, .weight = weight, .mask = mask, .n = s->in, .group = s->group, .grid = &s->grid, .shifts = s->shifts};
-    if (s->shifts > 1 || s->groups == 1) {
-        search(s, &x, least, a, n);
+    return least > smallest ? least : smallest;
+}
+
+hd_status hd_linear_one_scale(hd_solver *s, const double *weight, const uint8_t *mask) {
+    size_t n = s->out * s->in;
+    double *weights = malloc(n * sizeof *weights), least = 0;
+    int16_t *nearest = malloc(n * sizeof *nearest);
+    for (size_t i = 0; weights && i < n; i++) weights[i] = weight[i % s->in];
+    for (size_t row = 0; row < s->out; row++) least = fmax(least, hd_linear_least_scale(s, row));
+    span x = {.t = s->t, .weight = weights, .mask = mask, .n = n, .group = n, .grid = &s->grid, .shifts = 1};
+    if (weights && nearest) search(s, &x, least, &s->fixed, nearest);
+    int failed = !weights || !nearest;
+    free(weights);
+    free(nearest);
+    return failed ? hd_fail(s->err, HD_NOMEM, "layer '%s': out of memory", s->p->name) : HD_OK;
+}
+
+/* Part of a row as a span of one group. */
+static span group_of(const hd_solver *s, size_t group, const double *t, const double *weight, const uint8_t *mask) {
+    size_t from = group * s->group, n = s->in - from < s->group ? s->in - from : s->group;
+    return (span){.t = t + from, .weight = weight + from, .mask = mask ? mask + from : NULL, .n = n, .group = s->group, .grid = &s->grid, .shifts = 1};
+}
+
+static void one_group(const hd_solver *s, size_t row, size_t group, const double *t, const double *weight, const uint8_t *mask, double *a, int16_t *n) {
+    double least = hd_linear_least_scale(s, row);
+    span x = group_of(s, group, t, weight, mask);
+    if (s->zero) search_affine(s, &x, least, a + group, s->zero + row * s->groups + group, n + group * s->group);
+    else search(s, &x, least, a + group, n + group * s->group);
+}
+
+void hd_linear_group_scale(const hd_solver *s, size_t row, size_t group, const double *t, const double *weight, double base, double *a, int16_t *n) {
+    const uint8_t *mask = s->mask ? s->mask + row * s->in : NULL;
+    if (s->shifts == 1) {
+        one_group(s, row, group, t, weight, mask, a, n);
         return;
     }
-    for (size_t k = 0; k < s->groups; k++) {
-        size_t from = k * s->group;
-        x = (span){.t = t + from, .weight = weight + from, .mask = mask ? mask + from : NULL, .group = s->group, .grid = &s->grid, .shifts = 1};
-        x.n = s->in - from < s->group ? s->in - from : s->group;
-        search(s, &x, least, a + k, n + from);
-    }
+    span x = group_of(s, group, t, weight, mask);
+    x.shifts = s->shifts;
+    error_at(&x, base, a + group);
+}
+
+void hd_linear_row_scales(const hd_solver *s, size_t row, const double *t, const double *weight, const uint8_t *mask, double *a, int16_t *n) {
+    double least = hd_linear_least_scale(s, row);
+    span x = {.t = t, .weight = weight, .mask = mask, .n = s->in, .group = s->group, .grid = &s->grid, .shifts = s->shifts};
+    if (s->fixed > 0) {
+        a[0] = s->fixed;
+        assign(&x, a, n);
+    } else if (s->shifts > 1)
+        search(s, &x, least, a, n);
+    else
+        for (size_t k = 0; k < s->groups; k++) one_group(s, row, k, t, weight, mask, a, n);
 }

@@ -15,6 +15,7 @@ typedef struct stream {
     float *x;     /* [rows][dim] residual stream */
     float *first; /* [rows][dim] input of QKV or FFN */
     float *inner; /* [rows][max(dim, hidden)] input of HEADS or GATED */
+    float *start; /* [rows][dim] x before the block, with blockwise solving; else NULL */
 } stream;
 
 typedef struct walk {
@@ -41,6 +42,7 @@ static void close_stream(stream *s) {
     free(s->x);
     free(s->first);
     free(s->inner);
+    free(s->start);
 }
 
 /* out[na][nb] = 2/rows * sum over rows of (a - less) b^T. In double; each thread computes a strip of out over all rows in their
@@ -110,7 +112,7 @@ static hd_status solve_matrix(walk *w, int layer, hd_llama_part part, int matrix
     }
     hd_lm_matrix *to = &w->c->matrix[layer * HD_LLAMA_MATRICES + matrix];
     if (!s) s = w->o->solve(w->o->arg, layer, matrix, &p, to, err);
-    if (!s) memcpy(w->c->model->layer[layer].matrix[matrix], to->linear.w, weights * sizeof(float));
+    if (!s && !w->o->blockwise) memcpy(w->c->model->layer[layer].matrix[matrix], to->linear.w, weights * sizeof(float));
     free(yx);
     return s;
 }
@@ -169,6 +171,18 @@ static double total_work(const hd_llama *m) {
     return sum * m->layers;
 }
 
+/* The block's matrices, put in all at once, and what comes out of it. */
+static hd_status finish_block(walk *w, int layer, hd_err *err) {
+    hd_llama *m = w->c->model;
+    for (int k = 0; k < HD_LLAMA_MATRICES; k++) {
+        int out, in;
+        hd_llama_shape(m, k, &out, &in);
+        memcpy(m->layer[layer].matrix[k], w->c->matrix[layer * HD_LLAMA_MATRICES + k].linear.w, (size_t)out * (size_t)in * sizeof(float));
+    }
+    memcpy(w->small.x, w->small.start, w->rows * (size_t)m->dim * sizeof(float));
+    return hd_llama_block(m, layer, w->small.x, w->n, w->t, err);
+}
+
 static hd_status walk_blocks(walk *w, const hd_llama *m, const int16_t *tokens, int stride, hd_err *err) {
     size_t dim = (size_t)m->dim, widest = (size_t)(m->dim > m->hidden ? m->dim : m->hidden);
     w->h = malloc(widest * widest * sizeof(double));
@@ -177,13 +191,16 @@ static hd_status walk_blocks(walk *w, const hd_llama *m, const int16_t *tokens, 
     int enough = open_stream(&w->small, w->c->model, w->rows);
     if (w->o->correct > 0) enough &= open_stream(&w->real, m, w->rows);
     w->real.m = m;
+    if (w->o->blockwise) enough &= (w->small.start = malloc(w->rows * dim * sizeof(float))) != NULL;
     if (!enough || !w->h || !w->drift || !w->residual) return hd_fail(err, HD_NOMEM, "no memory for the activations of %d x %d tokens", w->n, w->t);
     hd_status s = hd_llama_embed(m, tokens, stride, w->n, w->t, w->small.x, err);
     if (!s && w->o->correct > 0) memcpy(w->real.x, w->small.x, w->rows * dim * sizeof(float));
     if (w->o->label) hd_progress_start(&w->progress, w->o->label, total_work(m));
     for (int l = 0; !s && l < m->layers; l++) {
+        if (w->o->blockwise) memcpy(w->small.start, w->small.x, w->rows * dim * sizeof(float));
         s = walk_half(w, l, HD_LLAMA_QKV, err);
         if (!s) s = walk_half(w, l, HD_LLAMA_FFN, err);
+        if (!s && w->o->blockwise) s = finish_block(w, l, err);
     }
     hd_progress_end(&w->progress);
     return s;

@@ -39,6 +39,7 @@ hd_status hd_lm_solve_linear(void *arg, int layer, int matrix, const hd_linear *
 typedef struct hd_lm_options {
     hd_lm_solve solve;
     void *arg;
+    int blockwise;     /* 1: all matrices of a block see what the block's float matrices give (only earlier blocks are compressed) */
     double correct;    /* how much of the predecessors' damage a matrix aims to repair: 0 = none (the paper's GPTQ) to 1 = all */
     const char *label; /* of the progress line; NULL = none */
 } hd_lm_options;

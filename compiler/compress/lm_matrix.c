@@ -7,7 +7,7 @@
 #include "lm_internal.h"
 #include "model_internal.h"
 
-enum { SHIFTS = 1, WIDE = 2, MASKED = 4, BLOCKS = 8, IN_SCALE = 16, ALL_FLAGS = 31, FLOAT = 16 };
+enum { SHIFTS = 1, WIDE = 2, MASKED = 4, BLOCKS = 8, IN_SCALE = 16, AFFINE = 32, ALL_FLAGS = 63, FLOAT = 16 };
 
 int hd_half_bits(float x) {
     uint32_t b;
@@ -36,13 +36,15 @@ typedef struct layout {
 } layout;
 
 static hd_status make_layout(layout *l, const char *name, hd_err *err) {
-    if (l->bits == FLOAT && (l->grid || l->group || l->flags & (SHIFTS | WIDE | IN_SCALE)))
+    if (l->bits == FLOAT && (l->grid || l->group || l->flags & (SHIFTS | WIDE | IN_SCALE | AFFINE)))
         return hd_fail(err, HD_FORMAT, "%s: float values with grid %d, groups of %d, flags %d; they have no grid, groups, shifts or scales", name, l->grid, l->group, l->flags);
     if (l->grid > HD_GRID_TERNARY) return hd_fail(err, HD_FORMAT, "%s: grid %d; allowed 0 to %d", name, l->grid, HD_GRID_TERNARY);
     int low = l->grid == HD_GRID_TERNARY ? 0 : l->grid == HD_GRID_EVEN ? 2 : 1, high = l->grid == HD_GRID_TERNARY ? 0 : 8;
     if (l->bits != FLOAT && (l->bits < low || l->bits > high))
         return hd_fail(err, HD_FORMAT, "%s: %d bits on grid %d; allowed %d to %d, or 16 (float)", name, l->bits, l->grid, low, high);
     if (l->flags & ~ALL_FLAGS || (l->flags & BLOCKS && !(l->flags & MASKED))) return hd_fail(err, HD_FORMAT, "%s: flags %d; allowed 0 to %d, blocks with a mask only", name, l->flags, ALL_FLAGS);
+    if (l->flags & AFFINE && (l->grid != HD_GRID_ODD || l->flags & SHIFTS))
+        return hd_fail(err, HD_FORMAT, "%s: zero points with grid %d, flags %d; they go with grid 0 and without shifts", name, l->grid, l->flags);
     if (l->group < 0 || l->group > l->in) return hd_fail(err, HD_FORMAT, "%s: groups of %d inputs; allowed 0 to %d", name, l->group, l->in);
     if (l->flags & BLOCKS && (l->block_in < 1 || l->block_in > HD_LM_MAX_BLOCK || l->block_out < 1 || l->block_out > HD_LM_MAX_BLOCK))
         return hd_fail(err, HD_FORMAT, "%s: blocks of %d x %d; allowed 1 x 1 to %d x %d", name, l->block_in, l->block_out, HD_LM_MAX_BLOCK, HD_LM_MAX_BLOCK);
@@ -65,9 +67,9 @@ static size_t mask_bit(const layout *l, size_t at) {
 static layout layout_of(const hd_lm_matrix *m, int out, int in) {
     const hd_linear_format *f = &m->format;
     const hd_linear_result *r = &m->linear;
-    layout l = {.out = out, .in = in, .bits = f->bits, .grid = f->bits == FLOAT ? 0 : (int)f->grid};
+    layout l = {.out = out, .in = in, .bits = f->bits, .grid = f->bits == FLOAT || r->zero ? 0 : (int)f->grid};
     l.group = f->bits == FLOAT || f->group >= in ? 0 : f->group;
-    l.flags = (r->shift ? SHIFTS : 0) | (r->mask ? MASKED : 0) | (r->in_scale ? IN_SCALE : 0) | (f->bits != FLOAT && f->wide_scales ? WIDE : 0);
+    l.flags = (r->shift ? SHIFTS : 0) | (r->mask ? MASKED : 0) | (r->in_scale ? IN_SCALE : 0) | (r->zero ? AFFINE : 0) | (f->bits != FLOAT && f->wide_scales ? WIDE : 0);
     if (r->mask && f->sparsity == HD_SPARSE_BLOCK) {
         l.flags |= BLOCKS;
         l.block_in = f->block_in;
@@ -123,9 +125,11 @@ static hd_status put_values(hd_writer *w, const layout *l, const hd_linear_resul
     if (!value || !bytes) s = hd_fail(err, HD_NOMEM, "%s: out of memory", name);
     for (size_t i = 0; !s && i < l->weights; i++) {
         if (r->mask && !r->mask[i]) continue;
+        /* Codes with zero points are stored as the ODD values of the same codes. */
+        int zero = r->zero ? 2 * r->zero[i / (size_t)l->in * l->groups + i % (size_t)l->in / group] - (1 << l->bits) + 1 : 0;
         int step = r->shift ? 1 << r->shift[i / (size_t)l->in * l->groups + i % (size_t)l->in / group] : 1;
-        value[n] = (int16_t)(r->v[i] / step);
-        if (value[n] * step != r->v[i] || !hd_grid_has((enum hd_grid)l->grid, l->bits, value[n]))
+        value[n] = (int16_t)(r->v[i] / step + zero);
+        if ((value[n] - zero) * step != r->v[i] || !hd_grid_has((enum hd_grid)l->grid, l->bits, value[n]))
             s = hd_fail(err, HD_RANGE, "%s: weight %zu is %d, which is not on its grid", name, i, r->v[i]);
         n++;
     }
@@ -136,6 +140,21 @@ static hd_status put_values(hd_writer *w, const layout *l, const hd_linear_resul
     free(value);
     free(bytes);
     return s;
+}
+
+static hd_status put_zeros(hd_writer *w, const layout *l, const uint8_t *zero, const char *name, hd_err *err) {
+    size_t n = (size_t)l->out * l->groups, size = hd_codes_bytes(HD_GRID_ODD, l->bits, n);
+    int16_t *value = malloc(n * sizeof *value);
+    uint8_t *bytes = calloc(size, 1);
+    for (size_t i = 0; value && i < n; i++) value[i] = (int16_t)(2 * zero[i] - (1 << l->bits) + 1);
+    if (value && bytes) {
+        hd_codes_pack(bytes, HD_GRID_ODD, l->bits, value, n);
+        hd_put_bytes(w, bytes, size);
+    }
+    int failed = !value || !bytes;
+    free(value);
+    free(bytes);
+    return failed ? hd_fail(err, HD_NOMEM, "%s: out of memory", name) : HD_OK;
 }
 
 hd_status hd_lm_put_matrix(hd_writer *w, const hd_lm_matrix *m, int out, int in, const char *name, hd_err *err) {
@@ -157,6 +176,7 @@ hd_status hd_lm_put_matrix(hd_writer *w, const hd_lm_matrix *m, int out, int in,
         if (l.flags & WIDE) hd_put_f32(w, r->scale[i]);
         else s = put_half(w, r->scale[i], name, "scale", err);
     if (r->shift) put_bits(w, r->shift, (size_t)out * l.groups, 2);
+    if (!s && r->zero) s = put_zeros(w, &l, r->zero, name, err);
     for (int i = 0; !s && r->in_scale && i < in; i++) s = put_half(w, r->in_scale[i], name, "input scale", err);
     if (!s && r->mask) s = put_mask(w, &l, r->mask, name, err);
     return s ? s : put_values(w, &l, r, name, err);
@@ -209,7 +229,8 @@ static hd_status get_integers(hd_reader *r, const layout *l, hd_linear_result *m
     if (bad) s = hd_fail(err, HD_FORMAT, "%s: byte %zu of the codes is 0x%02x, no code of its grid", name, bad - 1, from[bad - 1]);
     for (size_t i = 0; !s && i < l->weights; i++) {
         size_t row = i / (size_t)l->in, k = i % (size_t)l->in / group;
-        int v = m->mask && !m->mask[i] ? 0 : value[n++];
+        int zero = m->zero ? 2 * m->zero[row * l->groups + k] - (1 << l->bits) + 1 : 0;
+        int v = m->mask && !m->mask[i] ? 0 : value[n++] - zero;
         m->v[i] = (int16_t)(v * (m->shift ? 1 << m->shift[row * l->groups + k] : 1));
         m->w[i] = m->scale[l->flags & SHIFTS ? row : row * l->groups + k] * (float)m->v[i];
         if (m->in_scale) m->w[i] /= m->in_scale[i % (size_t)l->in];
@@ -217,6 +238,19 @@ static hd_status get_integers(hd_reader *r, const layout *l, hd_linear_result *m
     }
     free(value);
     return s;
+}
+
+static hd_status get_zeros(hd_reader *r, const layout *l, uint8_t *zero, const char *name, hd_err *err) {
+    size_t n = (size_t)l->out * l->groups, size = hd_codes_bytes(HD_GRID_ODD, l->bits, n);
+    hd_status s = need(r, size, name, "zero points", err);
+    if (s) return s;
+    int16_t *value = malloc(n * sizeof *value);
+    if (!value) return hd_fail(err, HD_NOMEM, "%s: out of memory", name);
+    const uint8_t *from = hd_get_bytes(r, size);
+    size_t bad = hd_codes_unpack(value, HD_GRID_ODD, l->bits, from, n);
+    for (size_t i = 0; !bad && i < n; i++) zero[i] = (uint8_t)((value[i] + (1 << l->bits) - 1) / 2);
+    free(value);
+    return bad ? hd_fail(err, HD_FORMAT, "%s: zero points: the last byte is 0x%02x; bits past the end are 0", name, from[bad - 1]) : HD_OK;
 }
 
 static hd_status get_values(hd_reader *r, const layout *l, hd_linear_result *m, const char *name, hd_err *err) {
@@ -255,18 +289,20 @@ hd_status hd_lm_get_matrix(hd_reader *r, hd_lm_matrix *m, int out, int in, const
         x->scale = malloc(l.scales * sizeof *x->scale);
     }
     if (l.flags & SHIFTS) x->shift = malloc((size_t)out * l.groups);
+    if (l.flags & AFFINE) x->zero = malloc((size_t)out * l.groups);
     if (l.flags & MASKED) x->mask = malloc(l.weights);
     if (l.flags & IN_SCALE) x->in_scale = malloc((size_t)in * sizeof *x->in_scale);
-    if (!x->w || (l.bits != FLOAT && (!x->v || !x->scale)) || (l.flags & SHIFTS && !x->shift) || (l.flags & MASKED && !x->mask) || (l.flags & IN_SCALE && !x->in_scale))
+    if (!x->w || (l.bits != FLOAT && (!x->v || !x->scale)) || (l.flags & SHIFTS && !x->shift) || (l.flags & MASKED && !x->mask) || (l.flags & AFFINE && !x->zero) || (l.flags & IN_SCALE && !x->in_scale))
         return hd_fail(err, HD_NOMEM, "%s: out of memory", name);
     if (x->scale) s = get_floats(r, x->scale, l.scales, l.flags & WIDE, 0, name, "scale", err);
     if (!s && x->shift) s = get_bits(r, x->shift, (size_t)out * l.groups, 2, name, "shifts", err);
+    if (!s && x->zero) s = get_zeros(r, &l, x->zero, name, err);
     if (!s && x->in_scale) s = get_floats(r, x->in_scale, (size_t)in, 0, 1, name, "input scale", err);
     if (!s && x->mask) s = get_mask(r, &l, x->mask, name, err);
     if (!s) s = get_values(r, &l, x, name, err);
     x->bits_stored = 8.0 * (double)(r->at - from);
     m->format = (hd_linear_format){.bits = l.bits, .grid = (enum hd_grid)l.grid, .group = l.group, .shift_groups = l.flags & SHIFTS ? 1 : 0,
-                                   .wide_scales = l.flags & WIDE ? 1 : 0, .block_in = l.block_in, .block_out = l.block_out,
+                                   .wide_scales = l.flags & WIDE ? 1 : 0, .affine = l.flags & AFFINE ? 1 : 0, .block_in = l.block_in, .block_out = l.block_out,
                                    .sparsity = l.flags & BLOCKS ? HD_SPARSE_BLOCK : l.flags & MASKED ? HD_SPARSE_UNSTRUCTURED : HD_SPARSE_NONE};
     return s;
 }

@@ -20,7 +20,9 @@ int hd_policy_add(hd_policy *p, const char *layer, const hd_layer_policy *policy
 }
 
 int hd_policy_copy(hd_policy *to, const hd_policy *from) {
-    *to = (hd_policy){.base = from->base, .ranges = from->ranges, .percentile = from->percentile};
+    *to = *from;
+    to->rule = NULL;
+    to->n_rules = 0;
     for (int i = 0; i < from->n_rules; i++)
         if (!hd_policy_add(to, from->rule[i].layer, &from->rule[i].policy)) {
             hd_policy_free(to);

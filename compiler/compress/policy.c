@@ -35,9 +35,11 @@ const hd_layer_policy *hd_policy_of(const hd_policy *p, const char *layer) {
 }
 
 static hd_status check_one(const hd_layer_policy *o, const char *who, hd_err *err) {
-    int lowest = o->grid == HD_GRID_EVEN ? 2 : o->grid == HD_GRID_ODD ? 1 : 0, highest = o->grid == HD_GRID_TERNARY ? 0 : 8;
+    int lowest = o->grid == HD_GRID_EVEN ? 2 : o->grid == HD_GRID_ODD || o->affine ? 1 : 0, highest = o->grid == HD_GRID_TERNARY ? 0 : 8;
     if (o->grid < -1 || o->grid > HD_GRID_TERNARY) return hd_fail(err, HD_RANGE, "policy, %s: grid %d; allowed -1..2", who, o->grid);
-    if (o->bits < lowest || o->bits > highest)
+    int values = o->bits == 16 && o->sparsity > 0.0f && !o->skip_sparsity && o->structure != HD_SPARSE_CHANNEL;
+    if (o->bits == 16 && !values) return hd_fail(err, HD_UNSUPPORTED, "policy, %s: float weights (16 bits) without sparsity; nothing would be compressed", who);
+    if (!values && (o->bits < lowest || o->bits > highest))
         return hd_fail(err, HD_RANGE, "policy, %s: %d-bit weights on grid '%s'; allowed %d..%d (0 = ternary)", who, o->bits,
                        GRIDS[o->grid + 1].name, lowest, highest);
     if ((unsigned)o->granularity > HD_GRANULARITY_GROUP)
@@ -51,8 +53,6 @@ static hd_status check_one(const hd_layer_policy *o, const char *who, hd_err *er
         return hd_fail(err, HD_RANGE, "policy, %s: pruning block %dx%d; allowed 1..%d each", who, o->block_in, o->block_out, HD_MODEL_MAX_BLOCK);
     if (o->structure == HD_SPARSE_N_OF_M && (o->n < 1 || o->n >= o->m || o->m > 64))
         return hd_fail(err, HD_RANGE, "policy, %s: %d of %d weights stay; allowed 1 <= N < M <= 64", who, o->n, o->m);
-    if (o->recipe.solver != HD_METHOD_RTN && o->granularity == HD_GRANULARITY_TENSOR)
-        return hd_fail(err, HD_UNSUPPORTED, "policy, %s: one scale for the layer with a method other than rtn; tensor goes with rtn, channel and group with all", who);
     return HD_OK;
 }
 
@@ -60,11 +60,19 @@ static hd_status check_one(const hd_layer_policy *o, const char *who, hd_err *er
 static hd_status check_network(const hd_layer_policy *o, const char *who, hd_err *err) {
     char method[200];
     hd_recipe_text(&o->recipe, method, sizeof method);
+    if (o->recipe.solver != HD_METHOD_RTN && o->granularity == HD_GRANULARITY_TENSOR)
+        return hd_fail(err, HD_UNSUPPORTED, "policy, %s: one scale for the layer with a method other than rtn; tensor goes with rtn, channel and group with all", who);
+    if (o->affine || o->float_scales)
+        return hd_fail(err, HD_UNSUPPORTED, "policy, %s: %s on a network; the array has shifts, allowed are grids odd, even and ternary, and 'group:N'", who,
+                       o->affine ? "zero points" : "a float scale a group");
+    if (o->bits == 16) return hd_fail(err, HD_UNSUPPORTED, "policy, %s: float weights (16 bits) on a network; the array has 1 to 8 bits", who);
+    if (o->structure == HD_SPARSE_CHANNEL && o->sparsity > 0 && !o->skip_sparsity)
+        return hd_fail(err, HD_UNSUPPORTED, "policy, %s: channels removed from a network; language models lose hidden units, networks take 'block' (heddle tune --width trains a narrower one)", who);
     if (o->structure != HD_SPARSE_NONE && o->structure != HD_SPARSE_BLOCK && o->sparsity > 0 && !o->skip_sparsity)
         return hd_fail(err, HD_UNSUPPORTED, "policy, %s: single weights removed from a network; the array skips blocks, allowed is 'block'", who);
     if (o->recipe.coding != HD_CODING_INTEGER) return hd_fail(err, HD_UNSUPPORTED, "policy, %s: method '%s' codes a network's weights; its formats are integers", who, method);
-    if (o->recipe.solver != HD_METHOD_RTN && o->recipe.solver != HD_METHOD_GPTQ && o->recipe.solver != HD_METHOD_SPARSEGPT)
-        return hd_fail(err, HD_UNSUPPORTED, "policy, %s: method %u on a network; allowed solvers are rtn, gptq and sparsegpt", who, (unsigned)o->recipe.solver);
+    if (o->recipe.solver == HD_METHOD_AWQ)
+        return hd_fail(err, HD_UNSUPPORTED, "policy, %s: method %u on a network; allowed solvers are rtn, gptq, sparsegpt, clip and iobs", who, (unsigned)o->recipe.solver);
     return HD_OK;
 }
 
@@ -170,7 +178,9 @@ static int parse_granularity(const cJSON *j, hd_layer_policy *o) {
     if (!strcmp(j->valuestring, "tensor")) o->granularity = HD_GRANULARITY_TENSOR;
     else if (!strcmp(j->valuestring, "channel")) o->granularity = HD_GRANULARITY_CHANNEL;
     else if (!strncmp(j->valuestring, "group:", 6) && digits(j->valuestring + 6, 0, &size, &rest)) o->granularity = HD_GRANULARITY_GROUP;
+    else if (!strncmp(j->valuestring, "float-group:", 12) && digits(j->valuestring + 12, 0, &size, &rest)) o->granularity = HD_GRANULARITY_GROUP;
     else return 0;
+    o->float_scales = *j->valuestring == 'f';
     o->group_size = size;
     return 1;
 }
@@ -179,6 +189,7 @@ int hd_policy_structure(hd_layer_policy *o, const char *text) {
     const char *rest;
     if (!strcmp(text, "block")) o->structure = HD_SPARSE_BLOCK;
     else if (!strcmp(text, "unstructured")) o->structure = HD_SPARSE_UNSTRUCTURED;
+    else if (!strcmp(text, "channel")) o->structure = HD_SPARSE_CHANNEL;
     else if (digits(text, ':', &o->n, &rest) && digits(rest, 0, &o->m, &rest) && o->n < o->m && o->m <= 64) {
         o->structure = HD_SPARSE_N_OF_M;
         o->sparsity = 1.0f - (float)o->n / (float)o->m;
@@ -205,6 +216,12 @@ int hd_policy_ranges(hd_policy *p, const char *text) {
     return 1;
 }
 
+int hd_policy_budget(hd_policy *p, const char *text) {
+    if (strcmp(text, "local") && strcmp(text, "global")) return 0;
+    p->budget = *text == 'g' ? HD_BUDGET_GLOBAL : HD_BUDGET_LOCAL;
+    return 1;
+}
+
 static int parse_block(const cJSON *j, hd_layer_policy *o) {
     const char *rest;
     return cJSON_IsString(j) && digits(j->valuestring, 'x', &o->block_in, &rest) && digits(rest, 0, &o->block_out, &rest) &&
@@ -214,20 +231,22 @@ static int parse_block(const cJSON *j, hd_layer_policy *o) {
 static hd_status parse_key(const cJSON *j, const char *who, hd_layer_policy *o, hd_err *err) {
     if (!strcmp(j->string, "weights")) {
         if (cJSON_IsString(j) && !strcmp(j->valuestring, "ternary")) o->bits = 0;
-        else if (!whole(j, 1, 8, &o->bits)) return wrong(j, who, "1 to 8 or 'ternary'", err);
+        else if (!whole(j, 1, 8, &o->bits) && !whole(j, 16, 16, &o->bits)) return wrong(j, who, "1 to 8, 'ternary' or 16 (sparse language models)", err);
     } else if (!strcmp(j->string, "grid")) {
         size_t i = 0, n = sizeof GRIDS / sizeof *GRIDS;
+        o->affine = cJSON_IsString(j) && !strcmp(j->valuestring, "affine");
+        if (o->affine) return o->grid = -1, HD_OK;
         while (i < n && !(cJSON_IsString(j) && !strcmp(j->valuestring, GRIDS[i].name))) i++;
-        if (i == n) return wrong(j, who, "'auto', 'odd', 'even' or 'ternary'", err);
+        if (i == n) return wrong(j, who, "'auto', 'odd', 'even', 'ternary' or 'affine'", err);
         o->grid = GRIDS[i].grid;
     } else if (!strcmp(j->string, "granularity")) {
-        if (!parse_granularity(j, o)) return wrong(j, who, "'tensor', 'channel' or 'group:N'", err);
+        if (!parse_granularity(j, o)) return wrong(j, who, "'tensor', 'channel', 'group:N' or 'float-group:N'", err);
     } else if (!strcmp(j->string, "sparsity")) {
         if (!cJSON_IsNumber(j) || !(j->valuedouble >= 0 && (float)j->valuedouble < 1.0f)) return wrong(j, who, "a number from 0 to below 1", err);
         o->sparsity = (float)j->valuedouble;
         o->skip_sparsity = 0;
     } else if (!strcmp(j->string, "structure")) {
-        if (!cJSON_IsString(j) || !hd_policy_structure(o, j->valuestring)) return wrong(j, who, "'block', 'unstructured' or 'N:M'", err);
+        if (!cJSON_IsString(j) || !hd_policy_structure(o, j->valuestring)) return wrong(j, who, "'block', 'unstructured', 'channel' or 'N:M'", err);
     } else if (!strcmp(j->string, "block")) {
         if (!parse_block(j, o)) return wrong(j, who, "'INxOUT' with 1 to 256 each", err);
     } else if (!strcmp(j->string, "method")) {
@@ -279,13 +298,29 @@ static hd_status parse_layers(const cJSON *layers, hd_policy *p, hd_err *err) {
     return status;
 }
 
+/* A setting of the whole model; base and layers are read elsewhere. */
+static hd_status parse_root(const cJSON *j, hd_policy *p, hd_err *err) {
+    if (!strcmp(j->string, "budget")) {
+        if (!cJSON_IsString(j) || !hd_policy_budget(p, j->valuestring)) return wrong(j, "policy", "'local' or 'global'", err);
+    } else if (!strcmp(j->string, "rounds")) {
+        if (!whole(j, 1, HD_POLICY_MAX_ROUNDS, &p->rounds)) return wrong(j, "policy", "1 to 64", err);
+    } else if (!strcmp(j->string, "sequential")) {
+        if (!cJSON_IsBool(j)) return wrong(j, "policy", "true or false", err);
+        p->blockwise = cJSON_IsFalse(j);
+    } else if (!strcmp(j->string, "repair")) {
+        if (!cJSON_IsNumber(j) || !(j->valuedouble >= 0 && j->valuedouble <= 1)) return wrong(j, "policy", "a number from 0 to 1", err);
+        p->unrepaired = 1 - (float)j->valuedouble;
+    } else if (strcmp(j->string, "base") && strcmp(j->string, "layers"))
+        return hd_fail(err, HD_FORMAT, "unknown key '%.60s'; allowed base, layers, budget, rounds, sequential, repair", j->string);
+    return HD_OK;
+}
+
 /* The base first, wherever it stands: rules start from it. */
 static hd_status parse_policy(const cJSON *root, hd_policy *p, hd_err *err) {
     if (!cJSON_IsObject(root)) return hd_fail(err, HD_FORMAT, "the policy is %s; must be an object", type_name(root));
     hd_status status = no_twins(root, "policy", err);
     for (const cJSON *j = root->child; status == HD_OK && j; j = j->next)
-        if (strcmp(j->string, "base") && strcmp(j->string, "layers"))
-            status = hd_fail(err, HD_FORMAT, "unknown key '%.60s'; allowed base, layers", j->string);
+        status = parse_root(j, p, err);
     const cJSON *base = cJSON_GetObjectItemCaseSensitive(root, "base"), *layers = cJSON_GetObjectItemCaseSensitive(root, "layers");
     if (status == HD_OK && base) status = parse_layer(base, "base", &p->base, p, err);
     if (status == HD_OK && layers) status = parse_layers(layers, p, err);

@@ -8,11 +8,13 @@
 /* One name: which field it sets to which value, and the number it may take. */
 typedef struct step_name {
     const char *name;
-    enum { STEP_FACTOR, STEP_RESIDUAL, STEP_OUTLIERS, STEP_FOLD, STEP_SOLVER, STEP_CODING, STEP_FIELDS } field;
+    enum { STEP_FACTOR, STEP_RESIDUAL, STEP_OUTLIERS, STEP_FOLD, STEP_SOLVER, STEP_ORDER, STEP_MOVING, STEP_CODING, STEP_FIELDS } field;
     int value;
     int takes;             /* a number after ':' (optional, `otherwise` when it is left out) */
     float lowest, highest, otherwise;
 } step_name;
+
+enum { PUBLISHED = 256 };
 
 static const step_name names[] = {
     {"rtn", STEP_SOLVER, HD_METHOD_RTN, 0, 0, 0, 0},
@@ -22,6 +24,13 @@ static const step_name names[] = {
     {"smooth", STEP_FOLD, HD_FOLD_SMOOTH, 1, 0, 1, 0.5f},
     {"awq", STEP_FOLD, HD_FOLD_AWQ, 0, 0, 0, 0},
     {"outliers", STEP_OUTLIERS, 0, 1, 1, 1000, 6},
+    {"clip", STEP_SOLVER, HD_METHOD_CLIP, 0, 0, 0, 0},
+    {"iobs", STEP_SOLVER, HD_METHOD_IOBS, 0, 0, 0, 0},
+    {"gptq0", STEP_SOLVER, HD_METHOD_GPTQ | PUBLISHED, 0, 0, 0, 0},
+    {"sparsegpt0", STEP_SOLVER, HD_METHOD_SPARSEGPT | PUBLISHED, 0, 0, 0, 0},
+    {"iobs0", STEP_SOLVER, HD_METHOD_IOBS | PUBLISHED, 0, 0, 0, 0},
+    {"inorder", STEP_ORDER, 1, 0, 0, 0, 0},
+    {"moving", STEP_MOVING, 1, 0, 0, 0, 0},
 };
 enum { N_NAMES = sizeof names / sizeof *names };
 
@@ -49,7 +58,12 @@ static void set(hd_recipe *r, const step_name *n, float number) {
         r->fold = (hd_folding)n->value;
         r->fold_power = number;
         break;
-    case STEP_SOLVER: r->solver = (hd_method)n->value; break;
+    case STEP_SOLVER:
+        r->solver = (hd_method)(n->value & ~PUBLISHED);
+        r->published = n->value & PUBLISHED ? 1 : 0;
+        break;
+    case STEP_ORDER: r->in_order = 1; break;
+    case STEP_MOVING: r->moving = 1; break;
     case STEP_CODING:
         r->coding = (hd_coding)n->value;
         r->coding_bits = (int)number;
@@ -82,6 +96,8 @@ hd_status hd_recipe_parse(hd_recipe *r, const char *text, hd_err *err) {
         at += whole;
         if (!*at) break;
     }
+    if ((r->in_order || r->moving) && r->solver != HD_METHOD_GPTQ)
+        return hd_fail(err, HD_FORMAT, "method '%.60s': '%s' goes with gptq and gptq0", text, r->moving ? "moving" : "inorder");
     if (r->residual && !r->factor) return hd_fail(err, HD_FORMAT, "method '%.60s': 'residual' goes with a factoring", text);
     return HD_OK;
 }
@@ -97,7 +113,9 @@ static int is_set(const hd_recipe *r, const step_name *n) {
     case STEP_RESIDUAL: return r->residual;
     case STEP_OUTLIERS: return r->outliers > 0;
     case STEP_FOLD: return (int)r->fold == n->value;
-    case STEP_SOLVER: return (int)r->solver == n->value;
+    case STEP_SOLVER: return (int)r->solver == (n->value & ~PUBLISHED) && r->published == (n->value & PUBLISHED ? 1 : 0);
+    case STEP_ORDER: return r->in_order;
+    case STEP_MOVING: return r->moving;
     case STEP_CODING: return (int)r->coding == n->value;
     default: return 0;
     }
@@ -111,6 +129,14 @@ void hd_recipe_text(const hd_recipe *r, char *text, size_t size) {
         used += (size_t)snprintf(text + used, size - used, "%s%s", used ? "+" : "", names[i].name);
         if (names[i].takes && used < size) used += (size_t)snprintf(text + used, size - used, ":%g", (double)number_of(r, &names[i]));
     }
+}
+
+void hd_recipe_solver(hd_linear_options *o, const hd_recipe *r, int sparse) {
+    int either = r->solver == HD_METHOD_SPARSEGPT || r->solver == HD_METHOD_IOBS;
+    hd_linear_defaults(o, sparse ? (r->solver == HD_METHOD_IOBS ? HD_METHOD_IOBS : HD_METHOD_SPARSEGPT) : either ? HD_METHOD_GPTQ : r->solver);
+    if (r->published) o->sweeps = 0;
+    if (r->in_order || r->moving) o->act_order = 0;
+    o->moving_groups = r->moving && o->method == HD_METHOD_GPTQ;
 }
 
 int hd_recipe_rewrites(const hd_recipe *r) {

@@ -22,6 +22,9 @@ typedef struct hd_recipe {
     hd_folding fold;
     float fold_power;  /* SMOOTH: alpha; AWQ chooses it by search */
     hd_method solver;  /* 4. */
+    int published;     /* the solver as its paper has it, without descent, exchanges and fits (gptq0, sparsegpt0, iobs0) */
+    int in_order;      /* GPTQ's columns as they stand, not by falling diagonal */
+    int moving;        /* GPTQ's group scales are found on the way, not before (columns in order) */
     hd_coding coding;
     int coding_bits;   /* of a code, of a group of coding_group weights; 0 = the coding's default */
     int coding_group;
@@ -32,6 +35,8 @@ typedef struct hd_recipe {
 hd_status hd_recipe_parse(hd_recipe *r, const char *text, hd_err *err);
 /* The names of a recipe, as hd_recipe_parse takes them. */
 void hd_recipe_text(const hd_recipe *r, char *text, size_t size);
+/* The options of the solver for a format: sparse formats are solved by SPARSEGPT unless the recipe says IOBS, dense ones by GPTQ where it says either. */
+void hd_recipe_solver(hd_linear_options *o, const hd_recipe *r, int sparse);
 /* Does anything happen to the graph (fields 1 to 3)? */
 int hd_recipe_rewrites(const hd_recipe *r);
 #endif

@@ -65,6 +65,11 @@ static void scales_of(awq *x, double alpha) {
         if (!(x->in_scale[j] > 0)) x->in_scale[j] = 0x1p-24;
 }
 
+static int16_t integer(const hd_solver *s, size_t row, size_t j, double x) {
+    hd_lattice grid = hd_lattice_of(s, s->zero ? s->zero + row * s->groups : NULL, j / s->group);
+    return (int16_t)hd_lattice_nearest(&grid, x);
+}
+
 /* A smaller largest value for each group, where the group's own output error falls. Shared scales (shifts) move for the whole row. */
 static void clip_row(const awq *x, size_t row, int16_t *n) {
     const hd_solver *s = x->s;
@@ -79,7 +84,7 @@ static void clip_row(const awq *x, size_t row, int16_t *n) {
             if (!(scale > least)) break;
             memcpy(n, s->n + row * in, in * sizeof *n);
             for (size_t g = first; g <= last; g++) a[g] *= factor / kept;
-            for (size_t j = from; j < to; j++) s->n[row * in + j] = (int16_t)hd_lattice_nearest(&s->grid, scaled[j] / a[j / s->group]);
+            for (size_t j = from; j < to; j++) s->n[row * in + j] = integer(s, row, j, scaled[j] / a[j / s->group]);
             decode(x, row, from, to);
             double e = part_error(s, t, q, from, to);
             if (e < best) {

@@ -37,7 +37,8 @@ static double move(const hd_row *r, size_t j, double delta) {
 static double settle(const hd_row *r, size_t j) {
     if (r->mask && !r->mask[j]) return 0;
     double a = r->a[j / r->s->group], best = r->q[j] - r->g[j] / r->s->h[j * r->s->in + j];
-    int n = hd_lattice_nearest(&r->s->grid, best / a);
+    hd_lattice grid = hd_lattice_of(r->s, r->zero, j / r->s->group);
+    int n = hd_lattice_nearest(&grid, best / a);
     double to = a * n;
     if (n == r->n[j] && to == r->q[j]) return 0;
     r->n[j] = (int16_t)n;
@@ -58,7 +59,8 @@ double hd_row_sweep(const hd_row *r, double now, int sweeps) {
 /* The best move of weight j to the next integer up or down. */
 static int step_of(const hd_row *r, size_t j, int up, double *delta) {
     int n = r->n[j] + (up ? 2 : -2);
-    if ((r->mask && !r->mask[j]) || n < r->s->grid.lowest || n > r->s->grid.highest) return 0;
+    hd_lattice grid = hd_lattice_of(r->s, r->zero, j / r->s->group);
+    if ((r->mask && !r->mask[j]) || n < grid.lowest || n > grid.highest) return 0;
     *delta = (up ? 2.0 : -2.0) * r->a[j / r->s->group];
     return 1;
 }
@@ -218,8 +220,10 @@ double hd_row_descend(const hd_row *r, double now, int rounds) {
         for (int k = 0; k < rounds; k++) {
             double before = now;
             now = hd_row_sweep(r, now, 8);
-            now = refit(r, now, &s, memory + 2 * in + groups);
-            now = try_scales(r, now, &s);
+            if (!(r->s->fixed > 0)) {
+                now = refit(r, now, &s, memory + 2 * in + groups);
+                now = try_scales(r, now, &s);
+            }
             /* One round only ranks starts; there pairs are left out sooner. */
             if (in <= (rounds > 1 ? MOST_PAIRS_IN : MOST_PAIRS_IN / 4)) now = pairs(r, now);
             if (!(before - now > 1e-4 * before)) break;

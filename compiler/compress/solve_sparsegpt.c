@@ -29,8 +29,9 @@ static void choose(hd_solver *s, const double *w, const double *u, size_t row, s
     for (size_t r = row; r < row + rows; r++)
         for (size_t j = from; j < to; j++) {
             double x = w[r * in + j] / u[j * in + j];
-            s->mask[r * in + j] = 1;
-            list[n++] = (score){x * x, r, j};
+            int barred = s->f->keep && !s->f->keep[r * in + j];
+            s->mask[r * in + j] = !barred;
+            list[n++] = (score){barred ? -1 : x * x, r, j};
         }
     qsort(list, n, sizeof *list, by_value);
     for (size_t i = 0; i < remove && i < n; i++) s->mask[list[i].row * in + list[i].column] = 0;
@@ -48,7 +49,8 @@ static void block_row(hd_solver *s, double *w, const double *u, size_t row, size
         double q = s->mask[at] ? w[at] : 0;
         if (s->n) {
             double a = s->a[row * s->groups + i / s->group];
-            s->n[at] = (int16_t)(s->mask[at] ? hd_lattice_nearest(&s->grid, w[at] / a) : 0);
+            hd_lattice grid = hd_lattice_of(s, s->zero ? s->zero + row * s->groups : NULL, i / s->group);
+            s->n[at] = (int16_t)(s->mask[at] ? hd_lattice_nearest(&grid, w[at] / a) : 0);
             q = a * s->n[at];
         }
         s->q[at] = q;
@@ -83,11 +85,24 @@ static void refit_row(const hd_solver *s, size_t row, double *g) {
     }
 }
 
-static void first_scales(const hd_solver *s, double *weight) {
+hd_status hd_linear_refit(hd_solver *s) {
+    size_t tiles = (s->out + TILE - 1) / TILE, in = s->in;
+    double *g = malloc(tiles * in * sizeof *g);
+    if (!g) return hd_fail(s->err, HD_NOMEM, "layer '%s': out of memory", s->p->name);
+#pragma omp parallel for schedule(dynamic)
+    for (size_t t = 0; t < tiles; t++)
+        for (size_t row = t * TILE; row < s->out && row < (t + 1) * TILE; row++) refit_row(s, row, g + t * in);
+    free(g);
+    return HD_OK;
+}
+
+static hd_status first_scales(hd_solver *s, double *weight) {
     for (size_t i = 0; i < s->in; i++) weight[i] = s->h[i * s->in + i];
+    hd_status status = s->f->one_scale ? hd_linear_one_scale(s, weight, NULL) : HD_OK;
 #pragma omp parallel for schedule(dynamic)
     for (size_t row = 0; row < s->out; row++)
-        hd_linear_row_scales(s, row, s->t + row * s->in, weight, NULL, s->a + row * s->groups, s->n + row * s->in);
+        if (status == HD_OK) hd_linear_row_scales(s, row, s->t + row * s->in, weight, NULL, s->a + row * s->groups, s->n + row * s->in);
+    return status;
 }
 
 hd_status hd_solve_sparsegpt(hd_solver *s) {
@@ -104,7 +119,7 @@ hd_status hd_solve_sparsegpt(hd_solver *s) {
     }
     if (status == HD_OK) {
         memcpy(w, s->t, s->out * in * sizeof *w);
-        if (s->n) first_scales(s, g);
+        if (s->n) status = first_scales(s, g);
     }
     for (size_t from = 0; status == HD_OK && from < in; from += step) {
         size_t to = from + step < in ? from + step : in;
@@ -117,11 +132,7 @@ hd_status hd_solve_sparsegpt(hd_solver *s) {
         for (size_t t = 0; t < tiles; t++)
             block_tile(s, w, u, t * TILE, s->out - t * TILE < TILE ? s->out - t * TILE : TILE, from, to, e + t * TILE * BLOCK, list + s->out * BLOCK + t * 64);
     }
-    if (status == HD_OK && !s->n && s->o->sweeps > 0) {
-#pragma omp parallel for schedule(dynamic)
-        for (size_t t = 0; t < tiles; t++)
-            for (size_t row = t * TILE; row < s->out && row < (t + 1) * TILE; row++) refit_row(s, row, g + t * in);
-    }
+    if (status == HD_OK && !s->n && s->o->sweeps > 0) status = hd_linear_refit(s);
     free(u);
     free(w);
     free(e);

@@ -131,7 +131,9 @@ static hd_status take(hd_stage *s, const site *t, const hd_linear_result *r, con
     return HD_OK;
 }
 
-static hd_status solve_group(hd_stage *s, const site *t, const hd_layer_policy *o, const float *w, const float *least, const uint8_t *keep, hd_err *err) {
+/* keep: blocks that there are; allowed: blocks that may be chosen (NULL = all). */
+static hd_status solve_group(hd_stage *s, const site *t, const hd_layer_policy *o, const float *w, const float *least, const uint8_t *keep,
+                             const uint8_t *allowed, hd_err *err) {
     size_t in = t->in, n = t->out * in, at = t->group * n;
     double *all = malloc((t->width * t->width + in * in + n + t->width) * sizeof *all);
     if (!all) return hd_fail(err, HD_NOMEM, "stage '%s': no memory for the second moments of its inputs", s->name);
@@ -139,13 +141,13 @@ static hd_status solve_group(hd_stage *s, const site *t, const hd_layer_policy *
     hd_status status = moments(all, t, err);
     if (status == HD_OK) {
         centre(all, t, h, yx, mean);
-        int choose = keep && o->recipe.solver == HD_METHOD_SPARSEGPT && s->groups == 1;
+        int choose = keep && (o->recipe.solver == HD_METHOD_SPARSEGPT || o->recipe.solver == HD_METHOD_IOBS) && s->groups == 1;
         size_t kept = 0, blocks = choose ? hd_stage_out_blocks(s) * hd_stage_in_blocks(s) : 0;
         for (size_t i = 0; i < blocks; i++) kept += s->present[i];
         int clips = o->recipe.solver == HD_METHOD_RTN; /* AWQ with folded scales: rounds the weights as they are */
         hd_linear p = {.name = s->name, .out = (int)t->out, .in = (int)in, .w = w + at, .h = h, .yx = clips ? NULL : yx};
         hd_linear_format f = {.bits = s->bits, .grid = s->grid, .group = s->group_size, .shift_groups = s->granularity == HD_GRANULARITY_GROUP,
-                              .wide_scales = 1, .scale_least = least + t->group * t->out, .keep = keep && !choose ? keep + at : NULL};
+                              .wide_scales = 1, .scale_least = least + t->group * t->out, .keep = choose ? allowed : keep ? keep + at : NULL};
         if (choose) {
             f.sparsity = HD_SPARSE_BLOCK;
             f.density = (float)kept / (float)blocks;
@@ -155,7 +157,8 @@ static hd_status solve_group(hd_stage *s, const site *t, const hd_layer_policy *
         }
         hd_linear_options options;
         hd_linear_result r;
-        hd_linear_defaults(&options, choose ? HD_METHOD_SPARSEGPT : clips ? HD_METHOD_AWQ : HD_METHOD_GPTQ);
+        hd_recipe_solver(&options, &o->recipe, choose);
+        if (clips) hd_linear_defaults(&options, HD_METHOD_AWQ);
         options.awq_points = 1; /* input scales are folded into the predecessors */
         status = hd_linear_solve(&r, &p, &f, &options, err);
         if (status == HD_OK) status = take(s, t, &r, mean, err);
@@ -174,12 +177,17 @@ hd_status hd_solve_stage(const hd_watch *c, int i, const hd_layer_policy *o, hd_
     double work = (double)c->images * (double)t.positions * (double)t.width * (double)t.width;
     t.stride = (size_t)fmin(ceil(work / MOST_WORK), (double)t.positions);
     float *w = hd_stage_source_weights(n, s), *least = hd_stage_scale_floors(n, s, (hd_qparams){in->scale, in->zero}, c->pre[i], to->zero);
-    uint8_t *keep = s->present ? malloc(hd_stage_weights(s)) : NULL;
-    hd_status status = w && least && (keep || !s->present) ? HD_OK : hd_fail(err, HD_NOMEM, "stage '%s': out of memory", s->name);
+    const uint8_t *among = s->present && c->trained ? c->trained[c->p->step[i].node].present : NULL;
+    uint8_t *keep = s->present ? malloc(hd_stage_weights(s)) : NULL, *allowed = among ? malloc(hd_stage_weights(s)) : NULL;
+    hd_status status = w && least && (keep || !s->present) && (allowed || !among) ? HD_OK : hd_fail(err, HD_NOMEM, "stage '%s': out of memory", s->name);
     for (size_t k = 0; keep && k < hd_stage_weights(s); k++) keep[k] = (uint8_t)hd_stage_is_present(s, k / t.in, k % t.in);
-    for (t.group = 0; status == HD_OK && t.group < (size_t)s->groups; t.group++) status = solve_group(s, &t, o, w, least, keep, err);
+    hd_stage view = *s;
+    view.present = (uint8_t *)among;
+    for (size_t k = 0; allowed && k < hd_stage_weights(s); k++) allowed[k] = (uint8_t)hd_stage_is_present(&view, k / t.in, k % t.in);
+    for (t.group = 0; status == HD_OK && t.group < (size_t)s->groups; t.group++) status = solve_group(s, &t, o, w, least, keep, allowed, err);
     free(w);
     free(least);
     free(keep);
+    free(allowed);
     return status;
 }

@@ -27,7 +27,7 @@ typedef struct unit {
     size_t row, rows;
     double *a, *b, *column; /* [in][in], [rows][in], [in] */
     double *small;          /* [widest][widest] + [widest] */
-    uint8_t *on;            /* [items] */
+    uint8_t *on, *barred;   /* [items] present; never to be (the format's `keep`) */
     size_t *count;          /* [cells] items present */
 } unit;
 
@@ -52,7 +52,7 @@ static int layout_make(layout *l, const hd_solver *s) {
         l->deepest = l->items;
     } else {
         /* No unit is expected to lose much more than its share; the deepest third of the rest is never looked at. */
-        double share = 1 - 0.33 * (double)f->density;
+        double share = f->keep ? 1 : 1 - 0.33 * (double)f->density;
         l->deepest = (size_t)ceil((double)l->items * share);
     }
     return 1;
@@ -63,8 +63,9 @@ static int unit_new(unit *u, const hd_solver *s, const layout *l) {
     *u = (unit){.s = s, .l = l};
     u->a = malloc((in * in + l->rows * in + in + w * w + w) * sizeof *u->a);
     u->on = malloc(l->items);
+    u->barred = calloc(l->items, 1);
     u->count = malloc(cells * sizeof *u->count);
-    if (!u->a || !u->on || !u->count) return 0;
+    if (!u->a || !u->on || !u->barred || !u->count) return 0;
     u->b = u->a + in * in;
     u->column = u->b + l->rows * in;
     u->small = u->column + in;
@@ -74,6 +75,7 @@ static int unit_new(unit *u, const hd_solver *s, const layout *l) {
 static void unit_free(unit *u) {
     free(u->a);
     free(u->on);
+    free(u->barred);
     free(u->count);
 }
 
@@ -85,6 +87,12 @@ static void unit_start(unit *u, const double *inverse, size_t index) {
     for (size_t i = 0; i < in * in; i++) u->a[i] = -inverse[i];
     memcpy(u->b, u->s->t + u->row * in, u->rows * in * sizeof *u->b);
     memset(u->on, 1, u->l->items);
+    for (size_t item = 0; u->s->f->keep && item < u->l->items; item++) {
+        u->barred[item] = 1;
+        for (size_t r = 0; r < u->rows; r++)
+            for (size_t j = u->l->first[item]; j < u->l->first[item + 1]; j++)
+                if (u->s->f->keep[(u->row + r) * in + j]) u->barred[item] = 0;
+    }
     for (size_t from = 0; l && from < u->l->items; from += l) u->count[from / l] = u->l->items - from < l ? u->l->items - from : l;
 }
 
@@ -138,9 +146,15 @@ static int may_leave(const unit *u, size_t item) {
     return u->on[item] && (!u->l->cell || u->count[item / u->l->cell] > u->l->kept);
 }
 
-/* Takes items out, the cheapest first; order and loss: [deepest]. Returns how many went. */
+/* Takes items out, the cheapest first, those that may not stay before them (loss -1); order and loss: [deepest]. Returns how many went. */
 static size_t eliminate(unit *u, size_t *order, double *loss) {
     size_t gone = 0;
+    for (size_t i = 0; i < u->l->items; i++) {
+        if (!u->barred[i]) continue;
+        order[gone] = i;
+        loss[gone++] = -1;
+        toggle(u, i);
+    }
     for (; gone < u->l->deepest; gone++) {
         size_t best = u->l->items;
         double least = INFINITY;
@@ -165,7 +179,7 @@ static double best_exchange(const unit *u, size_t from, size_t to, size_t *in, s
     size_t n = u->s->in;
     double best = 0;
     for (size_t i = from; i < to; i++) {
-        if (u->on[i]) continue;
+        if (u->on[i] || u->barred[i]) continue;
         const double *a = u->a + i * n;
         double d = a[i], gain = u->b[i] * u->b[i] / d;
         for (size_t j = from; j < to; j++) {
@@ -186,7 +200,7 @@ static int exchange_items(unit *u, size_t from, size_t to) {
     size_t in = to, out = to;
     double gain = 0, least = INFINITY;
     for (size_t i = from; i < to; i++) {
-        double w = u->on[i] ? -1 : worth(u, i);
+        double w = u->on[i] || u->barred[i] ? -1 : worth(u, i);
         if (w > gain) {
             gain = w;
             in = i;
@@ -234,19 +248,22 @@ static int by_loss(const void *x, const void *y) {
 /* How many items each unit loses so that the layer loses its share, by the smallest losses. */
 static int share_out(size_t *gone, const layout *l, const double *loss, double density) {
     size_t total = l->units * l->items, remove = (size_t)((1 - density) * (double)total + 0.5), n = 0;
+    size_t barred = 0;
     if (remove >= total) remove = total - 1;
     removal *all = malloc(l->units * l->deepest * sizeof *all);
     if (!all) return 0;
     for (size_t u = 0; u < l->units; u++) {
-        double highest = 0;
+        double highest = -1;
         for (size_t i = 0; i < gone[u]; i++) {
             /* A removal can only follow those before it, so it counts as the dearest of them. */
             highest = fmax(highest, loss[u * l->deepest + i]);
+            barred += highest < 0;
             all[n++] = (removal){highest, u, i};
         }
         gone[u] = 0;
     }
     qsort(all, n, sizeof *all, by_loss);
+    if (remove < barred) remove = barred;
     for (size_t i = 0; i < n && i < remove; i++) gone[all[i].unit]++;
     free(all);
     return 1;
@@ -262,10 +279,46 @@ static void store(const unit *u, hd_solver *s) {
             }
 }
 
-hd_status hd_solve_support(hd_solver *s) {
+/* s->cost: what the recorded removals cost, as share_out counts them, in rising order. */
+static int collect_costs(hd_solver *s, const layout *l, const size_t *gone, const double *loss) {
+    size_t n = 0;
+    s->n_items = l->units * l->items;
+    removal *all = malloc(l->units * l->deepest * sizeof *all);
+    s->cost = malloc(l->units * l->deepest * sizeof *s->cost);
+    for (size_t u = 0; all && s->cost && u < l->units; u++) {
+        double highest = 0;
+        for (size_t i = 0; i < gone[u]; i++) {
+            highest = fmax(highest, loss[u * l->deepest + i]);
+            all[n++] = (removal){highest, u, i};
+        }
+    }
+    if (all && s->cost) qsort(all, n, sizeof *all, by_loss);
+    for (size_t i = 0; all && s->cost && i < n; i++) s->cost[i] = all[i].loss;
+    s->n_cost = n;
+    free(all);
+    return all && s->cost;
+}
+
+static int rising(const void *x, const void *y) {
+    double a = *(const double *)x, b = *(const double *)y;
+    return a < b ? -1 : a > b;
+}
+
+/* What each item of a unit would cost alone, the cheapest first. */
+static size_t alone(const unit *u, double *loss) {
+    for (size_t i = 0; i < u->l->items; i++) loss[i] = worth(u, i);
+    qsort(loss, u->l->items, sizeof *loss, rising);
+    return u->l->items;
+}
+
+typedef enum purpose { SUPPORT, COSTS, COSTS_ALONE } purpose;
+
+static hd_status support(hd_solver *s, purpose why) {
     layout l = {0};
     size_t in = s->in;
-    int made = layout_make(&l, s), failed = 0, *order = malloc(in * sizeof *order);
+    int made = layout_make(&l, s), failed = 0;
+    if (why != SUPPORT) l.deepest = l.items;
+    int *order = malloc(in * sizeof *order);
     size_t n = made ? l.units * l.deepest : 0, *removed = malloc((n + 1) * sizeof *removed), *gone = calloc(made ? l.units : 1, sizeof *gone);
     double *loss = malloc((n + 1) * sizeof *loss), *inverse = malloc(in * in * sizeof *inverse), *u = malloc(in * in * sizeof *u);
     failed = !made || !order || !removed || !gone || !loss || !inverse || !u;
@@ -276,7 +329,7 @@ hd_status hd_solve_support(hd_solver *s) {
         for (size_t i = 0; i < in; i++) memset(u + i * in, 0, i * sizeof *u);
         cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)in, (int)in, (int)in, 1, u, (int)in, u, (int)in, 0, inverse, (int)in);
     }
-    for (int pass = 0; !failed && status == HD_OK && pass < 2; pass++) {
+    for (int pass = 0; !failed && status == HD_OK && pass < (why == SUPPORT ? 2 : 1); pass++) {
         if (pass && !l.cell) failed |= !share_out(gone, &l, loss, (double)s->f->density);
 #pragma omp parallel
         {
@@ -290,7 +343,7 @@ hd_status hd_solve_support(hd_solver *s) {
                 if (!ok) continue;
                 unit_start(&x, inverse, k);
                 if (!pass) {
-                    gone[k] = eliminate(&x, removed + k * l.deepest, loss + k * l.deepest);
+                    gone[k] = why == COSTS_ALONE ? alone(&x, loss + k * l.deepest) : eliminate(&x, removed + k * l.deepest, loss + k * l.deepest);
                     continue;
                 }
                 for (size_t i = 0; i < gone[k]; i++) toggle(&x, removed[k * l.deepest + i]);
@@ -300,6 +353,7 @@ hd_status hd_solve_support(hd_solver *s) {
             unit_free(&x);
         }
     }
+    if (why != SUPPORT && !failed && status == HD_OK) failed = !collect_costs(s, &l, gone, loss);
     free(l.first);
     free(order);
     free(removed);
@@ -308,4 +362,12 @@ hd_status hd_solve_support(hd_solver *s) {
     free(inverse);
     free(u);
     return failed ? hd_fail(s->err, HD_NOMEM, "layer '%s': out of memory", s->p->name) : status;
+}
+
+hd_status hd_solve_support(hd_solver *s) {
+    return support(s, SUPPORT);
+}
+
+hd_status hd_support_costs(hd_solver *s, int exact) {
+    return support(s, exact ? COSTS : COSTS_ALONE);
 }

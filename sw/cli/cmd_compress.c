@@ -11,14 +11,18 @@ static const cli_option options[] = {
     {"-o", "N.hdm", "where the compressed model goes (required)"},
     {"--calib", "X.idx", "inputs to calibrate on: idx or idx.gz of u8, i8 or float (required)"},
     {"--calib-count", "N", "how many of them at most (512)"},
-    {"--weights", "B", "bits of a weight, 1..8, or ternary (8)"},
-    {"--grid", "odd|even|auto", "which integers weights may be (auto)"},
+    {"--weights", "B", "bits of a weight, 1..8, or ternary; sparse language models also 16, float values (8)"},
+    {"--grid", "odd|even|auto", "which integers weights may be; language models also affine, with zero points (auto)"},
     {"--sparsity", "S", "share of weight blocks to remove, 0..0.99 (0)"},
     {"--block", "INxOUT", "pruning block: inputs x outputs (8x8)"},
-    {"--granularity", "G", "tensor, channel or group:N (channel)"},
-    {"--structure", "S", "what --sparsity removes: block, unstructured or N:M (block; language models without --block: unstructured)"},
-    {"--method", "M", "steps joined by +: smooth[:A], awq, outliers[:T]; solver rtn, gptq, sparsegpt (rtn; language models gptq)"},
+    {"--granularity", "G", "tensor, channel or group:N; language models also float-group:N, without shifts (channel)"},
+    {"--structure", "S", "what --sparsity removes: block; language models also channel (hidden units), unstructured and N:M (block; language models without --block: unstructured)"},
+    {"--budget", "B", "local: each layer loses its share; global: the same number of weights, where they cost least (local)"},
+    {"--rounds", "N", "prune in N rounds, each on what the one before left (1)"},
+    {"--method", "M", "steps joined by +: smooth[:A], awq, outliers[:T]; solver rtn, gptq, sparsegpt, clip, iobs (rtn; language models gptq)"},
     {"--ranges", "R", "of a network's activations: mse, minmax or percentile[:P] (mse; P 99.99)"},
+    {"--repair", "R", "with --tokens: how much of its predecessors' damage a matrix aims to repair, 0..1 (1)"},
+    {"--blockwise", NULL, "with --tokens: matrices see their own block as it was, not those compressed before them"},
     {"--policy", "FILE", "JSON: the base and rules by layer; options given override its base"},
     {"--raw", NULL, "take bytes as they are; else they are divided by 255"},
     {"--hwc", NULL, "items are [height][width][channel], as TFLite has them; else [channel][height][width]"},
@@ -38,20 +42,26 @@ static const cli_option options[] = {
 };
 
 static hd_status parse_weights(hd_layer_policy *p, const char *who, const char *text, hd_err *err) {
+    if (!strcmp(text, "16")) {
+        p->bits = 16;
+        return HD_OK;
+    }
     if (!strcmp(text, "ternary")) {
         p->bits = 0;
         return HD_OK;
     }
-    if (text[0] < '1' || text[0] > '8' || text[1]) return hd_fail(err, HD_USAGE, "%s: --weights: found '%.60s'; allowed are 1..8 and ternary", who, text);
+    if (text[0] < '1' || text[0] > '8' || text[1]) return hd_fail(err, HD_USAGE, "%s: --weights: found '%.60s'; allowed are 1..8, ternary, and 16 for sparse language models", who, text);
     p->bits = text[0] - '0';
     return HD_OK;
 }
 
 static hd_status parse_grid(hd_layer_policy *p, const char *who, const char *text, hd_err *err) {
-    if (!strcmp(text, "odd")) p->grid = HD_GRID_ODD;
+    p->affine = !strcmp(text, "affine");
+    if (p->affine) p->grid = -1;
+    else if (!strcmp(text, "odd")) p->grid = HD_GRID_ODD;
     else if (!strcmp(text, "even")) p->grid = HD_GRID_EVEN;
     else if (!strcmp(text, "auto")) p->grid = -1;
-    else return hd_fail(err, HD_USAGE, "%s: --grid: found '%.60s'; allowed are odd, even and auto", who, text);
+    else return hd_fail(err, HD_USAGE, "%s: --grid: found '%.60s'; allowed are odd, even, auto, and affine for language models", who, text);
     return HD_OK;
 }
 
@@ -67,13 +77,29 @@ static hd_status parse_block(hd_layer_policy *p, const char *who, const char *te
 
 static hd_status parse_granularity(hd_layer_policy *p, const char *who, const char *text, hd_err *err) {
     char *end;
-    long n = !strncmp(text, "group:", 6) ? strtol(text + 6, &end, 10) : 0;
+    p->float_scales = !strncmp(text, "float-group:", 12);
+    const char *group = p->float_scales ? text + 6 : text;
+    long n = !strncmp(group, "group:", 6) ? strtol(group + 6, &end, 10) : 0;
     if (!strcmp(text, "tensor")) p->granularity = HD_GRANULARITY_TENSOR;
     else if (!strcmp(text, "channel")) p->granularity = HD_GRANULARITY_CHANNEL;
     else if (n >= 1 && n <= 1 << 20 && !*end) p->granularity = HD_GRANULARITY_GROUP;
-    else return hd_fail(err, HD_USAGE, "%s: --granularity: found '%.60s'; allowed are tensor, channel and group:N, as in group:32", who, text);
+    else return hd_fail(err, HD_USAGE, "%s: --granularity: found '%.60s'; allowed are tensor, channel, group:N, as in group:32, and float-group:N for language models", who, text);
     p->group_size = p->granularity == HD_GRANULARITY_GROUP ? (int)n : 0;
     return HD_OK;
+}
+
+/* What is decided for the whole model. */
+static hd_status parse_whole(hd_policy *p, const cli_args *a, hd_err *err) {
+    const char *budget = cli_text(a, "--budget"), *who = a->command->name;
+    int64_t rounds = p->rounds;
+    double repair = 1 - (double)p->unrepaired;
+    if (budget && !hd_policy_budget(p, budget)) return hd_fail(err, HD_USAGE, "%s: --budget: found '%.60s'; allowed are local and global", who, budget);
+    hd_status s = cli_int(&rounds, a, "--rounds", p->rounds, 1, HD_POLICY_MAX_ROUNDS, err);
+    if (!s) s = cli_float(&repair, a, "--repair", repair, 0, 1, err);
+    p->rounds = (int)rounds;
+    p->unrepaired = (float)(1 - repair);
+    p->blockwise |= cli_flag(a, "--blockwise");
+    return s;
 }
 
 hd_status cli_policy(hd_policy *p, const cli_args *a, hd_err *err) {
@@ -93,8 +119,8 @@ hd_status cli_policy(hd_policy *p, const cli_args *a, hd_err *err) {
     if (!s && ranges && !hd_policy_ranges(p, ranges))
         s = hd_fail(err, HD_USAGE, "%s: --ranges: found '%.60s'; allowed are mse, minmax and percentile[:P] (50 <= P <= 100), as in percentile:99.9", who, ranges);
     if (!s && structure && !hd_policy_structure(&p->base, structure))
-        s = hd_fail(err, HD_USAGE, "%s: --structure: found '%.60s'; allowed are block, unstructured and N:M (1 <= N < M <= 64), as in 2:4", who, structure);
-    return s;
+        s = hd_fail(err, HD_USAGE, "%s: --structure: found '%.60s'; allowed are block, channel, unstructured and N:M (1 <= N < M <= 64), as in 2:4", who, structure);
+    return s ? s : parse_whole(p, a, err);
 }
 
 static const char *grid_name(const hd_stage *st) {
@@ -214,6 +240,8 @@ static hd_status run(const cli_args *a, hd_err *err) {
     hd_policy policy;
     hd_status s = cli_need(&out, a, "-o", err);
     if (!s && cli_text(a, "--tokens")) return cli_compress_llama(a, cli_text(a, "--tokens"), out, err);
+    if (!s && cli_text(a, "--repair")) s = hd_fail(err, HD_USAGE, "compress: --repair goes with --tokens");
+    if (!s && cli_text(a, "--blockwise")) s = hd_fail(err, HD_USAGE, "compress: --blockwise goes with --tokens");
     if (!s && cli_text(a, "--rows")) s = hd_fail(err, HD_USAGE, "compress: --rows goes with --tokens");
     if (!s) s = cli_need(&calib, a, "--calib", err);
     if (!s) s = cli_int(&samples, a, "--calib-count", 512, 1, 1 << 20, err);

@@ -58,8 +58,6 @@ static hd_status read_policy(hd_policy *p, const cli_args *a, hd_err *err) {
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if (cli_text(a, others[i])) return hd_fail(err, HD_USAGE, "compress: --tokens and %s do not go together", others[i]);
     hd_status s = cli_policy(p, a, err);
-    if (!s && cli_text(a, "--granularity") && p->base.granularity == HD_GRANULARITY_TENSOR)
-        s = hd_fail(err, HD_USAGE, "compress: --granularity: found 'tensor'; allowed are channel and group:N for a language model");
     if (cli_text(a, "--policy")) return s;
     if (!cli_text(a, "--method")) p->base.recipe.solver = HD_METHOD_GPTQ;
     if (!cli_text(a, "--structure") && !cli_text(a, "--block")) p->base.structure = HD_SPARSE_UNSTRUCTURED;

@@ -30,14 +30,14 @@ error "board 'nexys': unknown; there are icebreaker, hx8k, ulx3s" demo --board n
 # Weights, grids, blocks, granularity.
 compress=(compress default --calib x.idx -o x.hdm)
 error "compress: --calib X.idx is missing" compress default -o x.hdm
-error "compress: --weights: found '9'; allowed are 1..8 and ternary" "${compress[@]}" --weights 9
-error "compress: --weights: found '44'; allowed are 1..8 and ternary" "${compress[@]}" --weights 44
-error "compress: --grid: found 'prime'; allowed are odd, even and auto" "${compress[@]}" --grid prime
+error "compress: --weights: found '9'; allowed are 1..8, ternary, and 16 for sparse language models" "${compress[@]}" --weights 9
+error "compress: --weights: found '44'; allowed are 1..8, ternary, and 16 for sparse language models" "${compress[@]}" --weights 44
+error "compress: --grid: found 'prime'; allowed are odd, even, auto, and affine for language models" "${compress[@]}" --grid prime
 error "compress: --block: found '8'; allowed is INxOUT, each 1..65535, as in 8x8" "${compress[@]}" --block 8
 error "compress: --block: found '8x'; allowed is INxOUT, each 1..65535, as in 8x8" "${compress[@]}" --block 8x
 error "compress: --block: found '0x8'; allowed is INxOUT, each 1..65535, as in 8x8" "${compress[@]}" --block 0x8
-error "compress: --granularity: found 'group:'; allowed are tensor, channel and group:N, as in group:32" "${compress[@]}" --granularity group:
-error "compress: --granularity: found 'row'; allowed are tensor, channel and group:N, as in group:32" "${compress[@]}" --granularity row
+error "compress: --granularity: found 'group:'; allowed are tensor, channel, group:N, as in group:32, and float-group:N for language models" "${compress[@]}" --granularity group:
+error "compress: --granularity: found 'row'; allowed are tensor, channel, group:N, as in group:32, and float-group:N for language models" "${compress[@]}" --granularity row
 error_starts "compress: --method: method 'magic': found 'magic'; allowed are" "${compress[@]}" --method magic
 error "compress: --method: method 'gptq+rtn': 'rtn' where a step of its kind stands already" "${compress[@]}" --method gptq+rtn
 error "compress: --sparsity: found '1'; allowed is a number 0..0.99" "${compress[@]}" --sparsity 1
@@ -53,7 +53,7 @@ rm bad.json
 
 # Tuning: the same options under its own name, and its own.
 error "tune: -o N.hdm is missing" tune default
-error "tune: --weights: found '9'; allowed are 1..8 and ternary" tune default --weights 9 -o x.hdm
+error "tune: --weights: found '9'; allowed are 1..8, ternary, and 16 for sparse language models" tune default --weights 9 -o x.hdm
 echo '{"base": {"method": "smooth"}}' >rewrites.json
 error "tune: method 'rtn+smooth:0.5' rewrites the network before it is compressed; it goes with heddle compress" tune default --policy rewrites.json -o x.hdm
 rm rewrites.json

@@ -14,8 +14,12 @@ error "eval: --tokens and --labels do not go together" eval x.bin --tokens t.idx
 compress=(compress x.bin --tokens t.idx -o x.hlm)
 error "compress: --rows goes with --tokens" compress default --calib x.idx -o x.hdm --rows 0:4
 error "compress: --tokens and --calib do not go together" "${compress[@]}" --calib x.idx
-error "compress: --granularity: found 'tensor'; allowed are channel and group:N for a language model" "${compress[@]}" --granularity tensor
-error "compress: --structure: found '4:4'; allowed are block, unstructured and N:M (1 <= N < M <= 64), as in 2:4" "${compress[@]}" --structure 4:4
+error "compress: --budget: found 'all'; allowed are local and global" "${compress[@]}" --budget all
+error "compress: --rounds: found '0'; allowed is a whole number 1..64" "${compress[@]}" --rounds 0
+error "compress: --repair: found '2'; allowed is a number 0..1" "${compress[@]}" --repair 2
+error "compress: --repair goes with --tokens" compress default --calib x.idx -o x.hdm --repair 0
+error "compress: --blockwise goes with --tokens" compress default --calib x.idx -o x.hdm --blockwise
+error "compress: --structure: found '4:4'; allowed are block, channel, unstructured and N:M (1 <= N < M <= 64), as in 2:4" "${compress[@]}" --structure 4:4
 error_starts "compress: --method: method 'magic': found 'magic'; allowed are" "${compress[@]}" --method magic
 error "x.bin: No such file or directory" "${compress[@]}"
 printf 'HLM1 and more' >fake.hlm

@@ -50,6 +50,8 @@ static const struct {
     {HD_METHOD_RTN, {.bits = 1, .grid = HD_GRID_ODD, .group = 64}},
     {HD_METHOD_GPTQ, {.bits = 0, .grid = HD_GRID_TERNARY, .group = 4}},
     {HD_METHOD_AWQ, {.bits = 4, .grid = HD_GRID_ODD, .group = 4}},
+    {HD_METHOD_GPTQ, {.bits = 3, .group = 4, .affine = 1}},
+    {HD_METHOD_SPARSEGPT, {.bits = 8, .affine = 1, .sparsity = HD_SPARSE_UNSTRUCTURED, .density = 0.5f}},
     {HD_METHOD_SPARSEGPT, {.bits = 16, .sparsity = HD_SPARSE_UNSTRUCTURED, .density = 0.4f}},
     {HD_METHOD_SPARSEGPT, {.bits = 4, .grid = HD_GRID_ODD, .group = 4, .sparsity = HD_SPARSE_N_OF_M, .n = 2, .m = 4}},
     {HD_METHOD_SPARSEGPT, {.bits = 2, .grid = HD_GRID_ODD, .shift_groups = 1, .group = 4, .sparsity = HD_SPARSE_BLOCK, .density = 0.5f, .block_in = 4, .block_out = 3}},
@@ -180,7 +182,7 @@ static void errors(void **state) {
         {Q, 1, 16, HD_FORMAT, "layer0.q: float values with grid 0, groups of 4, flags 1; they have no grid, groups, shifts or scales"},
         {Q + 1, 1, 3, HD_FORMAT, "layer0.q: grid 3; allowed 0 to 2"},
         {Q + 1, 1, 2, HD_FORMAT, "layer0.q: 4 bits on grid 2; allowed 0 to 0, or 16 (float)"},
-        {Q + 2, 1, 32, HD_FORMAT, "layer0.q: flags 32; allowed 0 to 31, blocks with a mask only"},
+        {Q + 2, 1, 64, HD_FORMAT, "layer0.q: flags 64; allowed 0 to 63, blocks with a mask only"},
         {Q + 3, 4, 9, HD_FORMAT, "layer0.q: groups of 9 inputs; allowed 0 to 8"},
         {SCALES + 2, 2, 0x7c00, HD_FORMAT, "layer0.q: scale 1 is inf; it must be finite"},
     };

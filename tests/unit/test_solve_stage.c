@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "../../compiler/compress/compress_internal.h"
+#include "../../compiler/compress/model_internal.h"
 #include "../../sw/core/rng.h"
 
 enum { SIDE = 6, IMAGES = 48 };
@@ -192,6 +193,56 @@ static void networks_keep_more(void **state) {
     assert_true(error[4] < 0.5 * error[3] && error[5] < 0.93 * error[4]);
 }
 
+static size_t blocks_of(const hd_stage *s) {
+    return s->present ? hd_stage_in_blocks(s) * (size_t)((s->cout + s->block_out - 1) / s->block_out) : 0;
+}
+
+/* Learned clipping and I-OBS on whole networks; one budget over layers removes as many weights as each layer on its own, elsewhere; two rounds remove
+ * as much as one. */
+static void schedules(void **state) {
+    (void)state;
+    double error[6] = {0};
+    for (uint64_t seed = 0; seed < 2; seed++) {
+        hd_graph *g = network(seed);
+        /* The last layer is loud: small changes in it would be large ones of the output. */
+        hd_node *last = &g->node[g->n_nodes - 1];
+        for (size_t i = 0; i < hd_node_weights(last); i++) last->weight[i] *= 3;
+        hd_idx *x = smooth_images(3, seed), *unseen = smooth_images(3, seed + 50);
+        double present[6] = {0};
+        hd_model *m[6];
+        for (int k = 0; k < 6; k++) {
+            hd_policy p;
+            hd_policy_default(&p);
+            p.base.bits = k < 2 ? 2 : 4;
+            p.base.sparsity = k < 2 ? 0 : 0.4375f;
+            p.base.block_in = p.base.block_out = 4;
+            p.base.recipe.solver = k == 0 ? HD_METHOD_RTN : k == 1 ? HD_METHOD_CLIP : k == 3 ? HD_METHOD_IOBS : HD_METHOD_SPARSEGPT;
+            p.budget = k == 4 ? HD_BUDGET_GLOBAL : HD_BUDGET_LOCAL;
+            p.rounds = k == 5 ? 2 : 1;
+            m[k] = compressed(g, &p, x);
+            error[k] += noise(g, m[k], unseen) / 2;
+            for (int i = 0; i < m[k]->n_stages; i++) {
+                const hd_stage *s = &m[k]->stage[i];
+                size_t weights = s->kind == HD_STAGE_CONV ? hd_stage_weights(s) : 0;
+                for (size_t j = 0; j < weights; j++) present[k] += hd_stage_is_present(s, j / hd_stage_inputs(s), j % hd_stage_inputs(s));
+            }
+        }
+        assert_true(fabs(present[4] / present[2] - 1) < 0.05);
+        int moved = 0;
+        for (int i = 0; i < m[2]->n_stages; i++)
+            if (m[2]->stage[i].present) moved |= !m[4]->stage[i].present || memcmp(m[2]->stage[i].present, m[4]->stage[i].present, blocks_of(&m[2]->stage[i])) != 0;
+        assert_true(moved);
+        assert_true(fabs(present[5] / present[2] - 1) < 0.05 && fabs(present[3] / present[2] - 1) < 0.05); /* blocks at edges are smaller */
+        for (int k = 0; k < 6; k++) hd_model_free(m[k]);
+        hd_idx_free(x);
+        hd_idx_free(unseen);
+        hd_graph_free(g);
+    }
+    print_message("2 bits: rounding %.4f, learned clipping %.4f; 4 bits, 7/16 of the blocks: OBS %.4f, I-OBS %.4f, one budget %.4f, two rounds %.4f\n", error[0], error[1],
+                  error[2], error[3], error[4], error[5]);
+    assert_true(error[1] < 0.9 * error[0] && error[3] < 2 * error[2] && error[4] < 1.1 * error[2] && error[5] < 1.3 * error[2]);
+}
+
 static void threads_change_nothing(void **state) {
     (void)state;
     hd_graph *g = network(7);
@@ -264,7 +315,7 @@ static void refusals(void **state) {
     hd_policy_default(&p);
     p.base.recipe.solver = HD_METHOD_AWQ;
     assert_int_equal(hd_compress(&m, g, &p, x, IMAGES, 1, &err), HD_UNSUPPORTED);
-    assert_string_equal(err.message, "policy, base: method 2 on a network; allowed solvers are rtn, gptq and sparsegpt");
+    assert_string_equal(err.message, "policy, base: method 2 on a network; allowed solvers are rtn, gptq, sparsegpt, clip and iobs");
     p.base.recipe.solver = HD_METHOD_GPTQ;
     p.base.granularity = HD_GRANULARITY_TENSOR;
     assert_int_equal(hd_compress(&m, g, &p, x, IMAGES, 1, &err), HD_UNSUPPORTED);
@@ -275,7 +326,7 @@ static void refusals(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(windows_are_in_order), cmocka_unit_test(networks_keep_more), cmocka_unit_test(threads_change_nothing),
+        cmocka_unit_test(windows_are_in_order), cmocka_unit_test(networks_keep_more), cmocka_unit_test(schedules), cmocka_unit_test(threads_change_nothing),
         cmocka_unit_test(trained_layers_stay),  cmocka_unit_test(refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
