@@ -18,13 +18,13 @@ static int add_layer(cJSON *to, const char *name, const hd_layer_policy *p) {
     int ok = o != NULL;
     if (p->bits) ok = ok && cJSON_AddNumberToObject(o, "weights", p->bits);
     else ok = ok && cJSON_AddStringToObject(o, "weights", "ternary");
-    ok = ok && cJSON_AddStringToObject(o, "grid", grid_name(p->grid));
-    if (p->granularity == HD_GRANULARITY_GROUP) snprintf(text, sizeof text, "group:%d", p->group_size);
+    ok = ok && cJSON_AddStringToObject(o, "grid", p->affine ? "affine" : grid_name(p->grid));
+    if (p->granularity == HD_GRANULARITY_GROUP) snprintf(text, sizeof text, "%s:%d", p->float_scales ? "float-group" : "group", p->group_size);
     else snprintf(text, sizeof text, "%s", p->granularity == HD_GRANULARITY_TENSOR ? "tensor" : "channel");
     ok = ok && cJSON_AddStringToObject(o, "granularity", text);
     ok = ok && cJSON_AddNumberToObject(o, "sparsity", (double)p->sparsity);
     if (p->structure == HD_SPARSE_N_OF_M) snprintf(text, sizeof text, "%d:%d", p->n, p->m);
-    else snprintf(text, sizeof text, "%s", p->structure == HD_SPARSE_UNSTRUCTURED ? "unstructured" : "block");
+    else snprintf(text, sizeof text, "%s", p->structure == HD_SPARSE_UNSTRUCTURED ? "unstructured" : p->structure == HD_SPARSE_CHANNEL ? "channel" : "block");
     ok = ok && cJSON_AddStringToObject(o, "structure", text);
     snprintf(text, sizeof text, "%dx%d", p->block_in, p->block_out);
     /* A policy without sparsity may leave the block open, which the file has no word for. */
@@ -42,9 +42,17 @@ static int add_ranges(cJSON *root, const hd_policy *p) {
     return cJSON_AddStringToObject(cJSON_GetObjectItemCaseSensitive(root, "base"), "ranges", text) != NULL;
 }
 
+/* What is decided for the whole model, where it is not the default. */
+static int add_whole(cJSON *root, const hd_policy *p) {
+    int ok = p->budget == HD_BUDGET_LOCAL || cJSON_AddStringToObject(root, "budget", "global");
+    ok = ok && (p->rounds < 2 || cJSON_AddNumberToObject(root, "rounds", p->rounds));
+    ok = ok && (!p->blockwise || cJSON_AddBoolToObject(root, "sequential", 0));
+    return ok && (p->unrepaired <= 0 || cJSON_AddNumberToObject(root, "repair", 1 - (double)p->unrepaired));
+}
+
 hd_status hd_policy_save(const hd_policy *p, const char *path, hd_err *err) {
     cJSON *root = cJSON_CreateObject(), *layers = NULL;
-    int ok = root && add_layer(root, "base", &p->base) && add_ranges(root, p) && (layers = cJSON_AddObjectToObject(root, "layers")) != NULL;
+    int ok = root && add_whole(root, p) && add_layer(root, "base", &p->base) && add_ranges(root, p) && (layers = cJSON_AddObjectToObject(root, "layers")) != NULL;
     for (int i = 0; ok && i < p->n_rules; i++) {
         int last = 1; /* of rules for the same name the last one counts, and a file has each name once */
         for (int k = i + 1; k < p->n_rules; k++) last &= strcmp(p->rule[k].layer, p->rule[i].layer) != 0;

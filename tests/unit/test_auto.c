@@ -383,12 +383,16 @@ static void policies_come_back(void **state) {
     p.ranges = HD_RANGES_PERCENTILE;
     p.percentile = 0.99937f;
     p.base.sparsity = 0.3f;
+    p.budget = HD_BUDGET_GLOBAL;
+    p.rounds = 3;
+    p.blockwise = 1;
+    p.unrepaired = 0.75f;
     static const hd_layer_policy rules[] = {
         {.bits = 0, .grid = HD_GRID_TERNARY, .granularity = HD_GRANULARITY_GROUP, .group_size = 32, .sparsity = 0.75f, .block_in = 4, .block_out = 16, .structure = HD_SPARSE_BLOCK,
          .recipe = {.solver = HD_METHOD_SPARSEGPT}},
         {.bits = 2, .grid = HD_GRID_EVEN, .granularity = HD_GRANULARITY_CHANNEL, .block_in = 8, .block_out = 8, .structure = HD_SPARSE_UNSTRUCTURED, .sparsity = 0.1f, .skip_sparsity = 1,
-         .recipe = {.solver = HD_METHOD_GPTQ}},
-        {.bits = 5, .grid = -1, .granularity = HD_GRANULARITY_TENSOR, .block_in = 1, .block_out = 256, .structure = HD_SPARSE_N_OF_M, .n = 1, .m = 3, .sparsity = 1.0f - 1.0f / 3.0f},
+         .recipe = {.solver = HD_METHOD_GPTQ, .published = 1, .in_order = 1}},
+        {.bits = 5, .grid = -1, .affine = 1, .granularity = HD_GRANULARITY_TENSOR, .block_in = 1, .block_out = 256, .structure = HD_SPARSE_N_OF_M, .n = 1, .m = 3, .sparsity = 1.0f - 1.0f / 3.0f},
     };
     static const char *const names[] = {"conv*", "twice", "twice", "a \"name\""};
     for (int i = 0; i < 4; i++) assert_true(hd_policy_add(&p, names[i], &rules[i == 3 ? 2 : i % 2]));
@@ -397,12 +401,14 @@ static void policies_come_back(void **state) {
     if (hd_policy_load(&back, path, &err)) fail_msg("%s", err.message);
     remove(path);
     assert_true(back.ranges == HD_RANGES_PERCENTILE && back.percentile == p.percentile);
+    assert_true(back.budget == HD_BUDGET_GLOBAL && back.rounds == 3 && back.blockwise && back.unrepaired == 0.75f);
     assert_int_equal(back.n_rules, 3); /* of the two for one name the last */
     for (int i = -1; i < 3; i++) {
         const hd_layer_policy *a = i < 0 ? &p.base : &p.rule[i + (i > 0)].policy, *b = i < 0 ? &back.base : &back.rule[i].policy;
         if (i >= 0) assert_string_equal(p.rule[i + (i > 0)].layer, back.rule[i].layer);
         assert_true(a->bits == b->bits && a->grid == b->grid && a->granularity == b->granularity && a->group_size == b->group_size && a->sparsity == b->sparsity);
         assert_true(a->block_in == b->block_in && a->block_out == b->block_out && a->structure == b->structure && a->skip_sparsity == b->skip_sparsity);
+        assert_true(a->affine == b->affine && a->recipe.published == b->recipe.published && a->recipe.in_order == b->recipe.in_order);
         assert_true(a->recipe.solver == b->recipe.solver && (a->structure != HD_SPARSE_N_OF_M || (a->n == b->n && a->m == b->m)));
     }
     hd_policy_free(&p);
