@@ -5,6 +5,7 @@
 
 #include "budget.h"
 #include "compress_internal.h"
+#include "lm_fold.h"
 #include "lm_narrow.h"
 
 void hd_lm_format_of(hd_linear_format *f, hd_linear_options *options, const hd_layer_policy *p) {
@@ -24,6 +25,10 @@ void hd_lm_format_of(hd_linear_format *f, hd_linear_options *options, const hd_l
         f->m = p->m;
     }
     hd_recipe_solver(options, &p->recipe, f->sparsity != HD_SPARSE_NONE);
+    /* AWQ whose scales are folded: what is left of it is the clip search. */
+    if (p->recipe.fold != HD_FOLD_AWQ || options->method != HD_METHOD_RTN) return;
+    hd_linear_defaults(options, HD_METHOD_AWQ);
+    options->awq_points = 1;
 }
 
 /* One walk: the policy, and what the round before left. */
@@ -75,12 +80,16 @@ hd_status hd_lm_compress_policy(hd_lm **out, const hd_llama *m, const hd_policy 
     hd_status s = hd_policy_check_lm(p, m, err);
     if (!s) s = hd_lm_narrow(&narrow, m, p, tokens, stride, n, t, err);
     if (narrow) m = narrow;
+    hd_llama *folded = s ? NULL : hd_llama_clone(m); /* it computes what m does */
+    if (!s) s = folded ? hd_lm_fold(folded, p, tokens, stride, n, t, err) : hd_fail(err, HD_NOMEM, "no memory for a copy of the language model");
+    m = folded;
     if (!s && p->budget == HD_BUDGET_GLOBAL && !narrow) {
         s = hd_budget_lm(&shared, m, p, tokens, stride, n, t, err);
         p = &shared;
     }
     if (!s) s = walk_rounds(out, m, p, tokens, stride, n, t, label, err);
     hd_policy_free(&shared);
+    hd_llama_free(folded);
     hd_llama_free(narrow);
     return s;
 }

@@ -76,6 +76,13 @@ static hd_status check_network(const hd_layer_policy *o, const char *who, hd_err
     return HD_OK;
 }
 
+/* What only networks take. */
+static hd_status check_language(const hd_layer_policy *o, const char *who, hd_err *err) {
+    if (o->recipe.outliers > 0)
+        return hd_fail(err, HD_UNSUPPORTED, "policy, %s: outliers split off a language model's matrix; its outliers stay float when it is run (heddle eval --outliers)", who);
+    return HD_OK;
+}
+
 /* The names of layers that there are, for a rule that names none of them. */
 typedef struct layer_names {
     char known[300];
@@ -121,12 +128,12 @@ static void look_at(void *arg, const char *name) {
 
 static hd_status check_all(const hd_policy *p, const void *model, walk_names walk, int network, hd_err *err) {
     hd_status status = check_one(&p->base, "base", err);
-    if (status == HD_OK && network) status = check_network(&p->base, "base", err);
+    if (status == HD_OK) status = (network ? check_network : check_language)(&p->base, "base", err);
     for (int i = 0; status == HD_OK && i < p->n_rules; i++) {
         char who[96];
         snprintf(who, sizeof who, "layer '%.60s'", p->rule[i].layer);
         status = check_one(&p->rule[i].policy, who, err);
-        if (status == HD_OK && network) status = check_network(&p->rule[i].policy, who, err);
+        if (status == HD_OK) status = (network ? check_network : check_language)(&p->rule[i].policy, who, err);
         search s = {.pattern = p->rule[i].layer};
         if (status == HD_OK) walk(model, look_at, &s);
         if (status == HD_OK && !s.found)

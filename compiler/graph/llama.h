@@ -29,6 +29,7 @@ typedef struct hd_llama {
     hd_llama_layer *layer;
     float *norm_final;                  /* [dim] */
     float *classifier;                  /* [vocab][dim]; == embedding when tied */
+    const struct hd_llama_codes *codes; /* lent: how what matrices read is rounded (llama_ranges.h); NULL = it stays float. Clones have none */
 } hd_llama;
 
 /* Sizes that hd_llama_new accepts: dim = heads * (an even head size), heads a multiple of kv_heads, at most 32767 tokens and

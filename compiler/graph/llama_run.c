@@ -5,6 +5,7 @@
 
 #include "llama.h"
 #include "llama_math.h"
+#include "llama_ranges.h"
 
 enum { TILE = 64 }; /* queries whose scores are held at a time: a tile reads no key past its end, which halves the work */
 
@@ -14,6 +15,7 @@ typedef struct workspace {
     float *gate, *up;                  /* [t][hidden] */
     float *scores;                     /* [TILE][t] */
     float *logits;                     /* [TILE][vocab] */
+    float *coded;                      /* [t][max(dim, hidden)], with codes; else NULL */
 } workspace;
 
 static void free_workspace(workspace *w) {
@@ -26,6 +28,7 @@ static void free_workspace(workspace *w) {
     free(w->up);
     free(w->scores);
     free(w->logits);
+    free(w->coded);
 }
 
 static float *floats(size_t a, size_t b) {
@@ -35,14 +38,18 @@ static float *floats(size_t a, size_t b) {
 static int make_workspace(workspace *w, const hd_llama *m, int t) {
     size_t n = (size_t)t, dim = (size_t)m->dim, hidden = (size_t)m->hidden;
     *w = (workspace){floats(n, dim), floats(n, dim), floats(n, dim), floats(n, dim), floats(n, dim),
-                     floats(n, hidden), floats(n, hidden), floats(TILE, n), floats(TILE, (size_t)m->vocab)};
-    return w->normed && w->q && w->k && w->v && w->heads && w->gate && w->up && w->scores && w->logits;
+                     floats(n, hidden), floats(n, hidden), floats(TILE, n), floats(TILE, (size_t)m->vocab), m->codes ? floats(n, dim > hidden ? dim : hidden) : NULL};
+    return w->normed && w->q && w->k && w->v && w->heads && w->gate && w->up && w->scores && w->logits && (w->coded || !m->codes);
 }
 
 /* out[t][rows of W] (+)= in[t][columns] W^T */
-static void apply(const hd_llama *m, int layer, int matrix, const float *in, int t, float add, float *out) {
+static void apply(const hd_llama *m, const workspace *w, int layer, int matrix, const float *in, int t, float add, float *out) {
     int rows, columns;
     hd_llama_shape(m, matrix, &rows, &columns);
+    if (m->codes) {
+        hd_llama_code(m->codes, layer, matrix, in, t, columns, w->coded);
+        in = w->coded;
+    }
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, t, rows, columns, 1.0f, in, columns, m->layer[layer].matrix[matrix], columns, add, out, rows);
 }
 
@@ -70,9 +77,9 @@ static void attend(const hd_llama *m, workspace *w, int h, int t, float *out) {
 
 static void compute_heads(const hd_llama *m, int layer, workspace *w, const float *rotation, const float *normed, int t, float *out) {
     int head = m->dim / m->heads, kv = head * m->kv_heads;
-    apply(m, layer, HD_LLAMA_Q, normed, t, 0.0f, w->q);
-    apply(m, layer, HD_LLAMA_K, normed, t, 0.0f, w->k);
-    apply(m, layer, HD_LLAMA_V, normed, t, 0.0f, w->v);
+    apply(m, w, layer, HD_LLAMA_Q, normed, t, 0.0f, w->q);
+    apply(m, w, layer, HD_LLAMA_K, normed, t, 0.0f, w->k);
+    apply(m, w, layer, HD_LLAMA_V, normed, t, 0.0f, w->v);
     for (int i = 0; i < t; i++) {
         hd_rotate_heads(w->q + (size_t)i * (size_t)m->dim, rotation + (size_t)i * (size_t)head, m->heads, head);
         hd_rotate_heads(w->k + (size_t)i * (size_t)kv, rotation + (size_t)i * (size_t)head, m->kv_heads, head);
@@ -82,8 +89,8 @@ static void compute_heads(const hd_llama *m, int layer, workspace *w, const floa
 
 static void compute_gated(const hd_llama *m, int layer, workspace *w, const float *normed, int t, float *out) {
     size_t n = (size_t)t * (size_t)m->hidden;
-    apply(m, layer, HD_LLAMA_W1, normed, t, 0.0f, out);
-    apply(m, layer, HD_LLAMA_W3, normed, t, 0.0f, w->up);
+    apply(m, w, layer, HD_LLAMA_W1, normed, t, 0.0f, out);
+    apply(m, w, layer, HD_LLAMA_W3, normed, t, 0.0f, w->up);
     for (size_t i = 0; i < n; i++) out[i] = hd_silu(out[i]) * w->up[i];
 }
 
@@ -123,10 +130,10 @@ static void block_job(const job *j, workspace *w, int i) {
     float *x = j->to + (size_t)i * (size_t)j->t * (size_t)m->dim;
     normalise(m, l->norm_attention, x, j->t, w->normed);
     compute_heads(m, j->layer, w, j->rotation, w->normed, j->t, w->heads);
-    apply(m, j->layer, HD_LLAMA_O, w->heads, j->t, 1.0f, x);
+    apply(m, w, j->layer, HD_LLAMA_O, w->heads, j->t, 1.0f, x);
     normalise(m, l->norm_ffn, x, j->t, w->normed);
     compute_gated(m, j->layer, w, w->normed, j->t, w->gate);
-    apply(m, j->layer, HD_LLAMA_W2, w->gate, j->t, 1.0f, x);
+    apply(m, w, j->layer, HD_LLAMA_W2, w->gate, j->t, 1.0f, x);
 }
 
 static void inputs_job(const job *j, workspace *w, int i) {
@@ -144,10 +151,9 @@ static void inputs_job(const job *j, workspace *w, int i) {
 }
 
 static void add_job(const job *j, workspace *w, int i) {
-    (void)w;
     size_t first = (size_t)i * (size_t)j->t;
     int matrix = j->part == HD_LLAMA_HEADS ? HD_LLAMA_O : HD_LLAMA_W2;
-    apply(j->m, j->layer, matrix, j->from + first * (size_t)hd_llama_part_size(j->m, j->part), j->t, 1.0f, j->to + first * (size_t)j->m->dim);
+    apply(j->m, w, j->layer, matrix, j->from + first * (size_t)hd_llama_part_size(j->m, j->part), j->t, 1.0f, j->to + first * (size_t)j->m->dim);
 }
 
 static void loss_job(const job *j, workspace *w, int i) {

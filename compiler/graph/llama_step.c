@@ -4,11 +4,13 @@
 
 #include "llama.h"
 #include "llama_math.h"
+#include "llama_ranges.h"
 
 struct hd_llama_state {
     const hd_llama *m; /* lent */
     float *keys, *values; /* [layers][max_tokens][kv] */
     float *x, *normed, *q, *heads, *gate, *up, *scores, *rotation, *logits;
+    float *coded; /* [max(dim, hidden)] */
 };
 
 void hd_llama_state_free(hd_llama_state *s) {
@@ -24,6 +26,7 @@ void hd_llama_state_free(hd_llama_state *s) {
     free(s->scores);
     free(s->rotation);
     free(s->logits);
+    free(s->coded);
     free(s);
 }
 
@@ -44,7 +47,8 @@ hd_status hd_llama_state_new(hd_llama_state **out, const hd_llama *m, hd_err *er
         s->scores = calloc((size_t)m->max_tokens, f);
         s->rotation = calloc(head, f);
         s->logits = calloc((size_t)m->vocab, f);
-        if (s->keys && s->values && s->x && s->normed && s->q && s->heads && s->gate && s->up && s->scores && s->rotation && s->logits) {
+        s->coded = calloc(dim > (size_t)m->hidden ? dim : (size_t)m->hidden, f);
+        if (s->keys && s->values && s->x && s->normed && s->q && s->heads && s->gate && s->up && s->scores && s->rotation && s->logits && s->coded) {
             openblas_set_num_threads(1);
             return HD_OK;
         }
@@ -54,9 +58,14 @@ hd_status hd_llama_state_new(hd_llama_state **out, const hd_llama *m, hd_err *er
     return hd_fail(err, HD_NOMEM, "no memory for the keys and values of %d tokens", m->max_tokens);
 }
 
-static void apply(const hd_llama *m, int layer, int matrix, const float *in, float add, float *out) {
+static void apply(const hd_llama_state *s, int layer, int matrix, const float *in, float add, float *out) {
+    const hd_llama *m = s->m;
     int rows, columns;
     hd_llama_shape(m, matrix, &rows, &columns);
+    if (m->codes) {
+        hd_llama_code(m->codes, layer, matrix, in, 1, columns, s->coded);
+        in = s->coded;
+    }
     cblas_sgemv(CblasRowMajor, CblasNoTrans, rows, columns, 1.0f, m->layer[layer].matrix[matrix], columns, in, 1, add, out, 1);
 }
 
@@ -79,18 +88,18 @@ const float *hd_llama_step(hd_llama_state *s, int token, int at) {
         float *keys = s->keys + (size_t)l * (size_t)m->max_tokens * kv, *values = s->values + (size_t)l * (size_t)m->max_tokens * kv;
         float *key = keys + (size_t)at * kv;
         hd_rms_norm(s->normed, s->x, m->layer[l].norm_attention, m->dim);
-        apply(m, l, HD_LLAMA_Q, s->normed, 0.0f, s->q);
-        apply(m, l, HD_LLAMA_K, s->normed, 0.0f, key);
-        apply(m, l, HD_LLAMA_V, s->normed, 0.0f, values + (size_t)at * kv);
+        apply(s, l, HD_LLAMA_Q, s->normed, 0.0f, s->q);
+        apply(s, l, HD_LLAMA_K, s->normed, 0.0f, key);
+        apply(s, l, HD_LLAMA_V, s->normed, 0.0f, values + (size_t)at * kv);
         hd_rotate_heads(s->q, s->rotation, m->heads, head);
         hd_rotate_heads(key, s->rotation, m->kv_heads, head);
         for (int h = 0; h < m->heads; h++) attend(s, keys, values, h, at);
-        apply(m, l, HD_LLAMA_O, s->heads, 1.0f, s->x);
+        apply(s, l, HD_LLAMA_O, s->heads, 1.0f, s->x);
         hd_rms_norm(s->normed, s->x, m->layer[l].norm_ffn, m->dim);
-        apply(m, l, HD_LLAMA_W1, s->normed, 0.0f, s->gate);
-        apply(m, l, HD_LLAMA_W3, s->normed, 0.0f, s->up);
+        apply(s, l, HD_LLAMA_W1, s->normed, 0.0f, s->gate);
+        apply(s, l, HD_LLAMA_W3, s->normed, 0.0f, s->up);
         for (int i = 0; i < m->hidden; i++) s->gate[i] = hd_silu(s->gate[i]) * s->up[i];
-        apply(m, l, HD_LLAMA_W2, s->gate, 1.0f, s->x);
+        apply(s, l, HD_LLAMA_W2, s->gate, 1.0f, s->x);
     }
     hd_rms_norm(s->normed, s->x, m->norm_final, m->dim);
     cblas_sgemv(CblasRowMajor, CblasNoTrans, m->vocab, m->dim, 1.0f, m->classifier, m->dim, s->normed, 1, 0.0f, s->logits, 1);

@@ -1,8 +1,10 @@
 /* heddle eval: accuracy of a float or a compressed model; cross-entropy of a language model. */
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "../../compiler/graph/llama_ranges.h"
 #include "../core/progress.h"
 #include "../explore/accuracy.h"
 #include "../explore/dataset.h"
@@ -17,6 +19,9 @@ static const cli_option options[] = {
     {"--hwc", NULL, "items are [height][width][channel], as TFLite has them; else [channel][height][width]"},
     {"--tokens", "X.idx", "MODEL is a language model: cross-entropy of these rows of tokens (int16)"},
     {"--rows", "FIRST:COUNT", "only these rows of --tokens (all)"},
+    {"--activations", "B", "what a language model's block matrices read is rounded to B bits, 4..8 (float)"},
+    {"--ranges", "R", "of these codes: dynamic (a scale a token) or static[:N] (calibrated on N rows that are not evaluated; 32) (dynamic)"},
+    {"--outliers", "T", "columns with a magnitude above T stay float; 0 = none do (0)"},
     {NULL, NULL, NULL},
 };
 
@@ -74,8 +79,46 @@ static hd_status eval_data(const cli_args *a, const cli_model *m, const char *x,
     return s;
 }
 
-static hd_status print_tokens(const cli_args *a, double nats, uint32_t rows, size_t tokens, double seconds, hd_err *err) {
+/* How activations are rounded; codes stay NULL without --activations. */
+typedef struct coding {
+    int64_t bits, rows; /* rows: calibrated on, 0 = dynamic */
+    double outliers;
+    hd_llama_codes *codes;
+} coding;
+
+static hd_status read_coding(coding *c, const cli_args *a, hd_err *err) {
+    const char *ranges = cli_text(a, "--ranges");
+    char *end;
+    *c = (coding){0};
+    hd_status s = cli_int(&c->bits, a, "--activations", 0, 4, 8, err);
+    if (!s) s = cli_float(&c->outliers, a, "--outliers", 0, 0, 1e6, err);
+    if (!s && !c->bits && (ranges || cli_text(a, "--outliers"))) return hd_fail(err, HD_USAGE, "eval: --ranges and --outliers go with --activations");
+    if (s || !ranges || !strcmp(ranges, "dynamic")) return s;
+    c->rows = 32;
+    if (!strncmp(ranges, "static:", 7) && ranges[7] >= '1' && ranges[7] <= '9') c->rows = strtol(ranges + 7, &end, 10);
+    else if (!strcmp(ranges, "static")) return HD_OK;
+    else c->rows = 0;
+    if (c->rows < 1 || c->rows > 1 << 24 || *end) return hd_fail(err, HD_USAGE, "eval: --ranges: found '%.60s'; allowed are dynamic and static[:N], N rows, as in static:32", ranges);
+    return HD_OK;
+}
+
+/* Calibration takes the first rows that are not evaluated, so those before the evaluated ones or those behind, whichever are enough. */
+static hd_status make_codes(coding *c, hd_llama *m, const hd_idx *idx, const char *path, uint32_t first, uint32_t count, hd_err *err) {
+    if (!c->bits) return HD_OK;
+    hd_status s = hd_llama_codes_new(&c->codes, m, (int)c->bits, (float)c->outliers, err);
+    if (!s && c->rows) {
+        uint32_t behind = idx->dim[0] - first - count, from = (int64_t)first >= c->rows ? 0 : first + count;
+        if ((int64_t)first < c->rows && (int64_t)behind < c->rows)
+            return hd_fail(err, HD_USAGE, "eval: --ranges: %lld rows to calibrate on; %s has %u before and %u behind the evaluated ones (--rows)", (long long)c->rows, path, first, behind);
+        s = hd_llama_codes_fix(c->codes, m, (const int16_t *)idx->data + from * idx->item, (int)idx->item, (int)c->rows, (int)idx->item - 1, err);
+    }
+    if (!s) m->codes = c->codes;
+    return s;
+}
+
+static hd_status print_tokens(const cli_args *a, const coding *c, double nats, uint32_t rows, size_t tokens, double seconds, hd_err *err) {
     if (!a->json) {
+        if (c->bits) printf("activations of %lld bits, %s ranges\n", (long long)c->bits, c->rows ? "static" : "dynamic");
         printf("%s: cross-entropy %.4f nats a token over %u rows of %zu tokens (perplexity %.3f, %.1f s)\n", a->operand, nats, rows, tokens, exp(nats), seconds);
         return HD_OK;
     }
@@ -85,6 +128,11 @@ static hd_status print_tokens(const cli_args *a, double nats, uint32_t rows, siz
     cJSON_AddNumberToObject(o, "perplexity", exp(nats));
     cJSON_AddNumberToObject(o, "rows", rows);
     cJSON_AddNumberToObject(o, "tokens_per_row", (double)tokens);
+    if (c->bits) {
+        cJSON_AddNumberToObject(o, "activation_bits", (double)c->bits);
+        cJSON_AddStringToObject(o, "activation_ranges", c->rows ? "static" : "dynamic");
+        cJSON_AddNumberToObject(o, "outlier_threshold", c->outliers);
+    }
     cJSON_AddNumberToObject(o, "seconds", seconds);
     return cli_json(o, err);
 }
@@ -97,13 +145,17 @@ static hd_status eval_tokens(const cli_args *a, const char *path, hd_err *err) {
     hd_idx *idx = NULL;
     uint32_t first, count;
     double nats = 0, start = hd_seconds();
-    hd_status s = cli_llama_load(&m, a->operand, err);
+    coding c;
+    hd_status s = read_coding(&c, a, err);
+    if (!s) s = cli_llama_load(&m, a->operand, err);
     if (!s) s = cli_tokens_load(&idx, path, m, err);
     if (!s) s = cli_rows(&first, &count, a, path, idx->dim[0], err);
+    if (!s) s = make_codes(&c, m, idx, path, first, count, err);
     if (!s && hd_llama_cross_entropy(m, (const int16_t *)idx->data + first * idx->item, (int)count, (int)idx->item - 1, &nats, err))
         s = hd_fail_in(err, path);
-    if (!s) s = print_tokens(a, nats, count, idx->item - 1, hd_seconds() - start, err);
+    if (!s) s = print_tokens(a, &c, nats, count, idx->item - 1, hd_seconds() - start, err);
     if (idx) hd_idx_free(idx);
+    hd_llama_codes_free(c.codes);
     hd_llama_free(m);
     return s;
 }
@@ -112,7 +164,9 @@ static hd_status run(const cli_args *a, hd_err *err) {
     const char *x = cli_text(a, "--images"), *y = cli_text(a, "--labels");
     int64_t count;
     if (cli_text(a, "--tokens")) return eval_tokens(a, cli_text(a, "--tokens"), err);
-    if (cli_text(a, "--rows")) return hd_fail(err, HD_USAGE, "eval: --rows goes with --tokens");
+    static const char *const tokens_only[] = {"--rows", "--activations", "--ranges", "--outliers"};
+    for (size_t i = 0; i < sizeof tokens_only / sizeof *tokens_only; i++)
+        if (cli_text(a, tokens_only[i])) return hd_fail(err, HD_USAGE, "eval: %s goes with --tokens", tokens_only[i]);
     if (!x != !y) return hd_fail(err, HD_USAGE, "eval: --images and --labels go together");
     hd_status s = cli_int(&count, a, "--count", 0, 0, 1 << 30, err);
     cli_model m = {0};

@@ -10,6 +10,12 @@ error "generate: --steps: found '0'; allowed is a whole number 1..32767" generat
 error "x.bin: No such file or directory" generate x.bin --tokenizer t.bin
 error "x.bin: No such file or directory" eval x.bin --tokens t.idx
 error "eval: --rows goes with --tokens" eval x.bin --rows 1:2
+error "eval: --activations goes with --tokens" eval x.bin --activations 8
+error "eval: --ranges and --outliers go with --activations" eval x.bin --tokens t.idx --outliers 6
+error "eval: --activations: found '3'; allowed is a whole number 4..8" eval x.bin --tokens t.idx --activations 3
+for r in static:0 static: static:4x mse; do
+    error "eval: --ranges: found '$r'; allowed are dynamic and static[:N], N rows, as in static:32" eval x.bin --tokens t.idx --activations 8 --ranges $r
+done
 error "eval: --tokens and --labels do not go together" eval x.bin --tokens t.idx --labels y.idx
 compress=(compress x.bin --tokens t.idx -o x.hlm)
 error "compress: --rows goes with --tokens" compress default --calib x.idx -o x.hdm --rows 0:4
@@ -49,6 +55,15 @@ ok generate "$model" --tokenizer "$tokenizer" --steps 3 --json
 [ "$(json tokens.0)" = 403 ] && [ "$(json tokens.2)" = 261 ] && [ "$(json text)" = "Once upon a" ] || fail "tokens: $(cat stdout)"
 ok eval "$model" --tokens "$tokens" --rows 89:90 --json
 case $(json cross_entropy) in 1.686*) ;; *) fail "cross-entropy: found $(json cross_entropy), wanted 1.686" ;; esac
+# Activations as codes: 8 bits lose next to nothing, 4 bits something; static ranges come from rows that are not evaluated.
+ok eval "$model" --tokens "$tokens" --rows 89:10 --json
+float=$(json cross_entropy)
+ok eval "$model" --tokens "$tokens" --rows 89:10 --activations 8 --outliers 6 --json
+awk -v v="$(json cross_entropy)" -v f="$float" 'BEGIN { d = v - f; exit !(d < 0.01 && d > -0.01 && d != 0) }' || fail "8-bit activations: $(json cross_entropy), float $float"
+ok eval "$model" --tokens "$tokens" --rows 89:10 --activations 4 --ranges static:16 --json
+[ "$(json activation_ranges)" = static ] || fail "ranges: $(cat stdout)"
+awk -v v="$(json cross_entropy)" -v f="$float" 'BEGIN { exit !(v > f + 0.1 && v < f + 1.5) }' || fail "4-bit static activations: $(json cross_entropy), float $float"
+error "eval: --ranges: 32 rows to calibrate on; $tokens has 0 before and 0 behind the evaluated ones (--rows)" eval "$model" --tokens "$tokens" --activations 8 --ranges static
 error "eval: --rows: found '89:91'; $tokens has 179 rows" eval "$model" --tokens "$tokens" --rows 89:91
 error "eval: --rows: found '89'; allowed is FIRST:COUNT, as in 89:90" eval "$model" --tokens "$tokens" --rows 89
 error "$models/ic01-labels.idx: idx type 8, rank 1, 1 values an item; tokens are int16 (type 11) of rank 2, 2 or more a row" eval "$model" --tokens "$models/ic01-labels.idx"
@@ -61,6 +76,15 @@ ok eval n4.hlm --tokens "$tokens" --rows 89:90 --json
 awk -v v="$(json cross_entropy)" 'BEGIN { exit !(v > 1.69 && v < 1.75) }' || fail "4 bits: cross-entropy $(json cross_entropy)"
 ok generate n4.hlm --tokenizer "$tokenizer" --steps 20
 grep -q "^Once upon a time, there was a little girl named " stdout || fail "4 bits: '$(cat stdout)'"
+# Folded scales leave the model as it is; AWQ's may also be stored.
+ok compress "$model" --tokens "$tokens" --rows 0:4 --method smooth --weights 8 -o n8.hlm
+ok eval n8.hlm --tokens "$tokens" --rows 89:10 --json
+awk -v v="$(json cross_entropy)" -v f="$float" 'BEGIN { d = v - f; exit !(d < 0.02 && d > -0.02) }' || fail "smoothed, 8 bits: $(json cross_entropy), float $float"
+ok compress "$model" --tokens "$tokens" --rows 0:4 --method awq-stored --weights 4 -o n8.hlm --json
+case $(json total_bits_per_weight) in 4.3*|4.4*|4.5*) ;; *) fail "AWQ with stored scales: $(json total_bits_per_weight) bits" ;; esac
+ok eval n8.hlm --tokens "$tokens" --rows 89:10 --json
+error_starts "policy, base: outliers split off a language model's matrix" compress "$model" --tokens "$tokens" --method outliers+gptq -o n8.hlm
+rm n8.hlm
 ok compress "$model" --tokens "$tokens" --rows 0:10 --weights 4 --structure 2:4 -o n24.hlm
 ok eval n24.hlm --tokens "$tokens" --rows 89:10 --json
 awk -v v="$(json cross_entropy)" 'BEGIN { exit !(v > 1.8 && v < 4.5) }' || fail "2:4 and 4 bits: cross-entropy $(json cross_entropy)"

@@ -20,6 +20,14 @@ awk "BEGIN{d=$bits*$(json dense_weights)/8-$bytes; exit !(d<1 && d>-1)}" || fail
 ok eval w4.hdm --images $images --labels $labels --count 500 --json
 awk "BEGIN{exit !($(json accuracy) > $float - 0.05)}" || fail "4 bits lose too much: $float to $(json accuracy)"
 
+# Passes before compression: the JSON names the layers that they rewrote. conv1 reads the input, so nothing can be folded before it.
+ok compress net.onnx --calib $calib --calib-count 64 --weights 4 --method awq+outliers:3+gptq --ranges percentile:99.9 -o w4p.hdm --json
+[ "$(json rewritten.#)" -ge 3 ] || fail "rewritten: $(json rewritten.#) layers"
+[ "$(json rewritten.0.name)" != conv1 ] || fail "conv1 was folded"
+ok eval w4p.hdm --images $images --labels $labels --count 500 --json
+awk "BEGIN{exit !($(json accuracy) > $float - 0.05)}" || fail "4 bits with passes lose too much: $float to $(json accuracy)"
+rm w4p.hdm
+
 # The policy file says the same as the options.
 echo '{"base": {"weights": 2, "sparsity": 0.5, "block": "8x8"}, "layers": {"fc2": {"weights": 8, "sparsity": 0}}}' >policy.json
 ok compress net.onnx --calib $calib --calib-count 64 --policy policy.json -o w2.hdm --json
