@@ -78,6 +78,8 @@ static hd_status check_network(const hd_layer_policy *o, const char *who, hd_err
 
 /* What only networks take. */
 static hd_status check_language(const hd_layer_policy *o, const char *who, hd_err *err) {
+    if (o->recipe.fold == HD_FOLD_AWQ && o->bits == 16)
+        return hd_fail(err, HD_UNSUPPORTED, "policy, %s: AWQ on float weights (16 bits); its scales serve rounding, allowed are 1 to 8 bits and ternary", who);
     if (o->recipe.outliers > 0)
         return hd_fail(err, HD_UNSUPPORTED, "policy, %s: outliers split off a language model's matrix; its outliers stay float when it is run (heddle eval --outliers)", who);
     return HD_OK;
