@@ -23,6 +23,7 @@ stop TERM 143 1 train --epochs 100 -o net.onnx --json
 [ -s stdout ] && fail "stopped --json printed something"
 # Long work of other kinds looks at the signal too.
 stop INT 130 1 demo -o demo.html
+stop INT 130 1 compress default --calib $data/t10k-images-idx3-ubyte.gz --budget-bytes 12000 --policy-out p.json -o net.hdm
 stop INT 130 0.5 bench demo
 only ""
 finish

@@ -191,7 +191,7 @@ static hd_graph *small_network(void) {
     hd_node *relu = node(g, HD_OP_CLIP, "relu1", x, g->tensor[x].shape);
     relu->lo = 0;
     relu->hi = INFINITY;
-    x = layer(g, &rng, HD_OP_CONV2D, "conv2", relu->output, 24, 3, 2);
+    x = layer(g, &rng, HD_OP_CONV2D, "conv2", relu->output, 12, 3, 2);
     relu = node(g, HD_OP_CLIP, "relu2", x, g->tensor[x].shape);
     relu->lo = 0;
     relu->hi = INFINITY;
@@ -294,7 +294,7 @@ static void never_worse_than_uniform(void **state) {
     hd_geometry geometry;
     assert_int_equal(hd_geometry_parse(&geometry, "2x4x4x2", &err), HD_OK);
     /* Both budgets with all candidates; bytes alone and cycles alone by rounding only. */
-    static const struct { uint64_t bytes, cycles; } budgets[] = {{1700, 2200}, {1500, HD_NO_BUDGET}, {HD_NO_BUDGET, 2600}};
+    static const struct { uint64_t bytes, cycles; } budgets[] = {{1000, 1600}, {900, HD_NO_BUDGET}, {HD_NO_BUDGET, 1400}};
     hd_choice uniform[128] = {{0}};
     int better = 0, compared = 0;
     for (size_t b = 0; b < sizeof budgets / sizeof *budgets; b++) {
