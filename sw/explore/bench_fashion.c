@@ -1,4 +1,8 @@
-/* Suite tune, rows fashion.*: the embedded network trained on in three stored formats, by the recipe that `heddle tune` has as its defaults. */
+/* Suite tune, rows fashion.*: the embedded network trained on in three stored formats, with a teacher that is trained here:
+ *
+ *     heddle train --shift 1 --epochs 14 --limit 54000 -o teacher.onnx
+ *     heddle tune default --weights 2 --sparsity 0.5 --block 4x8 --teacher teacher.onnx --share 0.7 --temperature 3 --epochs 14 --shift 1 -o net.hdm
+ */
 #include <math.h>
 #include <string.h>
 #include <time.h>
@@ -10,7 +14,8 @@
 #include "dataset.h"
 #include "verify.h"
 
-enum { CALIBRATION_IMAGES = 512, RTL_IMAGES = 16, GEOMETRIES = 2 };
+/* Settings were chosen on the last 6,000 training images, which the teacher never sees. */
+enum { CALIBRATION_IMAGES = 512, RTL_IMAGES = 16, GEOMETRIES = 2, TEACHER_EPOCHS = 14, TEACHER_IMAGES = 54000 };
 
 /* A geometry skips a tile of LANES inputs x COLS outputs: one for blocks of 8 x 4, one for 4 x 8. */
 static const char *const geometry_text[GEOMETRIES] = {"4x4x8x2", "4x8x4x2"};
@@ -19,18 +24,26 @@ static const struct setting {
     const char *name;
     int bits; /* 0 = ternary */
     float sparsity;
-    int block_in, block_out, geometry;
+    int block_in, block_out, geometry, epochs, shift;
+    int taught; /* by the teacher trained here; else by the float network itself, with the defaults of `heddle tune` */
     double bar; /* share of right answers that is wanted */
 } settings[] = {
-    {"w4", 4, 0, 8, 4, 0, 0.9118},
-    {"w2_block50", 2, 0.5f, 8, 4, 0, 0.9048},
-    {"ternary_block75", 0, 0.75f, 8, 4, 0, 0.8848},
+    {"w4", 4, 0, 4, 8, 1, 10, 0, 0, 0.9118},
+    {"w2_block50", 2, 0.5f, 4, 8, 1, 14, 1, 1, 0.9048},
+    {"ternary_block75", 0, 0.75f, 4, 8, 1, 12, 0, 1, 0.8848},
 };
 
+/* Half of the processor time: seconds on two cores, whatever else the machine does. */
+static double two_core_seconds(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return 0.5 * ((double)t.tv_sec + 1e-9 * (double)t.tv_nsec);
+}
+
 typedef struct rig {
-    hd_graph *g;
+    hd_graph *g, *teacher;
     hd_idx *train, *train_labels, *test, *test_labels;
-    double accuracy_float;
+    double accuracy_float, accuracy_teacher, teacher_seconds;
 } rig;
 
 static hd_status open_rig(rig *r, hd_err *err) {
@@ -40,19 +53,27 @@ static hd_status open_rig(rig *r, hd_err *err) {
     return s ? s : hd_accuracy(r->g, r->test, r->test_labels, 0, &r->accuracy_float, err);
 }
 
+static hd_status train_teacher(rig *r, hd_err *err) {
+    hd_train_options o;
+    double start = two_core_seconds();
+    hd_train_defaults(&o);
+    o.epochs = TEACHER_EPOCHS;
+    o.limit = TEACHER_IMAGES;
+    o.shift = 1;
+    r->teacher = hd_default_network(o.seed);
+    if (!r->teacher) return hd_fail(err, HD_NOMEM, "no memory for the teacher");
+    hd_status s = hd_train(r->teacher, r->train, r->train_labels, NULL, NULL, &o, NULL, err);
+    r->teacher_seconds = two_core_seconds() - start;
+    return s ? s : hd_accuracy(r->teacher, r->test, r->test_labels, 0, &r->accuracy_teacher, err);
+}
+
 static void close_rig(rig *r) {
     if (r->g) hd_graph_free(r->g);
+    if (r->teacher) hd_graph_free(r->teacher);
     hd_idx_free(r->train);
     hd_idx_free(r->train_labels);
     hd_idx_free(r->test);
     hd_idx_free(r->test_labels);
-}
-
-/* Half of the processor time: seconds on two cores, whatever else the machine does. */
-static double two_core_seconds(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return 0.5 * ((double)t.tv_sec + 1e-9 * (double)t.tv_nsec);
 }
 
 /* Share of the pruning blocks of the whole network that are absent; dense layers count with the blocks they would have. */
@@ -88,7 +109,7 @@ static void add(hd_figures *f, const rig *r, const struct setting *x, const hd_m
     images->compared = "images with equal bytes on RTL, instruction-level model and integer executor; another byte fails the suite";
     hd_figure *time = hd_figure_add(f, seconds, "s", "measured", "fashion.%s.seconds", x->name);
     time->reference = 300;
-    time->compared = "the bar; half of the processor time, as on two free cores";
+    time->compared = "the bar; half of the processor time, as on two free cores, that of the teacher included";
 }
 
 static hd_status run_setting(hd_figures *f, const rig *r, const struct setting *x, hd_err *err) {
@@ -108,9 +129,15 @@ static hd_status run_setting(hd_figures *f, const rig *r, const struct setting *
     policy.base.block_out = x->block_out;
     hd_tune_defaults(&o);
     o.train.learning_rate = 0;
-    o.teacher = r->g;
+    o.train.epochs = x->epochs;
+    o.train.shift = x->shift;
+    o.teacher = x->taught ? r->teacher : r->g;
+    if (x->taught) {
+        o.share = 0.7f;
+        o.temperature = 3;
+    }
     hd_status s = hd_tune_model(&m, r->g, &policy, r->train, r->train_labels, CALIBRATION_IMAGES, 1, &o, err);
-    double seconds = two_core_seconds() - start;
+    double seconds = (x->taught ? r->teacher_seconds : 0) + two_core_seconds() - start;
     if (!s) s = hd_model_accuracy(m, r->test, r->test_labels, 0, 1, &accuracy, err);
     if (!s) s = hd_geometry_parse(&geometry, geometry_text[x->geometry], err);
     if (!s) s = hd_lower(&program, m, &geometry, &lower, err);
@@ -127,6 +154,11 @@ static hd_status run_setting(hd_figures *f, const rig *r, const struct setting *
 hd_status hd_bench_fashion(hd_figures *f, hd_err *err) {
     rig r = {0};
     hd_status s = open_rig(&r, err);
+    if (!s) s = train_teacher(&r, err);
+    if (!s) {
+        hd_figure_add(f, r.accuracy_teacher, "share", "measured", "fashion.teacher");
+        hd_figure_add(f, r.teacher_seconds, "s", "measured", "fashion.teacher.seconds");
+    }
     for (size_t i = 0; !s && i < sizeof settings / sizeof *settings; i++) s = run_setting(f, &r, &settings[i], err);
     close_rig(&r);
     return s;

@@ -88,7 +88,7 @@ static hd_tune_options plain_options(void) {
     o.train.threads = 1; /* so short steps are not worth waiting for others */
     o.train.learning_rate = 4e-3f;
     o.train.weight_decay = 0;
-    o.train.shift = o.train.flip = 0;
+    o.train.shift = o.train.flip = 0; /* classes are places */
     o.masks = HD_MASKS_FIXED;
     o.score = HD_SCORE_NORM;
     o.global = 0;

@@ -1,0 +1,33 @@
+# tune.sh HEDDLE JSON_GET: `heddle bench tune`: accuracy after training in the stored format, shares of blocks, cycles, time. Accuracies are held to
+# what was reached (docs/compression.md) less twice the standard error; the wanted ones are the suite's references, and not all are reached.
+. "$(dirname "$0")/../cli/common.sh"
+
+command -v verilator >/dev/null || skip "verilator is not installed"
+[ -d "$data" ] || skip "Debian package dataset-fashion-mnist is not installed"
+ok bench tune --json
+count=$(json figures.#)
+declare -A value reference
+for ((i = 0; i < count; i++)); do
+    name=$(json "figures.$i.name")
+    value[$name]=$(json "figures.$i.value")
+    reference[$name]=$(json "figures.$i.reference")
+done
+
+# within NAME LOW HIGH
+within() {
+    local v=${value[$1]:-missing}
+    [ "$v" != missing ] && awk -v v="$v" -v lo="$2" -v hi="$3" 'BEGIN { exit !(v >= lo && v <= hi) }' || fail "$1: found $v, wanted $2..$3"
+}
+
+within fashion.w4 0.9118 1
+within fashion.w2_block50 0.8960 1
+within fashion.w2_block50.removed 0.5 0.51
+within fashion.ternary_block75 0.8750 1
+within fashion.ternary_block75.removed 0.75 0.76
+for setting in w4 w2_block50 ternary_block75; do
+    within fashion.$setting.float 0.9148 0.9148
+    within fashion.$setting.rtl_images 16 16
+    within fashion.$setting.seconds 0 300
+    [ "${value[fashion.$setting.cycles]}" = "${reference[fashion.$setting.cycles]}" ] || fail "fashion.$setting.cycles: ${value[fashion.$setting.cycles]}, predicted ${reference[fashion.$setting.cycles]}"
+done
+finish
