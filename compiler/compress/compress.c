@@ -282,6 +282,15 @@ static hd_status build(builder *b, const hd_idx *calib, int unit) {
     return status == HD_OK ? hd_model_check(m, b->err) : status;
 }
 
+/* A factored layer is several nodes by now. */
+static hd_status check_passes(const hd_graph *g, const hd_policy *policy, hd_err *err) {
+    for (int i = 0; i < g->n_nodes; i++)
+        if (hd_node_weights(&g->node[i]) && hd_policy_of(policy, g->node[i].name)->recipe.factor)
+            return hd_fail(err, HD_UNSUPPORTED, "layer '%s': a factorisation rewrites the network before its weights are solved, which was not done here; 'heddle compress' does it",
+                           g->node[i].name);
+    return HD_OK;
+}
+
 hd_status hd_calibration_check(const hd_graph *g, const hd_idx *calib, int samples, hd_err *err) {
     size_t need = hd_shape_size(g->tensor[g->input].shape);
     if (calib->item != need)
@@ -323,6 +332,7 @@ hd_status hd_compress_trained(hd_model **out, const hd_graph *g, const hd_policy
                               int samples, int unit, hd_err *err) {
     *out = NULL;
     hd_status status = hd_compress_check(g, policy, calib, samples, err);
+    if (status == HD_OK) status = check_passes(g, policy, err);
     if (status != HD_OK) return status;
     if ((uint32_t)samples > calib->dim[0]) samples = (int)calib->dim[0];
     builder b = {.g = g, .policy = policy, .trained = trained, .err = err};

@@ -234,10 +234,17 @@ hd_status hd_lm_solve_linear(void *arg, int layer, int matrix, const hd_linear *
     return hd_linear_solve(&out->linear, p, &l->format, &l->options, err);
 }
 
+void hd_lm_matrix_free(hd_lm_matrix *m) {
+    hd_linear_result_free(&m->linear);
+    for (int i = 0; m->part && i < 3; i++) hd_linear_result_free(&m->part[i].linear);
+    free(m->part);
+    *m = (hd_lm_matrix){0};
+}
+
 void hd_lm_free(hd_lm *c) {
     if (!c) return;
     if (c->model && c->matrix)
-        for (int i = 0; i < c->model->layers * HD_LLAMA_MATRICES; i++) hd_linear_result_free(&c->matrix[i].linear);
+        for (int i = 0; i < c->model->layers * HD_LLAMA_MATRICES; i++) hd_lm_matrix_free(&c->matrix[i]);
     hd_llama_free(c->model);
     free(c->matrix);
     free(c);

@@ -17,6 +17,8 @@
 typedef struct hd_lm_matrix {
     hd_linear_format format;  /* of `linear`; not used by methods that set w and bits_stored alone */
     hd_linear_result linear;  /* owned; w is always set */
+    int rank;                 /* 0, or W = part[1] part[0] + part[2] (lm_lowrank.h); w, bits and errors of `linear` are then those of the whole */
+    struct hd_lm_matrix *part; /* NULL, or [3]: [rank][in], [out][rank], [out][in]; the last one is empty (w NULL) without a residual. Owned */
 } hd_lm_matrix;
 
 typedef struct hd_lm {
@@ -47,6 +49,8 @@ typedef struct hd_lm_options {
 /* tokens: rows of t tokens, `stride` apart; n rows to calibrate on. HD_INTERRUPTED when the user stops it. */
 hd_status hd_lm_compress(hd_lm **out, const hd_llama *m, const int16_t *tokens, int stride, int n, int t, const hd_lm_options *o, hd_err *err);
 void hd_lm_free(hd_lm *c);
+/* What a matrix owns. */
+void hd_lm_matrix_free(hd_lm_matrix *m);
 /* The file format .hlm (docs/formats.md section 7). Saving: HD_UNSUPPORTED for a matrix that has no integers or mask to store; HD_RANGE for
  * a value that its format cannot hold. Loading gives back bit-equal weights; a saved file loads and saves to the same bytes. */
 hd_status hd_lm_save(const hd_lm *c, const char *path, hd_err *err);

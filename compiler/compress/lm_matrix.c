@@ -5,9 +5,10 @@
 #include <string.h>
 
 #include "lm_internal.h"
+#include "lm_lowrank.h"
 #include "model_internal.h"
 
-enum { SHIFTS = 1, WIDE = 2, MASKED = 4, BLOCKS = 8, IN_SCALE = 16, AFFINE = 32, ALL_FLAGS = 63, FLOAT = 16 };
+enum { SHIFTS = 1, WIDE = 2, MASKED = 4, BLOCKS = 8, IN_SCALE = 16, AFFINE = 32, ALL_FLAGS = 63, FLOAT = 16, LOW_RANK = 32 };
 
 int hd_half_bits(float x) {
     uint32_t b;
@@ -157,7 +158,18 @@ static hd_status put_zeros(hd_writer *w, const layout *l, const uint8_t *zero, c
     return failed ? hd_fail(err, HD_NOMEM, "%s: out of memory", name) : HD_OK;
 }
 
+static hd_status put_low_rank(hd_writer *w, const hd_lm_matrix *m, int out, int in, const char *name, hd_err *err) {
+    int rest = m->part[2].linear.w != NULL;
+    hd_put_u8(w, LOW_RANK);
+    hd_put_u16(w, (uint16_t)m->rank);
+    hd_put_u8(w, (uint8_t)rest);
+    hd_status s = hd_lm_put_matrix(w, &m->part[0], m->rank, in, name, err);
+    if (!s) s = hd_lm_put_matrix(w, &m->part[1], out, m->rank, name, err);
+    return s || !rest ? s : hd_lm_put_matrix(w, &m->part[2], out, in, name, err);
+}
+
 hd_status hd_lm_put_matrix(hd_writer *w, const hd_lm_matrix *m, int out, int in, const char *name, hd_err *err) {
+    if (m->rank) return put_low_rank(w, m, out, in, name, err);
     const hd_linear_result *r = &m->linear;
     layout l = layout_of(m, out, in);
     if (l.bits == FLOAT ? !r->mask : !r->v || !r->scale) return hd_fail(err, HD_UNSUPPORTED, "%s: no integers or mask; a .hlm stores what hd_linear_solve returns", name);
@@ -265,10 +277,32 @@ static hd_status get_values(hd_reader *r, const layout *l, hd_linear_result *m, 
     return s;
 }
 
+static hd_status get_low_rank(hd_reader *r, hd_lm_matrix *m, int out, int in, const char *name, hd_err *err) {
+    hd_get_u8(r);
+    int rank = hd_get_u16(r), rest = hd_get_u8(r), most = out < in ? out : in;
+    if (rank < 1 || rank > most) return hd_fail(err, HD_FORMAT, "%s: rank %d; allowed 1 to %d", name, rank, most);
+    if (rest > 1) return hd_fail(err, HD_FORMAT, "%s: byte for 'there is a residual' is %d; allowed 0 and 1", name, rest);
+    m->part = calloc(3, sizeof *m->part);
+    if (!m->part) return hd_fail(err, HD_NOMEM, "%s: out of memory", name);
+    m->rank = rank;
+    const int rows[3] = {rank, out, out}, columns[3] = {in, rank, in};
+    for (int i = 0; i < 2 + rest; i++) {
+        /* a part has no parts */
+        if (r->at < r->size && r->data[r->at] == LOW_RANK) return hd_fail(err, HD_FORMAT, "%s: a low-rank matrix inside a low-rank matrix", name);
+        hd_status s = hd_lm_get_matrix(r, &m->part[i], rows[i], columns[i], name, err);
+        if (s) return s;
+    }
+    hd_status s = hd_lm_join_parts(m, out, in, name, err);
+    for (size_t i = 0; !s && i < (size_t)out * (size_t)in; i++)
+        if (!isfinite(m->linear.w[i])) s = hd_fail(err, HD_FORMAT, "%s: weight %zu is %g; it must be finite", name, i, (double)m->linear.w[i]);
+    return s;
+}
+
 hd_status hd_lm_get_matrix(hd_reader *r, hd_lm_matrix *m, int out, int in, const char *name, hd_err *err) {
     hd_linear_result *x = &m->linear;
     hd_status s = need(r, 7, name, "format", err);
     if (s) return s;
+    if (r->data[r->at] == LOW_RANK) return get_low_rank(r, m, out, in, name, err);
     layout l = {.out = out, .in = in};
     l.bits = hd_get_u8(r);
     l.grid = hd_get_u8(r);

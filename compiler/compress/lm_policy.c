@@ -6,6 +6,7 @@
 #include "budget.h"
 #include "compress_internal.h"
 #include "lm_fold.h"
+#include "lm_lowrank.h"
 #include "lm_narrow.h"
 
 void hd_lm_format_of(hd_linear_format *f, hd_linear_options *options, const hd_layer_policy *p) {
@@ -43,7 +44,9 @@ static hd_status solve(void *arg, int layer, int matrix, const hd_linear *p, hd_
     char name[32];
     hd_lm_linear l;
     hd_llama_name(layer, matrix, name, sizeof name);
-    hd_lm_format_of(&l.format, &l.options, hd_policy_of(w->p, name));
+    const hd_layer_policy *o = hd_policy_of(w->p, name);
+    if (o->recipe.factor) return hd_lm_solve_low_rank(o, p, out, err);
+    hd_lm_format_of(&l.format, &l.options, o);
     int sparse = l.format.sparsity == HD_SPARSE_UNSTRUCTURED || l.format.sparsity == HD_SPARSE_BLOCK;
     if (sparse && w->before) l.format.keep = w->before->matrix[layer * HD_LLAMA_MATRICES + matrix].linear.mask;
     if (sparse && w->round < w->p->rounds) {

@@ -9,7 +9,7 @@
 typedef hd_status (*pass_function)(hd_pass *p, hd_err *err);
 
 /* In this order; NULL ends it. */
-static const pass_function passes[] = {hd_pass_outliers, hd_pass_fold, NULL};
+static const pass_function passes[] = {hd_pass_factor, hd_pass_outliers, hd_pass_fold, NULL};
 
 int hd_policy_add(hd_policy *p, const char *layer, const hd_layer_policy *policy) {
     struct hd_policy_rule *more = realloc(p->rule, ((size_t)p->n_rules + 1) * sizeof *more);
@@ -55,6 +55,12 @@ hd_status hd_passes_run(hd_graph **out, hd_policy *out_policy, const hd_graph *g
     if ((uint32_t)samples > calib->dim[0]) samples = (int)calib->dim[0];
     hd_pass pass = {hd_graph_clone(g), out_policy, calib, samples, unit};
     if (!pass.g || !hd_policy_copy(out_policy, p)) s = hd_fail(err, HD_NOMEM, "%s: no memory for a copy of the network", g->name);
+    int rewritten = 0;
+    for (int i = 0; pass.g && i < g->n_nodes; i++) rewritten |= hd_recipe_rewrites(&hd_policy_of(p, g->node[i].name)->recipe);
+    hd_plan plan = {0};
+    /* Whatever passes make of the network, bits per weight are over the weights it came with. */
+    if (!s && rewritten && (s = hd_compress_plan_make(&plan, g, err)) == HD_OK) pass.g->source_weights = plan.dense_weights;
+    hd_compress_plan_free(&plan);
     for (const pass_function *f = passes; !s && *f; f++) s = (*f)(&pass, err);
     if (!s) s = hd_graph_check(pass.g, err);
     if (s) {

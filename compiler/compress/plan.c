@@ -199,6 +199,7 @@ static hd_status make(planner *w, hd_err *err) {
         if (w->live[i] && !w->taken[i]) status = add_step(w, i, &n_fn, err);
     if (status == HD_OK && !w->p->n_steps) status = hd_fail(err, HD_UNSUPPORTED, "network '%s' computes nothing from its input", w->g->name);
     sort_steps(w->p);
+    if (w->g->source_weights) w->p->dense_weights = (uint32_t)w->g->source_weights;
     return status;
 }
 

@@ -78,10 +78,16 @@ static hd_status check_network(const hd_layer_policy *o, const char *who, hd_err
 
 /* What only networks take. */
 static hd_status check_language(const hd_layer_policy *o, const char *who, hd_err *err) {
+    char method[200];
+    hd_recipe_text(&o->recipe, method, sizeof method);
     if (o->recipe.fold == HD_FOLD_AWQ && o->bits == 16)
         return hd_fail(err, HD_UNSUPPORTED, "policy, %s: AWQ on float weights (16 bits); its scales serve rounding, allowed are 1 to 8 bits and ternary", who);
     if (o->recipe.outliers > 0)
         return hd_fail(err, HD_UNSUPPORTED, "policy, %s: outliers split off a language model's matrix; its outliers stay float when it is run (heddle eval --outliers)", who);
+    if (o->recipe.factor > HD_FACTOR_SVD)
+        return hd_fail(err, HD_UNSUPPORTED, "policy, %s: method '%s' on a language model; its matrices have no kernels, allowed is svd", who, method);
+    if (o->recipe.factor && !o->recipe.residual && ((o->sparsity > 0 && !o->skip_sparsity) || o->bits == 16))
+        return hd_fail(err, HD_UNSUPPORTED, "policy, %s: method '%s' with sparsity or float weights, which are for a residual; add +residual", who, method);
     return HD_OK;
 }
 

@@ -31,6 +31,11 @@ static const step_name names[] = {
     {"iobs0", STEP_SOLVER, HD_METHOD_IOBS | PUBLISHED, 0, 0, 0, 0},
     {"inorder", STEP_ORDER, 1, 0, 0, 0, 0},
     {"moving", STEP_MOVING, 1, 0, 0, 0, 0},
+    {"svd", STEP_FACTOR, HD_FACTOR_SVD, 1, 0.001f, 1, 0.25f},
+    {"tucker", STEP_FACTOR, HD_FACTOR_TUCKER, 1, 0.001f, 1, 0.25f},
+    {"cp", STEP_FACTOR, HD_FACTOR_CP, 1, 0.001f, 1, 0.25f},
+    {"tt", STEP_FACTOR, HD_FACTOR_TRAIN, 1, 0.001f, 1, 0.25f},
+    {"residual", STEP_RESIDUAL, 1, 0, 0, 0, 0},
 };
 enum { N_NAMES = sizeof names / sizeof *names };
 

@@ -16,7 +16,7 @@ typedef enum hd_coding { HD_CODING_INTEGER, HD_CODING_TABLE, HD_CODING_ADDITIVE,
 
 typedef struct hd_recipe {
     hd_factoring factor;
-    float rank;        /* share of the full rank, 0 < rank <= 1 */
+    float rank;        /* the factors' weights over the layer's, at most; 0 < rank <= 1 */
     int residual;      /* factors are kept in 8 bits, and what they leave over beside them in the policy's bits */
     float outliers;    /* 2. inputs whose largest magnitude is above this many times the median input's go their own way; 0 = none do */
     hd_folding fold;

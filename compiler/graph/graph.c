@@ -99,5 +99,6 @@ hd_graph *hd_graph_clone(const hd_graph *g) {
     }
     c->input = g->input;
     c->output = g->output;
+    c->source_weights = g->source_weights;
     return c;
 }

@@ -58,6 +58,7 @@ typedef struct hd_graph {
     hd_tensor_info *tensor;
     hd_node *node;
     int input, output; /* tensor indices */
+    size_t source_weights; /* of the network that passes rewrote into this one: bits per weight count these; 0 = those that it has */
 } hd_graph;
 
 hd_graph *hd_graph_new(const char *name);
