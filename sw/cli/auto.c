@@ -21,7 +21,7 @@ hd_status cli_only_with_budget(const cli_args *a, hd_err *err) {
 }
 
 hd_status cli_budget(uint64_t budget[HD_COSTS], const cli_args *a, double weights, hd_err *err) {
-    static const char *const chosen[] = {"--weights", "--sparsity", "--structure", "--policy"};
+    static const char *const chosen[] = {"--weights", "--sparsity", "--structure", "--policy", "--budget", "--rounds", "--repair", "--blockwise"};
     int64_t bytes = 0, cycles = 0;
     double bpw = 0;
     for (size_t i = 0; i < sizeof chosen / sizeof *chosen; i++)

@@ -5,7 +5,7 @@ compress=(compress default --calib x.idx -o x.hdm)
 for o in "--geometry 4x8x8x2" "--board ulx3s" "--memory act=64" "--judge error" "--judge-count 3" "--refine 3" "--policy-out p.json"; do
     error "compress: ${o%% *} goes with --budget-bytes, --budget-bpw or --budget-cycles" "${compress[@]}" $o
 done
-for o in "--weights 4" "--sparsity 0.5" "--structure block"; do
+for o in "--weights 4" "--sparsity 0.5" "--structure block" "--budget global" "--rounds 2"; do
     error "compress: ${o%% *} and a budget do not go together; the budget chooses" "${compress[@]}" --budget-bytes 9000 $o
 done
 error "compress: --budget-bytes and --budget-bpw do not go together" "${compress[@]}" --budget-bytes 9000 --budget-bpw 2

@@ -382,6 +382,13 @@ static void policies_come_back(void **state) {
     p.base.structure = HD_SPARSE_BLOCK;
     p.ranges = HD_RANGES_PERCENTILE;
     p.percentile = 0.99937f;
+    p.budget = HD_BUDGET_GLOBAL;
+    p.rounds = 3;
+    p.blockwise = 1;
+    p.unrepaired = 0.25f;
+    p.base.affine = p.base.float_scales = 1;
+    p.base.granularity = HD_GRANULARITY_GROUP;
+    p.base.group_size = 16;
     p.base.sparsity = 0.3f;
     p.budget = HD_BUDGET_GLOBAL;
     p.rounds = 3;
@@ -402,6 +409,8 @@ static void policies_come_back(void **state) {
     remove(path);
     assert_true(back.ranges == HD_RANGES_PERCENTILE && back.percentile == p.percentile);
     assert_true(back.budget == HD_BUDGET_GLOBAL && back.rounds == 3 && back.blockwise && back.unrepaired == 0.75f);
+    assert_true(back.budget == p.budget && back.rounds == 3 && back.blockwise == 1 && back.unrepaired == p.unrepaired);
+    assert_true(back.base.affine && back.base.float_scales && !back.rule[0].policy.affine && !back.rule[0].policy.float_scales);
     assert_int_equal(back.n_rules, 3); /* of the two for one name the last */
     for (int i = -1; i < 3; i++) {
         const hd_layer_policy *a = i < 0 ? &p.base : &p.rule[i + (i > 0)].policy, *b = i < 0 ? &back.base : &back.rule[i].policy;
