@@ -22,7 +22,7 @@ within() {
 within fashion.w4 0.9118 1
 within fashion.w2_block50 0.8960 1
 within fashion.w2_block50.removed 0.5 0.51
-within fashion.ternary_block75 0.8750 1
+within fashion.ternary_block75 0.8620 1
 within fashion.ternary_block75.removed 0.75 0.76
 for setting in w4 w2_block50 ternary_block75; do
     within fashion.$setting.float 0.9148 0.9148
