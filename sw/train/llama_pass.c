@@ -87,6 +87,28 @@ static void normalise(const float *weight, const float *x, int t, int dim, float
     for (int i = 0; i < t; i++) hd_rms_norm(out + (size_t)i * (size_t)dim, x + (size_t)i * (size_t)dim, weight, dim);
 }
 
+/* The loops over scores and gates are compiled a second time for AVX2 and chosen when the program starts. Sanitizers cannot run before
+ * the choice is made. */
+#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)
+#define WIDE __attribute__((target_clones("avx2", "default")))
+#else
+#define WIDE
+#endif
+
+/* Softmax of each row over the keys up to its query, the first of which is `first`; 0 behind. */
+WIDE static void soften(float *scores, int rows, int keys, int first) {
+    for (int i = 0; i < rows; i++) {
+        float *row = scores + (size_t)i * (size_t)keys;
+        int seen = first + i + 1;
+        hd_softmax(row, seen);
+        for (int k = seen; k < keys; k++) row[k] = 0;
+    }
+}
+
+WIDE static void gate(float *out, const float *x, const float *up, size_t n) {
+    for (size_t i = 0; i < n; i++) out[i] = hd_silu(x[i]) * up[i];
+}
+
 static void attend(const hd_llama *m, hd_llama_saved *s, int h, int t) {
     int head = m->dim / m->heads, kv = head * m->kv_heads, shared = h / (m->heads / m->kv_heads) * head;
     float scale = 1.0f / sqrtf((float)head), *attention = s->attention + (size_t)h * hd_llama_attention_size(t);
@@ -94,12 +116,7 @@ static void attend(const hd_llama *m, hd_llama_saved *s, int h, int t) {
         int rows = t - first < HD_LLAMA_TILE ? t - first : HD_LLAMA_TILE, keys = first + rows;
         size_t at = (size_t)first * (size_t)m->dim + (size_t)(h * head);
         cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, rows, keys, head, scale, s->q + at, m->dim, s->k + shared, kv, 0.0f, attention, keys);
-        for (int i = 0; i < rows; i++) {
-            float *row = attention + (size_t)i * (size_t)keys;
-            int seen = first + i + 1;
-            hd_softmax(row, seen);
-            memset(row + seen, 0, (size_t)(keys - seen) * sizeof *row);
-        }
+        soften(attention, rows, keys, first);
         cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, rows, head, keys, 1.0f, attention, keys, s->v + shared, kv, 0.0f, s->heads + at, m->dim);
         attention += (size_t)rows * (size_t)keys;
     }
@@ -109,7 +126,7 @@ static void block(hd_llama_pass *p, const hd_llama *m, int layer) {
     const hd_llama_layer *y = &m->layer[layer];
     hd_llama_saved *s = &p->saved[p->kept > 1 ? layer : 0];
     int t = p->t, dim = m->dim, head = dim / m->heads, kv = head * m->kv_heads;
-    size_t stream = (size_t)t * (size_t)dim * sizeof(float), gated = (size_t)t * (size_t)m->hidden;
+    size_t stream = (size_t)t * (size_t)dim * sizeof(float);
     memcpy(s->x, p->x, stream);
     normalise(y->norm_attention, p->x, t, dim, s->normed_attention);
     apply(m, layer, HD_LLAMA_Q, s->normed_attention, t, 0.0f, s->q);
@@ -126,7 +143,7 @@ static void block(hd_llama_pass *p, const hd_llama *m, int layer) {
     normalise(y->norm_ffn, p->x, t, dim, s->normed_ffn);
     apply(m, layer, HD_LLAMA_W1, s->normed_ffn, t, 0.0f, s->gate);
     apply(m, layer, HD_LLAMA_W3, s->normed_ffn, t, 0.0f, s->up);
-    for (size_t i = 0; i < gated; i++) s->gated[i] = hd_silu(s->gate[i]) * s->up[i];
+    gate(s->gated, s->gate, s->up, (size_t)t * (size_t)m->hidden);
     apply(m, layer, HD_LLAMA_W2, s->gated, t, 1.0f, p->x);
 }
 
