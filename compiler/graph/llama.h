@@ -40,6 +40,8 @@ hd_status hd_llama_new(hd_llama **out, const hd_llama *sizes, int tied, hd_err *
 /* The llama2.c checkpoint `path` (version 0, little-endian float32). Every size is checked against the file's length before
  * anything is allocated: HD_FORMAT, HD_RANGE, HD_IO, HD_NOMEM. */
 hd_status hd_import_llama2c(hd_llama **out, const char *path, hd_err *err);
+/* The same file of m, whose import gives the same bits. HD_IO, HD_NOMEM. */
+hd_status hd_export_llama2c(const hd_llama *m, const char *path, hd_err *err);
 /* NULL when out of memory. */
 hd_llama *hd_llama_clone(const hd_llama *m);
 void hd_llama_free(hd_llama *m);

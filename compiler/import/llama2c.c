@@ -8,6 +8,7 @@
 #include "../../sw/core/bytes.h"
 #include "../../sw/core/file.h"
 #include "../graph/llama.h"
+#include "../graph/llama_math.h"
 
 enum { HEADER = 28 };
 
@@ -86,5 +87,43 @@ hd_status hd_import_llama2c(hd_llama **out, const char *path, hd_err *err) {
         hd_llama_free(*out);
         *out = NULL;
     }
+    return s;
+}
+
+static void write_floats(hd_writer *w, const float *x, size_t n) {
+    for (size_t i = 0; i < n; i++) hd_put_f32(w, x[i]);
+}
+
+static void write_matrices(hd_writer *w, const hd_llama *m, int matrix) {
+    int out, in;
+    hd_llama_shape(m, matrix, &out, &in);
+    for (int l = 0; l < m->layers; l++) write_floats(w, m->layer[l].matrix[matrix], (size_t)out * (size_t)in);
+}
+
+hd_status hd_export_llama2c(const hd_llama *m, const char *path, hd_err *err) {
+    static const int order[] = {HD_LLAMA_W1, HD_LLAMA_W2, HD_LLAMA_W3};
+    int tied = m->classifier == m->embedding;
+    const int size[7] = {m->dim, m->hidden, m->layers, m->heads, m->kv_heads, tied ? m->vocab : -m->vocab, m->max_tokens};
+    size_t dim = (size_t)m->dim, table = (size_t)m->vocab * dim;
+    hd_writer w = {0};
+    for (int i = 0; i < 7; i++) hd_put_u32(&w, (uint32_t)size[i]);
+    write_floats(&w, m->embedding, table);
+    for (int l = 0; l < m->layers; l++) write_floats(&w, m->layer[l].norm_attention, dim);
+    for (int k = HD_LLAMA_Q; k <= HD_LLAMA_O; k++) write_matrices(&w, m, k);
+    for (int l = 0; l < m->layers; l++) write_floats(&w, m->layer[l].norm_ffn, dim);
+    for (int k = 0; k < 3; k++) write_matrices(&w, m, order[k]);
+    write_floats(&w, m->norm_final, dim);
+    /* The tables of rotary positions, all cosines before all sines, for readers that do look at them. */
+    int head = m->dim / m->heads;
+    for (int sine = 0; sine < 2; sine++)
+        for (int i = 0; i < m->max_tokens; i++)
+            for (int pair = 0; pair < head / 2; pair++) {
+                float c, s;
+                hd_rotation(&c, &s, i, pair, head);
+                hd_put_f32(&w, sine ? s : c);
+            }
+    if (!tied) write_floats(&w, m->classifier, table);
+    hd_status s = w.failed ? hd_fail(err, HD_NOMEM, "%s: no memory for %zu bytes", path, w.size) : hd_file_write(path, w.data, w.size, err);
+    hd_writer_free(&w);
     return s;
 }

@@ -14,8 +14,9 @@
 #include "../../compiler/lower/program.h"
 #include "../core/err.h"
 #include "../core/idx.h"
+#include "../train/tune.h"
 
-enum { CLI_MAX_OPTIONS = 32 };
+enum { CLI_MAX_OPTIONS = 40 };
 
 typedef struct cli_option {
     const char *name;  /* "--epochs", or "-o" */
@@ -73,8 +74,17 @@ hd_status cli_llama_load(hd_llama **out, const char *path, hd_err *err);
 /* Rows of int16 tokens that the model takes (all but a row's last are inputs), and --rows FIRST:COUNT of them, or all. */
 hd_status cli_tokens_load(hd_idx **out, const char *path, const hd_llama *m, hd_err *err);
 hd_status cli_rows(uint32_t *first, uint32_t *count, const cli_args *a, const char *path, uint32_t rows, hd_err *err);
-/* heddle compress with --tokens. */
+/* heddle compress, tune and train with --tokens. */
 hd_status cli_compress_llama(const cli_args *a, const char *tokens, const char *out, hd_err *err);
+hd_status cli_tune_llama(const cli_args *a, const char *out, hd_err *err);
+hd_status cli_train_llama(const cli_args *a, const char *out, hd_err *err);
+/* cli_policy for a language model: solvers default to gptq, and sparsity without --block to single weights. */
+hd_status cli_llama_policy(hd_policy *p, const cli_args *a, hd_err *err);
+/* HD_USAGE when one of the options (a NULL ends the list) is given together with --tokens (`with`), or without it. */
+hd_status cli_refuse(const cli_args *a, const char *const *names, int with, hd_err *err);
+/* --masks and --score, or what is in *out. */
+hd_status cli_masks(hd_masks *out, const cli_args *a, hd_err *err);
+hd_status cli_score(hd_score *out, const cli_args *a, hd_err *err);
 
 /* The policy of --policy, and over its base --weights, --grid, --block, --granularity and --sparsity, of those that the command has. Free
  * it also after a failure. */

@@ -1,4 +1,4 @@
-/* heddle train: the default network on Fashion-MNIST or on idx files of the same shape. */
+/* heddle train: the default network on Fashion-MNIST or on idx files of the same shape. Language models: tune_language.c. */
 #include <stdio.h>
 
 #include "../../compiler/import/import.h"
@@ -23,6 +23,17 @@ static const cli_option options[] = {
     {"--labels", "Y.idx", "training labels 0..9"},
     {"--test-images", "X.idx", "images the accuracy is measured on"},
     {"--test-labels", "Y.idx", "their labels"},
+    {"--tokens", "X.idx", "train a language model on these int16 rows instead; -o is a llama2.c checkpoint"},
+    {"--rows", "FIRST:COUNT", "only these rows of --tokens (all)"},
+    {"--shape", "D,F,L,H,K", "of the language model: dim, hidden, layers, heads, kv_heads"},
+    {"--vocab", "V", "its tokens are 0..V-1"},
+    {"--untied", NULL, "its classifier has weights of its own; else it is the embedding"},
+    {"--steps", "N", "with --tokens, instead of --epochs (1000)"},
+    {"--teacher", "FILE", "with --tokens: a larger language model to learn from"},
+    {"--share", "X", "of the teacher in the loss, 0..1 (0.5)"},
+    {"--temperature", "X", "of the teacher's and the student's softmax (1)"},
+    {"--written", "N", "rows that the teacher writes first, to train on too (0)"},
+    {"--written-share", "X", "of them in each step, 0..1 (0.5)"},
     {NULL, NULL, NULL},
 };
 
@@ -139,6 +150,9 @@ static hd_status run(const cli_args *a, hd_err *err) {
     train_data d = {0};
     const char *out;
     hd_status s = cli_need(&out, a, "-o", err);
+    if (!s && cli_text(a, "--tokens")) return cli_train_llama(a, out, err);
+    static const char *const language[] = {"--rows", "--shape", "--vocab", "--untied", "--steps", "--teacher", "--share", "--temperature", "--written", "--written-share", NULL};
+    if (!s) s = cli_refuse(a, language, 0, err);
     if (!s) s = read_options(&o, a, err);
     if (!s) s = cli_can_write(out, err);
     if (!s) s = load_data(&d, a, err);

@@ -1,4 +1,4 @@
-/* heddle tune: a float network trained on in the format it will be stored in. */
+/* heddle tune: a float network trained on in the format it will be stored in. Language models: tune_language.c. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,27 +18,33 @@ static const cli_option options[] = {
     {"--block", "INxOUT", "pruning block: inputs x outputs (8x8)"},
     {"--granularity", "G", "tensor, channel or group:N (channel)"},
     {"--policy", "FILE", "JSON: the base and rules by layer; options given override its base"},
-    {"--epochs", "N", "passes over the training images (10)"},
-    {"--rate", "X", "learning rate of Adam (0.005; 0.0005 for 4 bits and more without sparsity)"},
-    {"--batch", "N", "images a step (48)"},
+    {"--epochs", "N", "passes over the training images (10) or rows"},
+    {"--rate", "X", "learning rate of Adam (0.005; 0.0005 for 4 bits and more without sparsity; language models 0.01 and 0.001)"},
+    {"--batch", "N", "images (48) or rows (4) a step"},
     {"--masks", "M", "fixed, gradual, regrow or feedback (gradual)"},
-    {"--score", "S", "what a block is worth: norm, or fisher: its estimated part in the loss (norm)"},
+    {"--score", "S", "what a block is worth: norm, or fisher: its estimated part in the loss (norm; language models fisher)"},
     {"--settled", "X", "last share of the steps in which masks rest, 0..1 (0.5)"},
     {"--per-layer", NULL, "each layer keeps its own share of blocks; else they share one budget"},
     {"--teacher", "T", "self, mutual, none, or a FILE with another float network (self)"},
-    {"--share", "X", "of the teacher in the loss, 0..1 (0.5)"},
-    {"--temperature", "X", "of the teacher's and the student's softmax (2)"},
+    {"--share", "X", "of the teacher in the loss, 0..1 (0.5; language models 1)"},
+    {"--temperature", "X", "of the teacher's and the student's softmax (2; language models 1)"},
     {"--width", "X", "share of each layer's channels that the student keeps (1)"},
     {"--rewind", "FILE", "start from these weights of the same network (lottery ticket)"},
     {"--shift", "N", "move each image by up to N pixels, 0..8 (0)"},
     {"--flip", NULL, "mirror half of the images"},
     {"--decay", "X", "weight decay (0)"},
-    {"--seed", "N", "order of images (1)"},
+    {"--seed", "N", "order of images or rows, and what is written (1)"},
     {"--limit", "N", "train on the first N images only, 0 = all (0)"},
     {"--images", "X.idx", "training images (Debian's Fashion-MNIST)"},
     {"--labels", "Y.idx", "their labels"},
     {"--test-images", "X.idx", "measure accuracies: float, one-shot and tuned"},
     {"--test-labels", "Y.idx", "their labels"},
+    {"--tokens", "X.idx", "MODEL is a language model (llama2.c), -o an .hlm: int16 rows to train on"},
+    {"--rows", "FIRST:COUNT", "only these rows of --tokens (all)"},
+    {"--structure", "S", "with --tokens, what --sparsity removes: block, unstructured or N:M (unstructured; with --block: block)"},
+    {"--written", "N", "with --tokens: rows that MODEL writes itself first, to train on too (800)"},
+    {"--written-share", "X", "of them in each step, 0..1 (0.8)"},
+    {"--steps", "N", "with --tokens, instead of --epochs (1500)"},
     {NULL, NULL, NULL},
 };
 
@@ -55,20 +61,22 @@ typedef struct tuning {
     double start, accuracy_float, accuracy_oneshot, accuracy_tuned;
 } tuning;
 
-static hd_status parse_masks(hd_tune_options *o, const char *text, hd_err *err) {
+hd_status cli_masks(hd_masks *out, const cli_args *a, hd_err *err) {
     static const char *const names[] = {"fixed", "gradual", "regrow", "feedback"};
+    const char *text = cli_text(a, "--masks");
     for (int i = 0; text && i < 4; i++)
         if (!strcmp(text, names[i])) {
-            o->masks = (hd_masks)i;
+            *out = (hd_masks)i;
             return HD_OK;
         }
     return text ? hd_fail(err, HD_USAGE, "tune: --masks: found '%.60s'; allowed are fixed, gradual, regrow and feedback", text) : HD_OK;
 }
 
-static hd_status parse_score(hd_tune_options *o, const char *text, hd_err *err) {
+hd_status cli_score(hd_score *out, const cli_args *a, hd_err *err) {
+    const char *text = cli_text(a, "--score");
     if (!text) return HD_OK;
-    if (!strcmp(text, "norm")) o->score = HD_SCORE_NORM;
-    else if (!strcmp(text, "fisher")) o->score = HD_SCORE_FISHER;
+    if (!strcmp(text, "norm")) *out = HD_SCORE_NORM;
+    else if (!strcmp(text, "fisher")) *out = HD_SCORE_FISHER;
     else return hd_fail(err, HD_USAGE, "tune: --score: found '%.60s'; allowed are norm and fisher", text);
     return HD_OK;
 }
@@ -78,8 +86,8 @@ static hd_status read_options(tuning *t, const cli_args *a, hd_err *err) {
     int64_t epochs, batch, seed, limit, shift;
     double rate, share, temperature, decay, settled;
     hd_tune_defaults(o);
-    hd_status s = parse_masks(o, cli_text(a, "--masks"), err);
-    if (!s) s = parse_score(o, cli_text(a, "--score"), err);
+    hd_status s = cli_masks(&o->masks, a, err);
+    if (!s) s = cli_score(&o->score, a, err);
     if (!s) s = cli_int(&shift, a, "--shift", 0, 0, 8, err);
     if (!s) s = cli_float(&decay, a, "--decay", (double)o->train.weight_decay, 0, 1, err);
     if (!s) s = cli_float(&settled, a, "--settled", (double)o->settled, 0, 1, err);
@@ -226,6 +234,9 @@ static hd_status run(const cli_args *a, hd_err *err) {
     tuning t = {0};
     const char *out;
     hd_status s = cli_need(&out, a, "-o", err);
+    if (!s && cli_text(a, "--tokens")) return cli_tune_llama(a, out, err);
+    static const char *const language[] = {"--rows", "--structure", "--written", "--written-share", "--steps", NULL};
+    if (!s) s = cli_refuse(a, language, 0, err);
     for (int i = 0; i < 2 && !s; i++)
         if (!cli_text(a, pairs[i][0]) != !cli_text(a, pairs[i][1])) s = hd_fail(err, HD_USAGE, "tune: %s and %s go together", pairs[i][0], pairs[i][1]);
     if (!s) s = read_options(&t, a, err);

@@ -52,11 +52,7 @@ hd_status cli_rows(uint32_t *first, uint32_t *count, const cli_args *a, const ch
     return HD_OK;
 }
 
-/* The policy of the command; solvers of language models default to gptq, and sparsity without --block to single weights. */
-static hd_status read_policy(hd_policy *p, const cli_args *a, hd_err *err) {
-    static const char *const others[] = {"--calib", "--calib-count", "--raw", "--hwc", "--budget-cycles", "--geometry", "--board", "--memory", "--judge", "--judge-count"};
-    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
-        if (cli_text(a, others[i])) return hd_fail(err, HD_USAGE, "compress: --tokens and %s do not go together", others[i]);
+hd_status cli_llama_policy(hd_policy *p, const cli_args *a, hd_err *err) {
     hd_status s = cli_policy(p, a, err);
     if (cli_text(a, "--policy")) return s;
     if (!cli_text(a, "--method")) p->base.recipe.solver = HD_METHOD_GPTQ;
@@ -140,7 +136,9 @@ hd_status cli_compress_llama(const cli_args *a, const char *tokens, const char *
     const char *policy_out = cli_text(a, "--policy-out");
     uint32_t first = 0, count = 0, magic = 0;
     double start = hd_seconds();
-    hd_status s = read_policy(&policy, a, err);
+    static const char *const others[] = {"--calib", "--calib-count", "--raw", "--hwc", "--budget-cycles", "--geometry", "--board", "--memory", "--judge", "--judge-count", NULL};
+    hd_status s = cli_refuse(a, others, 1, err);
+    if (!s) s = cli_llama_policy(&policy, a, err);
     if (!s && !cli_has_budget(a)) s = cli_only_with_budget(a, err);
     if (!s) s = cli_can_write(out, err);
     if (!s && policy_out) s = cli_can_write(policy_out, err);

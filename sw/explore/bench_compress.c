@@ -1,14 +1,9 @@
-/* Suite compress: post-training methods on stories260K, calibrated on rows 0..88 and evaluated on rows 89..178 of its tokens. */
+/* Suite compress: post-training methods on stories260K, and the settings that train (bench_tune.c). */
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "../../compiler/compress/codebook_lm.h"
-#include "../core/idx.h"
-#include "bench.h"
-#include "models.h"
-
-enum { CALIBRATION_ROWS = 89, EVALUATION_ROWS = 90, TOKENS = 256, STRIDE = TOKENS + 1 };
+#include "bench_language.h"
 
 /* Authors' figures: their own code on the same rows. */
 typedef struct setting {
@@ -30,53 +25,16 @@ static const setting settings[] = {
     {"sparse24", HD_METHOD_SPARSEGPT, {.bits = 16, .sparsity = HD_SPARSE_N_OF_M, .n = 2, .m = 4}, 3.787, "SparseGPT, 2 of 4", 0},
 };
 
-typedef struct rig {
-    hd_llama *m;
-    hd_idx *idx;
-    const int16_t *calibration, *evaluation;
-} rig;
-
-static hd_status open_rig(rig *r, hd_err *err) {
-    char model[4096], tokens[4096];
-    hd_status s = hd_models_file(model, sizeof model, "stories260K.bin", err);
-    if (!s) s = hd_models_file(tokens, sizeof tokens, "stories-tokens.idx", err);
-    if (!s) s = hd_import_llama2c(&r->m, model, err);
-    if (!s) s = hd_idx_load(&r->idx, tokens, err);
-    if (!s && (r->idx->type != HD_IDX_I16 || r->idx->item != STRIDE || r->idx->dim[0] != CALIBRATION_ROWS + EVALUATION_ROWS))
-        s = hd_fail(err, HD_FORMAT, "%s: not the %d rows of %d int16 tokens that the suite is defined on", tokens, CALIBRATION_ROWS + EVALUATION_ROWS, STRIDE);
-    if (s) return s;
-    r->calibration = r->idx->data;
-    r->evaluation = r->calibration + CALIBRATION_ROWS * STRIDE;
-    return HD_OK;
-}
-
-/* Half of the processor time: seconds on two cores, whatever else the machine does. */
-static double two_core_seconds(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return 0.5 * ((double)t.tv_sec + 1e-9 * (double)t.tv_nsec);
-}
-
-static void add(hd_figures *f, const setting *x, double nats, double bpw, double seconds) {
-    hd_figure *loss = hd_figure_add(f, nats, "nats", "measured", "%s", x->name);
-    loss->reference = x->reference;
-    loss->compared = x->compared;
-    hd_figure_add(f, bpw, "bits", "measured", "%s.bpw", x->name);
-    hd_figure *time = hd_figure_add(f, seconds, "s", "measured", "%s.seconds", x->name);
-    time->reference = 10;
-    time->compared = "the bar; half of the processor time, as on two free cores (authors' code: 10 to 24 s on one)";
-}
-
-static hd_status by_linear(hd_lm **c, const rig *r, const setting *x, hd_err *err) {
+static hd_status by_linear(hd_lm **c, const hd_language *r, const setting *x, hd_err *err) {
     hd_lm_linear l = {.format = x->format};
     hd_lm_options o = {.solve = hd_lm_solve_linear, .arg = &l, .correct = 1, .label = x->name};
     hd_linear_defaults(&l.options, x->method);
     if (x->method == HD_METHOD_GPTQ) l.options.damping = 0.03; /* of 0.003, 0.01 and 0.03 the lowest loss on the calibration rows at 4 bits */
-    return hd_lm_compress(c, r->m, r->calibration, STRIDE, CALIBRATION_ROWS, TOKENS, &o, err);
+    return hd_lm_compress(c, r->m, r->calibration, HD_ROW_STRIDE, HD_CALIBRATION_ROWS, HD_ROW_TOKENS, &o, err);
 }
 
 /* Nine bits for four weights, a table of 2^10 entries for the whole model. */
-static hd_status by_codebook(hd_lm **c, const rig *r, const setting *x, hd_err *err) {
+static hd_status by_codebook(hd_lm **c, const hd_language *r, const setting *x, hd_err *err) {
     hd_codebook *book;
     hd_codebook_lm both = {0};
     hd_codebook_options o;
@@ -85,36 +43,36 @@ static hd_status by_codebook(hd_lm **c, const rig *r, const setting *x, hd_err *
     o.beam = 4;
     o.rounds = 1;
     hd_status s = hd_codebook_new(&book, 4, 1, 9, 10, 6, 1, err);
-    if (!s) s = hd_codebook_lm_compress(&both, book, r->m, r->calibration, STRIDE, CALIBRATION_ROWS, TOKENS, &o, 1, x->name, err);
+    if (!s) s = hd_codebook_lm_compress(&both, book, r->m, r->calibration, HD_ROW_STRIDE, HD_CALIBRATION_ROWS, HD_ROW_TOKENS, &o, 1, x->name, err);
     *c = both.lm;
     both.lm = NULL;
     hd_codebook_lm_free(&both);
     return s;
 }
 
-static hd_status run_setting(hd_figures *f, const rig *r, const setting *x, hd_err *err) {
+static hd_status run_setting(hd_figures *f, const hd_language *r, const setting *x, hd_err *err) {
     hd_lm *c = NULL;
-    double nats = 0, start = two_core_seconds();
+    double start = hd_two_core_seconds();
     hd_status s = x->codebook ? by_codebook(&c, r, x, err) : by_linear(&c, r, x, err);
-    double seconds = two_core_seconds() - start;
-    if (!s) s = hd_llama_cross_entropy(c->model, r->evaluation, EVALUATION_ROWS, TOKENS, &nats, err);
-    if (!s) add(f, x, nats, hd_lm_bits_per_weight(c), seconds);
+    if (!s)
+        s = hd_language_add(f, r, c, x->name, x->reference, x->compared, hd_two_core_seconds() - start, 10,
+                            "the bar; half of the processor time, as on two free cores (authors' code: 10 to 24 s on one)", err);
     hd_lm_free(c);
     return s;
 }
 
 hd_status hd_bench_compress(hd_figures *f, hd_err *err) {
-    rig r = {0};
+    hd_language r;
     double nats = 0;
-    hd_status s = open_rig(&r, err);
-    if (!s) s = hd_llama_cross_entropy(r.m, r.evaluation, EVALUATION_ROWS, TOKENS, &nats, err);
+    hd_status s = hd_language_open(&r, err);
+    if (!s) s = hd_llama_cross_entropy(r.m, r.evaluation, HD_EVALUATION_ROWS, HD_ROW_TOKENS, &nats, err);
     if (!s) {
         hd_figure *real = hd_figure_add(f, nats, "nats", "measured", "float");
         real->reference = 1.686;
         real->compared = "the published float model";
     }
     for (size_t i = 0; !s && i < sizeof settings / sizeof *settings; i++) s = run_setting(f, &r, &settings[i], err);
-    if (r.idx) hd_idx_free(r.idx);
-    hd_llama_free(r.m);
+    if (!s) s = hd_bench_tuned_language(f, &r, err);
+    hd_language_close(&r);
     return s;
 }

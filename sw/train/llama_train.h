@@ -41,4 +41,25 @@ hd_status hd_llama_gradient(hd_llama_tape *tape, const hd_llama *m, const hd_lla
 /* Text that a model writes itself: n rows of t+1 tokens (stride t+1), each starting with BOS, drawn at `temperature`, row i from seed and i alone, so the
  * rows do not depend on the number of threads. A row goes on with a new BOS after EOS or BOS was drawn. */
 hd_status hd_llama_write(const hd_llama *m, int16_t *rows, int n, int t, double temperature, uint64_t seed, hd_err *err);
+
+/* Training of all float parameters, from scratch after hd_llama_start or from what m holds: the models that compression starts from, and students
+ * of a smaller shape. */
+typedef struct hd_llama_train_options {
+    long steps;
+    int batch;                         /* rows a step */
+    float rate, weight_decay;          /* peak rate of Adam; decay of matrices and tables per unit of rate */
+    hd_llama_objective objective;
+    int written;                       /* rows that the objective's teacher writes itself before training; 0 = none */
+    float written_share;               /* of a step's rows */
+    uint64_t seed;
+    int threads;                       /* 0 = all cores */
+    const char *label;                 /* of the progress line; NULL = none */
+} hd_llama_train_options;
+void hd_llama_train_defaults(hd_llama_train_options *o);
+/* Norms 1, all else normal: tables with deviation 0.02 (Touvron et al. 2023's code), matrices with 1 / sqrt(inputs), those that add to the stream divided by
+ * sqrt(2 layers). */
+void hd_llama_start(hd_llama *m, uint64_t seed);
+/* m in place. rows: n rows of t+1, `stride` apart; *loss: mean over the last tenth of the steps. HD_RANGE, HD_MISMATCH, HD_NOMEM; HD_INTERRUPTED leaves the
+ * weights reached so far in m. */
+hd_status hd_llama_train(hd_llama *m, const int16_t *rows, int stride, int n, int t, const hd_llama_train_options *o, double *loss, hd_err *err);
 #endif

@@ -9,10 +9,7 @@
 #include "../core/progress.h"
 #include "distil.h"
 #include "loop.h"
-#include "prune.h"
-
-enum { MASK_UPDATES = 100, STEPS_TO_GROW = 10 };
-static const double MOVED_AT_FIRST = 0.3; /* share of the present blocks that regrowing moves at its first update */
+#include "masks.h"
 
 typedef struct tuner {
     const hd_tune_options *o;
@@ -20,8 +17,9 @@ typedef struct tuner {
     hd_fake *fake;      /* [fakes] */
     int fakes;
     size_t *steps_at;   /* [fakes] its log step sizes among the parameters of the loop */
-    size_t *target;     /* [fakes] blocks to keep in the end */
-    double **norm, **growth; /* [fakes][blocks] */
+    hd_fake **each;     /* [fakes] pointers to them, and to their trained weights and Adam's second moments */
+    const float **weight, **square;
+    hd_mask_plan plan;
     float *step;        /* [most steps of a layer] */
     float *dstep;
     float *dense;       /* [params.total] gradient of the step before masks change, absent weights' included */
@@ -54,25 +52,6 @@ static hd_status check_options(const hd_tune_options *o, hd_err *err) {
     return HD_OK;
 }
 
-/* ---- when masks change ---- */
-
-static double moving_steps(const tuner *t) { return (double)t->steps * (1 - (double)t->o->settled); }
-
-/* Regrown blocks need some steps before their norms mean something. Two at the least: the last one moves nothing any more. */
-static double mask_updates(const tuner *t) {
-    double most = t->o->masks == HD_MASKS_REGROW ? floor(moving_steps(t) / STEPS_TO_GROW) : MASK_UPDATES;
-    return fmin(MASK_UPDATES, fmax(2, most));
-}
-
-/* Spread over the unsettled part of the steps, the last of them at its end. */
-static long mask_update_after(const tuner *t, long step) { return (long)((double)step * mask_updates(t) / fmax(1, moving_steps(t))); }
-
-/* Do masks change when step `step` is done? */
-static int mask_changes(const tuner *t, long step) {
-    long before = mask_update_after(t, step);
-    return t->o->masks != HD_MASKS_FIXED && (double)before < mask_updates(t) && mask_update_after(t, step + 1) != before;
-}
-
 /* ---- hooks of the student's loop ---- */
 
 static void read_steps(const tuner *t, int i, const float *weight) {
@@ -94,12 +73,12 @@ static void place(void *arg, const float *weight) {
 static void gradient(void *arg, const float *weight, float *d) {
     tuner *t = arg;
     const hd_params *p = &t->loop.params;
-    int grows = t->o->masks == HD_MASKS_REGROW && mask_changes(t, t->loop.step);
+    int grows = t->o->masks == HD_MASKS_REGROW && hd_mask_plan_changes(&t->plan, t->loop.step);
     if (grows) memcpy(t->dense, d, p->total * sizeof *d);
     for (int i = 0; i < t->fakes; i++) {
         const hd_fake *f = &t->fake[i];
         size_t at = p->weight[f->node];
-        if (grows && f->blocks) hd_prune_norms(t->growth[i], f, d + at);
+        if (grows) hd_mask_plan_growth(&t->plan, i, d + at);
         read_steps(t, i, weight);
         hd_fake_backward(f, weight + at, t->step, d + at, t->dstep);
         for (size_t k = 0; k < f->steps; k++) d[t->steps_at[i] + k] = t->dstep[k] * t->step[k];
@@ -137,27 +116,19 @@ static hd_status make_fakes(tuner *t, const hd_model *start, hd_err *err) {
     size_t most = 1, stages = (size_t)start->n_stages + 1;
     t->fake = calloc(stages, sizeof *t->fake);
     t->steps_at = calloc(stages, sizeof *t->steps_at);
-    t->target = calloc(stages, sizeof *t->target);
-    t->norm = calloc(stages, sizeof *t->norm);
-    t->growth = calloc(stages, sizeof *t->growth);
-    if (!t->fake || !t->steps_at || !t->target || !t->norm || !t->growth) return hd_fail(err, HD_NOMEM, "%s: no memory", t->g->name);
+    t->each = calloc(stages, sizeof *t->each);
+    t->weight = calloc(stages, sizeof *t->weight);
+    t->square = calloc(stages, sizeof *t->square);
+    if (!t->fake || !t->steps_at || !t->each || !t->weight || !t->square) return hd_fail(err, HD_NOMEM, "%s: no memory", t->g->name);
     for (int i = 0; i < start->n_stages; i++) {
         int node = node_named(t->g, start->stage[i].name), k = t->fakes;
         if (node < 0) continue;
         hd_fake *f = &t->fake[k];
         hd_status s = hd_fake_new(f, t->g, node, &start->stage[i], err);
         if (s) return s;
+        t->each[k] = f;
         t->fakes++;
         if (f->steps > most) most = f->steps;
-        for (size_t b = 0; b < f->blocks; b++) t->target[k] += f->present[b];
-        t->norm[k] = calloc(f->blocks + 1, sizeof **t->norm);
-        t->growth[k] = calloc(f->blocks + 1, sizeof **t->growth);
-        if (!t->norm[k] || !t->growth[k]) return hd_fail(err, HD_NOMEM, "%s: no memory for %zu blocks", t->g->name, f->blocks);
-        f->absent_learns = t->o->masks == HD_MASKS_FEEDBACK;
-        if (t->o->masks == HD_MASKS_GRADUAL || t->o->masks == HD_MASKS_FEEDBACK) {
-            if (f->blocks) memset(f->present, 1, f->blocks);
-            hd_fake_mask(f);
-        }
     }
     int layers = 0;
     for (int i = 0; i < t->g->n_nodes; i++) layers += t->g->node[i].weight != NULL;
@@ -219,8 +190,14 @@ static hd_status setup(tuner *t, const hd_model *start, const hd_data *data, hd_
     if (s) return s;
     hd_loop_hooks hooks = {.arg = t, .place = place, .gradient = gradient, .loss = t->o->teacher ? student_loss : NULL};
     for (int i = 0; i < t->fakes; i++) hooks.extra += t->fake[i].steps;
-    s = hd_loop_new(&t->loop, t->g, data, o->batch, o->threads, o->weight_decay, &hooks, err);
+    t->steps = (long)o->epochs * ((data->n + o->batch - 1) / o->batch);
+    s = hd_mask_plan_new(&t->plan, t->each, t->fakes, t->o->masks, t->o->score, t->o->global, (double)t->o->settled, t->steps, err);
+    if (!s) s = hd_loop_new(&t->loop, t->g, data, o->batch, o->threads, o->weight_decay, &hooks, err);
     if (s) return s;
+    for (int i = 0; i < t->fakes; i++) {
+        t->weight[i] = t->loop.weight + t->loop.params.weight[t->fake[i].node];
+        t->square[i] = t->loop.square + t->loop.params.weight[t->fake[i].node];
+    }
     start_steps(t, start);
     t->dense = malloc(t->loop.params.total * sizeof *t->dense);
     if (!t->dense) return hd_fail(err, HD_NOMEM, "%s: no memory to tune %zu parameters", t->g->name, t->loop.params.total);
@@ -228,22 +205,18 @@ static hd_status setup(tuner *t, const hd_model *start, const hd_data *data, hd_
     if (!s) s = make_teacher(t, data, err);
     if (s) return s;
     t->distil = (hd_distil){t->o->share, t->o->temperature};
-    t->steps = (long)o->epochs * ((data->n + o->batch - 1) / o->batch);
     hd_loop_place(&t->loop);
     return HD_OK;
 }
 
 static void teardown(tuner *t) {
-    for (int i = 0; i < t->fakes; i++) {
-        hd_fake_free(&t->fake[i]);
-        free(t->norm[i]);
-        free(t->growth[i]);
-    }
+    for (int i = 0; i < t->fakes; i++) hd_fake_free(&t->fake[i]);
+    hd_mask_plan_free(&t->plan);
     free(t->fake);
     free(t->steps_at);
-    free(t->target);
-    free(t->norm);
-    free(t->growth);
+    free(t->each);
+    free(t->weight);
+    free(t->square);
     free(t->step);
     free(t->dstep);
     free(t->dense);
@@ -258,84 +231,24 @@ static void teardown(tuner *t) {
 /* ---- masks ---- */
 
 /* Weights that come back start between the two values around 0, on the side the gradient wants, with fresh moments. */
-static void start_grown(tuner *t, int i, const uint8_t *before) {
+static void start_grown(tuner *t, int i) {
     hd_fake *f = &t->fake[i];
     hd_loop *l = &t->loop;
     size_t at = l->params.weight[f->node];
     for (size_t oc = 0; oc < f->cout; oc++)
         for (size_t k = 0; k < f->inputs; k++) {
             size_t b = hd_fake_block(f, oc, k), w = at + oc * f->inputs + k;
-            if (before[b] || !f->present[b]) continue;
+            if (t->plan.before[i][b] || !f->present[b]) continue;
             l->weight[w] = t->dense[w] > 0 ? -1e-6f : 1e-6f;
             l->mean[w] = l->square[w] = 0;
         }
 }
 
-static size_t blocks_to_keep(size_t blocks, size_t target, double part) {
-    double sparsity = hd_prune_cubic(blocks ? 1 - (double)target / (double)blocks : 0, part);
-    return part >= 1 ? target : blocks - (size_t)(sparsity * (double)blocks);
-}
-
-static void score_blocks(tuner *t, int i) {
-    const hd_fake *f = &t->fake[i];
-    size_t at = t->loop.params.weight[f->node];
-    hd_prune_weighted(t->norm[i], f, t->loop.weight + at, t->o->score == HD_SCORE_FISHER ? t->loop.square + at : NULL);
-}
-
-static hd_status update_layer(tuner *t, int i, double part, hd_err *err) {
-    hd_fake *f = &t->fake[i];
-    score_blocks(t, i);
-    if (t->o->masks != HD_MASKS_REGROW) {
-        hd_status s = hd_prune_keep(f->present, t->norm[i], f->blocks, blocks_to_keep(f->blocks, t->target[i], part), err);
-        if (!s) hd_fake_mask(f);
-        return s;
-    }
-    size_t move = (size_t)(MOVED_AT_FIRST * 0.5 * (1 + cos(3.14159265358979 * part)) * (double)t->target[i]);
-    uint8_t *before = malloc(f->blocks);
-    if (!before) return hd_fail(err, HD_NOMEM, "%s: no memory for %zu blocks", t->g->name, f->blocks);
-    memcpy(before, f->present, f->blocks);
-    long moved = hd_prune_regrow(f->present, t->norm[i], t->growth[i], f->blocks, move);
-    if (moved > 0) {
-        hd_fake_mask(f);
-        start_grown(t, i, before);
-    }
-    free(before);
-    return moved < 0 ? hd_fail(err, HD_NOMEM, "%s: no memory for %zu blocks", t->g->name, f->blocks) : HD_OK;
-}
-
-/* One budget: the scores of all layers in a row. */
-static hd_status update_all(tuner *t, double part, hd_err *err) {
-    size_t blocks = 0, target = 0, at = 0;
-    for (int i = 0; i < t->fakes; i++) blocks += t->fake[i].blocks, target += t->target[i];
-    double *score = calloc(blocks + 1, sizeof *score);
-    uint8_t *present = calloc(blocks + 1, 1);
-    hd_status s = score && present ? HD_OK : hd_fail(err, HD_NOMEM, "%s: no memory for %zu blocks", t->g->name, blocks);
-    for (int i = 0; i < t->fakes && !s; at += t->fake[i++].blocks) {
-        if (!t->fake[i].blocks) continue;
-        score_blocks(t, i);
-        if (t->o->score == HD_SCORE_NORM) s = hd_prune_lamp(score + at, t->norm[i], t->fake[i].blocks, err);
-        else memcpy(score + at, t->norm[i], t->fake[i].blocks * sizeof *score);
-    }
-    if (!s) s = hd_prune_keep(present, score, blocks, blocks_to_keep(blocks, target, part), err);
-    at = 0;
-    for (int i = 0; i < t->fakes && !s; at += t->fake[i++].blocks) {
-        if (!t->fake[i].blocks) continue;
-        memcpy(t->fake[i].present, present + at, t->fake[i].blocks);
-        hd_fake_mask(&t->fake[i]);
-    }
-    free(score);
-    free(present);
-    return s;
-}
-
 static hd_status update_masks(tuner *t, hd_err *err) {
-    if (!mask_changes(t, t->loop.step - 1)) return HD_OK;
-    double part = fmin(1, (double)mask_update_after(t, t->loop.step) / mask_updates(t));
-    hd_status s = HD_OK;
-    int all = t->o->global && t->o->masks != HD_MASKS_REGROW;
-    if (all) s = update_all(t, part, err);
-    for (int i = 0; i < t->fakes && !s && !all; i++)
-        if (t->fake[i].blocks) s = update_layer(t, i, part, err);
+    if (!hd_mask_plan_changes(&t->plan, t->loop.step - 1)) return HD_OK;
+    hd_status s = hd_mask_plan_update(&t->plan, t->loop.step - 1, t->weight, t->square, err);
+    for (int i = 0; !s && t->o->masks == HD_MASKS_REGROW && i < t->fakes; i++)
+        if (t->fake[i].blocks) start_grown(t, i);
     hd_loop_place(&t->loop);
     return s;
 }

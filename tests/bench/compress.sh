@@ -27,5 +27,9 @@ within sparse50 1.69 2.95
 within sparse50.bpw 8 9.01
 within sparse24 1.69 3.50
 within sparse24.bpw 8 9.01
+# After training in the stored format: half of the 4x8 blocks, 4 bits.
+within block50_w4 1.69 2.20
+within block50_w4.bpw 2 2.4
+within block50_w4.seconds 0 150
 for setting in w4g32 w3g32 w2g16 bpw2_4 sparse50 sparse24; do within $setting.seconds 0 10; done
 finish

@@ -28,6 +28,19 @@ error "compress: --blockwise goes with --tokens" compress default --calib x.idx 
 error "compress: --structure: found '4:4'; allowed are block, channel, unstructured and N:M (1 <= N < M <= 64), as in 2:4" "${compress[@]}" --structure 4:4
 error_starts "compress: --method: method 'magic': found 'magic'; allowed are" "${compress[@]}" --method magic
 error "x.bin: No such file or directory" "${compress[@]}"
+tune=(tune x.bin --tokens t.idx -o x.hlm)
+error "tune: --steps goes with --tokens" tune default --steps 5 -o x.hdm
+error "tune: --tokens and --images do not go together" "${tune[@]}" --images x.idx
+error "tune: --granularity: found 'tensor'; allowed are channel and group:N for a language model" "${tune[@]}" --granularity tensor
+error "x.bin: No such file or directory" "${tune[@]}"
+train=(train --tokens t.idx -o x.bin)
+error "train: --shape goes with --tokens" train --shape 8,8,1,1,1 -o x.onnx
+error "train: --tokens and --shift do not go together" "${train[@]}" --shift 1
+error "train: --shape D,F,L,H,K is missing" "${train[@]}"
+error "train: --vocab V is missing" "${train[@]}" --shape 8,8,1,1,1
+error "train: --shape: found '8,8'; allowed is DIM,HIDDEN,LAYERS,HEADS,KV_HEADS, as in 64,172,5,8,4" "${train[@]}" --shape 8,8 --vocab 20
+error "train: --vocab: found '2'; allowed is a whole number 3..32767" "${train[@]}" --shape 8,8,1,1,1 --vocab 2
+error "t.idx: No such file or directory" "${train[@]}" --shape 8,8,1,1,1 --vocab 20
 printf 'HLM1 and more' >fake.hlm
 error "fake.hlm: a language model (.hlm); it goes with --tokens" eval fake.hlm
 error "fake.hlm: 13 bytes; the header of a 'HLM1' file alone has 16" eval fake.hlm --tokens t.idx
@@ -88,7 +101,26 @@ rm n8.hlm
 ok compress "$model" --tokens "$tokens" --rows 0:10 --weights 4 --structure 2:4 -o n24.hlm
 ok eval n24.hlm --tokens "$tokens" --rows 89:10 --json
 awk -v v="$(json cross_entropy)" 'BEGIN { exit !(v > 1.8 && v < 4.5) }' || fail "2:4 and 4 bits: cross-entropy $(json cross_entropy)"
+# Training in the stored format, and of a new model.
+ok tune "$model" --tokens "$tokens" --rows 0:16 --weights 2 --masks fixed --steps 40 --rate 0.002 --batch 2 --written 8 --seed 3 -o t2.hlm --json
+[ "$(json steps)" = 40 ] || fail "steps: $(cat stdout)"
+case $(json total_bits_per_weight) in 2.1* | 2.2*) ;; *) fail "tuned bits per weight: $(json total_bits_per_weight)" ;; esac
+ok eval t2.hlm --tokens "$tokens" --rows 89:6 --json
+tuned=$(json cross_entropy)
+ok compress "$model" --tokens "$tokens" --rows 0:16 --weights 2 -o n2.hlm
+ok eval n2.hlm --tokens "$tokens" --rows 89:6 --json
+awk -v a="$tuned" -v b="$(json cross_entropy)" 'BEGIN { exit !(a < b - 0.1) }' || fail "2 bits: tuned $tuned, one-shot $(json cross_entropy)"
+error "tune: --teacher: found 'mutual'; allowed are self, none and a FILE for a language model" tune "$model" --tokens "$tokens" --teacher mutual -o x.hlm
+error "tune: --steps and --epochs do not go together" tune "$model" --tokens "$tokens" --steps 3 --epochs 1 -o x.hlm
+error "t2.hlm: compressed already; allowed is a llama2.c checkpoint" tune t2.hlm --tokens "$tokens" -o x.hlm
+ok train --tokens "$tokens" --rows 0:16 --shape 16,24,1,4,2 --vocab 512 --steps 30 --batch 2 --rate 0.01 --teacher "$model" --written 4 -o new.bin --json
+[ "$(json block_weights)" = 1920 ] || fail "block weights: $(cat stdout)"
+ok eval new.bin --tokens "$tokens" --rows 89:6 --json
+awk -v v="$(json cross_entropy)" 'BEGIN { exit !(v < 5.9) }' || fail "30 steps: cross-entropy $(json cross_entropy); a uniform guess has 6.24"
+error "train: --shape: dim 18, 4 heads; a head needs an even number of whole elements" train --tokens "$tokens" --shape 18,24,1,4,2 --vocab 512 -o x.bin
+error "train: --share goes with --teacher" train --tokens "$tokens" --shape 16,24,1,4,2 --vocab 512 --share 1 -o x.bin
+error "row 0, token 1 is 403; the vocabulary has 0 to 9" train --tokens "$tokens" --shape 16,24,1,4,2 --vocab 10 --steps 1 -o x.bin
 error "compress: --rows: found '100:100'; $tokens has 179 rows" compress "$model" --tokens "$tokens" --rows 100:100 -o x.hlm
 error "no/x.hlm: No such file or directory" compress "$model" --tokens "$tokens" -o no/x.hlm
-only "first n24.hlm n4.hlm "
+only "first n2.hlm n24.hlm n4.hlm new.bin t2.hlm "
 finish
