@@ -176,6 +176,8 @@ static uint32_t read_register(const hd_device *d, size_t r) {
     case HD_REG_DESCRIPTORS: return g->descriptors;
     case HD_REG_TABLES: return g->tables;
     case HD_REG_FETCH: return g->fetch;
+    case HD_REG_POST: return g->post;
+    case HD_REG_RESIDUAL: return g->residual;
     case HD_REG_STATUS: return d->done ? 2 : 0;
     case HD_REG_CYCLES: return (uint32_t)d->cycles;
     default: return 0;

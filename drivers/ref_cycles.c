@@ -8,6 +8,7 @@
 enum {
     LOAD = HD_DESC_EARLY + 1, /* descriptor load before a layer's RUN */
     PL = 10,   /* last column on the drain to the first byte of its word */
+    PL_SHARED = 12, /* last cycle of the last column on the drain to the last byte, without the cycles of the multiplication */
     TAIL = 0,  /* last write to the end of RUN */
     RES = 1,   /* residual read, counted from LAST + latency */
     POOL = 4,  /* last slot of a pooling layer to the end of RUN */
@@ -32,7 +33,7 @@ uint64_t hd_ref_cycles_overhead(void) {
 
 /* What decides the timing of a layer. */
 typedef struct shape {
-    int64_t rows, kh, kw, sx, ncb, pair, res_pair, out_w, positions, res_n, tile_cols, last_cols, res_after;
+    int64_t rows, drain, kh, kw, sx, ncb, pair, res_pair, out_w, positions, res_n, tile_cols, last_cols, res_after;
     int single, residual;
 } shape;
 
@@ -119,7 +120,7 @@ static void sequence_pass(sequencer_state *q, const shape *s, const fetch_state 
                 issue(q, s, whole ? f->last + 3 : ready(f, s, hd_field_get(&e, HD_I_ADDRESS)), i == last, perf);
             }
         }
-        q->drain_free = q->issued + (t == tiles - 1 ? s->last_cols : s->tile_cols);
+        q->drain_free = q->issued + (t == tiles - 1 ? s->last_cols : s->tile_cols) * s->drain;
     }
 }
 
@@ -143,12 +144,13 @@ static hd_status conv_cycles(uint64_t *perf, const hd_geometry *g, const uint32_
     free(tile);
     perf[HD_PERF_STEPS] = (uint64_t)(n * passes);
     perf[HD_PERF_WRITES] = (uint64_t)(s->positions * ((hd_field_get(d, HD_F_COUT) + lanes - 1) / lanes));
-    perf[HD_PERF_CYCLES] = (uint64_t)(LOAD + q.issued + hd_ref_latency(g) + s->last_cols + PL + s->rows + TAIL);
+    int64_t store = g->post ? PL_SHARED + (int64_t)g->post : PL + s->rows;
+    perf[HD_PERF_CYCLES] = (uint64_t)(LOAD + q.issued + hd_ref_latency(g) + s->last_cols * s->drain + store + TAIL);
     return HD_OK;
 }
 
 hd_status hd_ref_cycles(uint64_t perf[HD_PERF_WORDS], const hd_geometry *g, const uint32_t *d, const uint16_t *entry, hd_err *err) {
-    shape s = {.rows = g->rows, .kh = hd_field_get(d, HD_F_KH), .kw = hd_field_get(d, HD_F_KW), .sx = hd_field_get(d, HD_F_SX),
+    shape s = {.rows = g->rows, .drain = hd_geometry_drain(g), .kh = hd_field_get(d, HD_F_KH), .kw = hd_field_get(d, HD_F_KW), .sx = hd_field_get(d, HD_F_SX),
                .ncb = hd_field_get(d, HD_F_NCB), .out_w = hd_field_get(d, HD_F_OUT_W), .positions = hd_field_get(d, HD_F_POSITIONS),
                .res_n = hd_field_get(d, HD_F_RES_N), .tile_cols = hd_field_get(d, HD_F_TILE_COLS), .last_cols = hd_field_get(d, HD_F_LAST_COLS),
                .res_after = hd_ref_latency(g) + RES, .single = (int)hd_field_get(d, HD_F_SINGLE), .residual = (int)hd_field_get(d, HD_F_RESIDUAL)};

@@ -4,11 +4,12 @@
 //   window word -> s, d of each pair -> [hop register every HOP columns] -> PEs -> shadow registers -> drain
 //
 // Position 0 of the drain is the last column: operands and drain flow the same way, so that each hop delays both alike.
-// Latency: the first column of a tile is on `drain` LATA = 6 + LOG + COMB + HOPS cycles after its last step's issue, then one column
-// a cycle. `row_sum` (the row's activation sum over the tile) holds from one cycle after the first column to the cycle after the last.
+// Latency: the first column of a tile is on `drain` LATA = 6 + LOG + COMB + HOPS cycles after its last step's issue, then each
+// column for DRAIN cycles. `row_sum` (the row's activation sum over the tile) holds from one cycle after the first column to the cycle after the last.
 // Stall rule: none; a step is taken whenever s_valid.
 //
-// Parameters: ROWS, COLS, LANES, PLANES, HOP, ACC_BITS, FETCH as in docs/hardware.md; WW, SW address bits of a window buffer and of the stream.
+// Parameters: ROWS, COLS, LANES, PLANES, HOP, ACC_BITS, FETCH as in docs/hardware.md; DRAIN cycles of a column on the drain; WW, SW address
+// bits of a window buffer and of the stream.
 // Requires: HOP >= COLS, or HOP*LANES*PLANES a multiple of 32 (a weight memory bank for each hop group).
 `default_nettype none
 module datapath #(
@@ -19,6 +20,7 @@ module datapath #(
     parameter HOP      = 8,
     parameter ACC_BITS = 24,
     parameter FETCH    = 1,
+    parameter DRAIN    = 1,
     parameter WW       = 8,
     parameter SW       = 10,
     parameter CHUNK    = 2       // bits that choose a 32-bit word of a weight word
@@ -119,7 +121,7 @@ module datapath #(
     // ---- hop groups, then the columns
     wire [ROWS*ACC_BITS-1:0] chain [0:COLS];   // chain[c]: into the shadow register of column c
     wire [ROWS*NP*9-1:0] s_hop [0:GROUPS-1], d_hop [0:GROUPS-1];
-    wire [GROUPS-1:0] en, first, capture;
+    wire [GROUPS-1:0] en, first, capture, shift;
     generate for (g = 0; g < GROUPS; g = g + 1) begin : g_group
         if (g == 0) begin : g_first
             assign s_hop[0] = s0;
@@ -131,6 +133,19 @@ module datapath #(
         delay #(.WIDTH(1), .N(4 + LOG + COMB + g)) u_en (.clk(clk), .x(s_valid), .y(en[g]));
         delay #(.WIDTH(1), .N(4 + LOG + COMB + g)) u_first (.clk(clk), .x(s_first), .y(first[g]));
         delay #(.WIDTH(1), .N(5 + LOG + COMB + g)) u_capture (.clk(clk), .x(s_valid && s_last), .y(capture[g]));
+        if (DRAIN == 1) begin : g_always
+            assign shift[g] = 1'b1;
+        end else if (g == 0) begin : g_paced
+            // A shift at the capture and every DRAIN cycles after it; shifts after the tile's last column move nothing that counts.
+            localparam DB = $clog2(DRAIN);
+            localparam [31:0] LAST32 = DRAIN - 1;
+            localparam [DB-1:0] LAST = LAST32[DB-1:0];
+            reg [DB-1:0] tick;
+            always @(posedge clk) tick <= shift[0] ? {DB{1'b0}} : tick + 1'b1;
+            assign shift[0] = capture[0] || tick == LAST;
+        end else begin : g_later
+            delay #(.WIDTH(1), .N(1)) u_shift (.clk(clk), .x(shift[g-1]), .y(shift[g]));
+        end
     end
     for (c = 0; c < COLS; c = c + 1) begin : g_col
         localparam D = COLS - 1 - c;                       // drained position
@@ -141,7 +156,7 @@ module datapath #(
             pe #(.LANES(LANES), .PLANES(PLANES), .ACC_BITS(ACC_BITS)) u_pe (
                 .clk(clk), .s(s_hop[G][r*NP*9 +: NP*9]), .d(d_hop[G][r*NP*9 +: NP*9]),
                 .w(weight[D*LANES*PLANES +: LANES*PLANES]),
-                .en(en[G]), .first(first[G]), .capture(capture[G]),
+                .en(en[G]), .first(first[G]), .capture(capture[G]), .shift(shift[G]),
                 .drain_in(chain[c][r*ACC_BITS +: ACC_BITS]), .drain(out[r*ACC_BITS +: ACC_BITS]));
         end
         delay #(.WIDTH(ROWS*ACC_BITS), .N(G_NEXT - G)) u_chain (.clk(clk), .x(out), .y(chain[c+1]));

@@ -15,6 +15,7 @@ module datapath_fast #(
     parameter HOP      = 8,
     parameter ACC_BITS = 24,
     parameter FETCH    = 1,
+    parameter DRAIN    = 1,
     parameter WW       = 8,
     parameter SW       = 10,
     parameter CHUNK    = 2
@@ -55,8 +56,8 @@ module datapath_fast #(
     reg signed [31:0] snap_sum [0:SLOTS-1][0:ROWS-1];
     reg [LATA-2:0] due;
     reg        sum_due;
-    reg [31:0] in_slot, out_slot, sum_slot, col;
-    initial begin due = 0; slot = 0; sum_due = 0; sum_slot = 0; in_slot = 0; out_slot = 0; col = COLS; end
+    reg [31:0] in_slot, out_slot, sum_slot, col, stay;
+    initial begin due = 0; slot = 0; sum_due = 0; sum_slot = 0; in_slot = 0; out_slot = 0; col = COLS; stay = 0; end
 
     reg [31:0] r, l, d, p, at, row, slot, entry, chunk, first_bit, bit_at, value_bits;
     reg signed [31:0] a, v, n, s;
@@ -68,12 +69,14 @@ module datapath_fast #(
         if (sum_due) for (r = 0; r < ROWS; r = r + 1) row_sum[r*ACC_BITS +: ACC_BITS] <= snap_sum[sum_slot][r];
         sum_due = due[LATA-2];
         if (due[LATA-2]) begin
-            col = 0;
+            col = 0; stay = DRAIN - 1;
             sum_slot = out_slot;
             slot = out_slot;
             out_slot = (out_slot + 1) % SLOTS;
+        end else if (DRAIN > 1 && stay != 0) begin
+            stay = stay - 1;
         end else if (col < COLS) begin
-            col = col + 1;
+            col = col + 1; stay = DRAIN - 1;
         end
         if (col < COLS) for (r = 0; r < ROWS; r = r + 1) drain[r*ACC_BITS +: ACC_BITS] <= snap[slot][r][col];
         due = {due[LATA-3:0], s_valid && s_last};

@@ -18,6 +18,8 @@
 //   TABLES     256-byte tables, 0..16                   Requires: 0 or a power of two
 //   RESIDUAL   1 builds the residual adder
 //   FETCH      activation words a fetch slot brings     Requires: 1 or 2 (2 halves the depth of activation and window banks and doubles their number)
+//   POST       0: a post lane each row. 1, 2, 4, 8, 16: one lane for all rows, so many cycles a value; a column then takes ROWS*POST cycles to drain.
+//              Requires: ROWS*POST not 1
 `default_nettype none
 module heddle_core #(
     parameter ROWS         = 4,
@@ -33,7 +35,8 @@ module heddle_core #(
     parameter DESCRIPTORS  = 64,
     parameter TABLES       = 4,
     parameter RESIDUAL     = 1,
-    parameter FETCH        = 1
+    parameter FETCH        = 1,
+    parameter POST         = 0
 ) (
     input  wire        clk,
     input  wire        rst_n,
@@ -54,6 +57,7 @@ module heddle_core #(
     localparam LW = LANES / 4, LC = $clog2(LW);         // 32-bit words of an activation word, and their address bits
     localparam LOG = $clog2(LANES / 2), COMB = PLANES == 1 ? 0 : PLANES == 2 ? 1 : 2;
     localparam HOPS = (COLS + HOP - 1) / HOP - 1, LATA = 6 + LOG + COMB + HOPS;
+    localparam DRAIN = POST == 0 ? 1 : ROWS * POST;      // cycles of a column on the drain
 
     generate
         if (ROWS < 1 || ROWS > 16 || ROWS > LANES) begin : g_rule_rows ROWS_must_be_1_to_16_and_at_most_LANES bad(); end
@@ -73,6 +77,9 @@ module heddle_core #(
             PARAM_WORDS_and_DESCRIPTORS_out_of_range bad();
         end
         if (FETCH != 1 && FETCH != 2) begin : g_rule_fetch FETCH_must_be_1_or_2 bad(); end
+        if (POST != 0 && (ROWS * POST < 2 || POST > 16 || POST != (1 << $clog2(POST)))) begin : g_rule_post
+            POST_must_be_0_1_2_4_8_or_16_and_ROWS_times_POST_not_1 bad();
+        end
         if (TABLES < 0 || TABLES > 16 || (TABLES > 0 && TABLES != (1 << $clog2(TABLES)))) begin : g_rule_tables TABLES_must_be_0_or_a_power_of_two_to_16 bad(); end
     endgenerate
 
@@ -91,11 +98,12 @@ module heddle_core #(
     wire [31:0]  cycles, perf_rdata;
     wire         released, post_done, pool_done, post_we, pool_we, f_re;
     wire         w_buf, s_re, s_buf, s_valid, s_first, s_last, s_final, r_read;
-    wire         p_valid, p_first, p_last;
+    wire         p_valid, p_first, p_last, post_word;
     wire         cnt_step, cnt_window, cnt_drain, cnt_word, cnt_wait, stalled_fetch, stalled_array;
     wire [AW-1:0] f_addr, post_addr, pool_addr;
     wire [FETCH*LANES*8-1:0] act_rdata, w_data;
     wire [LANES*8-1:0] post_data, pool_data;
+    wire [LANES-1:0] post_lanes;
     wire         w_pair, cnt_pair;
     wire [ROWS-1:0] w_en;
     wire [ROWS*WW-1:0] w_addr;
@@ -111,7 +119,7 @@ module heddle_core #(
         .h_desc_we(we_desc), .h_desc_addr(h_addr[DW+4:0]), .h_wdata(h_wdata),
         .h_perf_re(h_re), .h_perf_addr(h_addr[DW+2:0]), .h_perf_rdata(perf_rdata),
         .go(go), .go_post(go_post), .desc(desc), .layer_done(post_done || pool_done),
-        .count({stalled_fetch || stalled_array, post_we || pool_we, cnt_wait, cnt_pair, cnt_word, cnt_drain, cnt_window, cnt_step}));
+        .count({stalled_fetch || stalled_array, (post_we && post_word) || pool_we, cnt_wait, cnt_pair, cnt_word, cnt_drain, cnt_window, cnt_step}));
 
     fetch #(.ROWS(ROWS), .LANES(LANES), .FETCH(FETCH), .AW(AW), .WW(WW)) u_fetch (
         .clk(clk), .rst_n(rst_n), .go(go), .desc(desc), .stall(stall[0]), .released(released),
@@ -120,7 +128,7 @@ module heddle_core #(
         .p_valid(p_valid), .p_first(p_first), .p_last(p_last),
         .cnt_word(cnt_word), .cnt_pair(cnt_pair), .cnt_wait(cnt_wait), .cnt_stall(stalled_fetch));
 
-    sequencer #(.WW(WW), .SW(SW), .RES(LATA + 1)) u_sequencer (
+    sequencer #(.WW(WW), .SW(SW), .RES(LATA + 1), .DRAIN(DRAIN)) u_sequencer (
         .clk(clk), .rst_n(rst_n), .go(go), .desc(desc), .stall(stall[1]),
         .h_we(we_index), .h_addr(h_addr[SW-1:0]), .h_wdata(h_wdata[15:0]),
         .fill(fill), .fills_done(fills_done), .res_base(res_base), .released(released),
@@ -133,20 +141,32 @@ module heddle_core #(
 `else
     datapath #(
 `endif
-        .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .PLANES(PLANES), .HOP(HOP), .ACC_BITS(ACC_BITS), .FETCH(FETCH), .WW(WW), .SW(SW), .CHUNK(CHUNK)) u_datapath (
+        .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .PLANES(PLANES), .HOP(HOP), .ACC_BITS(ACC_BITS), .FETCH(FETCH), .DRAIN(DRAIN), .WW(WW), .SW(SW), .CHUNK(CHUNK)) u_datapath (
         .clk(clk), .w_en(w_en), .w_buf(w_buf), .w_addr(w_addr), .w_pair(w_pair), .w_data(w_data),
         .h_we(we_weight), .h_addr(h_addr[SW+CHUNK-1:0]), .h_wdata(h_wdata),
         .re(s_re), .r_buf(s_buf), .r_addr(s_addr), .s_valid(s_valid), .s_first(s_first), .s_last(s_last), .s_pc(s_pc),
         .word(word), .drain(drain), .row_sum(row_sum));
 
     wire c_start, c_final, r_take;
-    delay #(.WIDTH(2), .N(LATA)) u_start (.clk(clk), .x({s_valid && s_last && rst_n, s_final}), .y({c_start, c_final}));
     delay #(.WIDTH(1), .N(1)) u_take (.clk(clk), .x(r_read && rst_n), .y(r_take));
-    post #(.ROWS(ROWS), .LANES(LANES), .PLANES(PLANES), .ACC_BITS(ACC_BITS), .PW(PW), .TABLES(TABLES), .AW(AW), .RESIDUAL(RESIDUAL)) u_post (
-        .clk(clk), .rst_n(rst_n), .go(go_post), .desc(desc),
-        .h_param_we(we_param), .h_param_addr(h_addr[PW:0]), .h_table_we(we_table), .h_table_addr(h_addr[9:0]), .h_wdata(h_wdata),
-        .c_start(c_start), .c_final(c_final), .drain(drain), .row_sum(row_sum), .r_take(r_take), .r_word(word),
-        .st_we(post_we), .st_addr(post_addr), .st_data(post_data), .layer_done(post_done));
+    generate if (POST == 0) begin : g_post
+        delay #(.WIDTH(2), .N(LATA)) u_start (.clk(clk), .x({s_valid && s_last && rst_n, s_final}), .y({c_start, c_final}));
+        post #(.ROWS(ROWS), .LANES(LANES), .PLANES(PLANES), .ACC_BITS(ACC_BITS), .PW(PW), .TABLES(TABLES), .AW(AW), .RESIDUAL(RESIDUAL)) u_post (
+            .clk(clk), .rst_n(rst_n), .go(go_post), .desc(desc),
+            .h_param_we(we_param), .h_param_addr(h_addr[PW:0]), .h_table_we(we_table), .h_table_addr(h_addr[9:0]), .h_wdata(h_wdata),
+            .c_start(c_start), .c_final(c_final), .drain(drain), .row_sum(row_sum), .r_take(r_take), .r_word(word),
+            .st_we(post_we), .st_addr(post_addr), .st_data(post_data), .layer_done(post_done));
+        assign post_lanes = {LANES{1'b1}};
+        assign post_word = 1'b1;
+    end else begin : g_post_shared
+        // A cycle earlier, so that the unit starts from registers.
+        delay #(.WIDTH(2), .N(LATA - 1)) u_start (.clk(clk), .x({s_valid && s_last && rst_n, s_final}), .y({c_start, c_final}));
+        post_shared #(.POST(POST), .ROWS(ROWS), .LANES(LANES), .PLANES(PLANES), .ACC_BITS(ACC_BITS), .PW(PW), .TABLES(TABLES), .AW(AW), .RESIDUAL(RESIDUAL)) u_post (
+            .clk(clk), .rst_n(rst_n), .go(go_post), .desc(desc),
+            .h_param_we(we_param), .h_param_addr(h_addr[PW:0]), .h_table_we(we_table), .h_table_addr(h_addr[9:0]), .h_wdata(h_wdata),
+            .c_next(c_start), .c_final(c_final), .drain(drain), .row_sum(row_sum), .r_take(r_take), .r_word(word),
+            .st_we(post_we), .st_word(post_word), .st_addr(post_addr), .st_lanes(post_lanes), .st_data(post_data), .layer_done(post_done));
+    end endgenerate
 
     delay #(.WIDTH(1), .N(2)) u_go_pool (.clk(clk), .x(go && rst_n), .y(go_pool));
     pool #(.LANES(LANES), .AW(AW)) u_pool (
@@ -179,12 +199,18 @@ module heddle_core #(
                 end else begin : g_many
                     assign host_here = we_act && h_addr[LC-1:0] == b;
                 end
-                ram_sdp #(.WIDTH(32), .DEPTH(ACT_WORDS / FETCH)) u_ram (
-                    .clk(clk),
-                    .we((host_here || post_we || pool_we) && here),
-                    .waddr(write_at[AW-1:FB]),
-                    .wdata(post_we ? post_data[b*32 +: 32] : pool_we ? pool_data[b*32 +: 32] : h_wdata),
-                    .re(f_re || h_re), .raddr(at), .rdata(bank[(e*LW + b)*32 +: 32]));
+                wire [31:0] wdata = post_we ? post_data[b*32 +: 32] : pool_we ? pool_data[b*32 +: 32] : h_wdata;
+                if (POST == 0) begin : g_words
+                    wire unused = &post_lanes[b*4 +: 4];
+                    ram_sdp #(.WIDTH(32), .DEPTH(ACT_WORDS / FETCH)) u_ram (
+                        .clk(clk), .we((host_here || post_we || pool_we) && here), .waddr(write_at[AW-1:FB]), .wdata(wdata),
+                        .re(f_re || h_re), .raddr(at), .rdata(bank[(e*LW + b)*32 +: 32]));
+                end else begin : g_bytes
+                    wire [3:0] we = here ? {4{host_here || pool_we}} | (post_we ? post_lanes[b*4 +: 4] : 4'd0) : 4'd0;
+                    ram_bytes #(.DEPTH(ACT_WORDS / FETCH)) u_ram (
+                        .clk(clk), .we(we), .waddr(write_at[AW-1:FB]), .wdata(wdata),
+                        .re(f_re || h_re), .raddr(at), .rdata(bank[(e*LW + b)*32 +: 32]));
+                end
             end
         end
         if (FETCH == 2) begin : g_swap
@@ -219,6 +245,8 @@ module heddle_core #(
             HD_REG_DESCRIPTORS:  reg_word = DESCRIPTORS;
             HD_REG_TABLES:       reg_word = TABLES;
             HD_REG_FETCH:        reg_word = FETCH;
+            HD_REG_POST:         reg_word = POST;
+            HD_REG_RESIDUAL:     reg_word = RESIDUAL;
             HD_REG_STATUS:       reg_word = {30'd0, done, busy};
             HD_REG_CYCLES:       reg_word = cycles;
             default:             reg_word = 32'd0;

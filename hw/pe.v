@@ -6,7 +6,7 @@
 //
 // Latency: acc includes a step 1 + LOG + COMB + 1 cycles after its s, d and w (LOG = log2(LANES/2); COMB = 0, 1, 2 for PLANES 1, 2, 4).
 // `en`, `first` come with the combined sum: 1 + LOG + COMB cycles after s, d, w. `capture` copies acc to the shadow register, else
-// the shadow register shifts (`drain_in` from the column before).
+// the shadow register shifts (`drain_in` from the column before), both in cycles with `shift`.
 // Parameters: LANES, a power of two, 4 or more; PLANES 1, 2 or 4; ACC_BITS.
 `default_nettype none
 module pe #(
@@ -21,6 +21,7 @@ module pe #(
     input  wire                      en,
     input  wire                      first,
     input  wire                      capture,
+    input  wire                      shift,
     input  wire [ACC_BITS-1:0]       drain_in,
     output reg  [ACC_BITS-1:0]       drain
 );
@@ -68,7 +69,7 @@ module pe #(
     always @(posedge clk) begin
         // The choice after the adder is free on iCE40 (same LUT as the sum bit); before it, it is not.
         if (en) acc <= first ? wide : acc + wide;
-        drain <= capture ? acc : drain_in;
+        if (shift) drain <= capture ? acc : drain_in;
     end
 endmodule
 `default_nettype wire

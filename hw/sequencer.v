@@ -5,12 +5,14 @@
 // window memory is read for post instead (`r_read`), and nothing issues in that cycle.
 //
 // Latency: first entry two cycles after `go`. Stall rule: `stall` holds back issue (tests only).
-// Parameters: WW address bits of a window buffer, 4 to 12; SW address bits of the stream; RES cycles from a LAST entry to its residual read, 2 or more.
+// Parameters: WW address bits of a window buffer, 4 to 12; SW address bits of the stream; RES cycles from a LAST entry to its residual read, 2 or more;
+// DRAIN cycles of a column on the drain.
 `default_nettype none
 module sequencer #(
     parameter WW  = 8,
     parameter SW  = 10,
-    parameter RES = 10
+    parameter RES = 10,
+    parameter DRAIN = 1
 ) (
     input  wire          clk,
     input  wire          rst_n,
@@ -86,13 +88,14 @@ module sequencer #(
     wire [12:0] ix_addr = ix[HD_I_ADDRESS +: 13];
     wire        ix_last = ix[HD_I_LAST], ix_final = ix[HD_I_FINAL];
     reg [1:0]   pass;                   // passes issued, modulo 4
-    reg [7:0]   spacing;                // cycles until the next LAST may issue
+    reg [7:0]   spacing;                // columns, and cycles of the current one, until the next LAST may issue
+    wire        column_over;
     reg         first;
     wire [13:0] filled = {{(13-WW){1'b0}}, fill};
     // A pass ends only with its window complete (the buffer is handed back whole); a residual is read after its tile's LAST.
     wire        whole = ix_end || (ix_last && f_residual);
     wire        there = fills_done != pass || (!whole && {1'b0, ix_addr} < filled);
-    wire        drained = !ix_last || spacing == 8'd0;
+    wire        drained = !ix_last || (spacing == 8'd0 && column_over);
     wire        res_now;
     assign issue = ix_valid && there && drained && !res_now && !stall;
 
@@ -103,9 +106,22 @@ module sequencer #(
             if (issue) first <= ix_last;
             if (issue && ix_end) pass <= pass + 1'b1;
             if (issue && ix_last) spacing <= (ix_final ? f_last_cols : f_tile_cols) - 8'd1;
-            else if (spacing != 8'd0) spacing <= spacing - 8'd1;
+            else if (spacing != 8'd0 && column_over) spacing <= spacing - 8'd1;
         end
     end
+    generate if (DRAIN == 1) begin : g_fast_drain
+        assign column_over = 1'b1;
+    end else begin : g_slow_drain
+        localparam DB = $clog2(DRAIN);
+        localparam [31:0] MORE32 = DRAIN - 1;
+        localparam [DB-1:0] MORE = MORE32[DB-1:0];
+        reg [DB-1:0] more;
+        assign column_over = more == {DB{1'b0}};
+        always @(posedge clk)
+            if (!rst_n || go) more <= {DB{1'b0}};
+            else if ((issue && ix_last) || (spacing != 8'd0 && column_over)) more <= MORE;
+            else if (!column_over) more <= more - 1'b1;
+    end endgenerate
 
     // ---- residual reads, RES cycles after each LAST
     reg [RES-1:0] res_due, res_final;

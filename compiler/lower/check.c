@@ -138,16 +138,18 @@ static hd_status check_conv(const desc_check *c) {
     if ((st = at_most(c, "window words", words + GET(c, RES_N), g->window_words))) return st;
     if ((st = check_stream(c, words, &tiles))) return st;
     if ((st = check_tiles(c, tiles))) return st;
-    if ((st = check_residual(c, out_words))) return st;
+    if ((st = at_most(c, "RESIDUAL", GET(c, RESIDUAL), g->residual)) || (st = check_residual(c, out_words))) return st;
     if ((st = check_store(c, out_words))) return st;
     if ((st = at_most(c, "CLAMP_LO", GET(c, CLAMP_LO), GET(c, CLAMP_HI)))) return st;
     if (GET(c, TABLE) && (st = at_most(c, "TABLE_ID", GET(c, TABLE_ID), (int64_t)p->n_table - 1))) return st;
-    int64_t param = GET(c, PARAM_FIRST), nch = GET(c, NCH);
+    int64_t param = GET(c, PARAM_FIRST), nch = GET(c, NCH), least = hd_geometry_least_shift(g);
     if ((st = at_most(c, "parameters' end", param + nch, p->n_param))) return st;
     for (int64_t i = param; i < param + nch; i++) {
         int64_t shift = hd_field_get(p->param + 2 * i, HD_P_SHIFT);
-        if (shift < 1 || shift > 47)
-            return hd_fail(c->err, HD_FORMAT, "descriptor %u: parameter %lld has shift %lld; allowed 1..47", c->n, (long long)i, (long long)shift);
+        int64_t from = hd_field_get(p->param + 2 * i, HD_P_MULT) ? least : 1;
+        if (shift < from || shift > 47)
+            return hd_fail(c->err, HD_FORMAT, "descriptor %u: parameter %lld has shift %lld; allowed %lld..47", c->n, (long long)i, (long long)shift,
+                           (long long)from);
     }
     return HD_OK;
 }

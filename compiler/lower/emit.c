@@ -135,6 +135,7 @@ hd_status hd_emit_conv(hd_emit *e, const hd_plan *pl, uint32_t in, uint32_t res,
     uint32_t out_words = hd_ceil_div((uint32_t)s->cout, g->lanes), table = 0;
     uint64_t zeros = 0, zeros_absent = 0;
     hd_status st = check_steps(g, s->name, &pl->walk, err);
+    if (!st && s->residual >= 0 && !g->residual) st = hd_nofit(g, s->name, 1, "residual adder", 0, err);
     if (!st && s->has_table) st = emit_table(e, s, &table, err);
     info->planes = pl->bits;
     info->macs = hd_stage_weights(s) * pl->walk.out_h * pl->walk.out_w;

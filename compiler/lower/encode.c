@@ -178,6 +178,8 @@ static hd_status finish_tile(tile_state *t, uint32_t param, hd_err *err) {
         else if (factor == 2)
             return hd_fail(err, HD_NOFIT, "layer '%.100s', channel %u: shift 48 for weights that are odd and zero; allowed 1..47", s->name, oc);
         hd_field_set(words, HD_P_BIAS, folded);
+        if (mult && shift < hd_geometry_least_shift(pl->g))
+            return hd_fail(err, HD_NOFIT, "layer '%.100s', channel %u: shift %u; a geometry with post=%u has 17..47", s->name, oc, shift, pl->g->post);
         hd_field_set(words, HD_P_MULT, mult);
         hd_field_set(words, HD_P_SHIFT, shift);
     }

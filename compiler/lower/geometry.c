@@ -17,7 +17,7 @@ static const memory_rule memories[] = {
     {"stream", offsetof(hd_geometry, stream_words), 16, 1u << 22},
     {"param", offsetof(hd_geometry, param_words), 16, 65536},
     {"descriptors", offsetof(hd_geometry, descriptors), 2, 1024},
-    {"tables", offsetof(hd_geometry, tables), 1, 16},
+    {"tables", offsetof(hd_geometry, tables), 0, 16},
 };
 
 static int power_of_two(uint32_t v) {
@@ -50,11 +50,14 @@ hd_status hd_geometry_check(const hd_geometry *g, hd_err *err) {
     for (uint32_t pairs = g->lanes / 2; pairs > 1; pairs /= 2) least++;
     if (g->acc_bits < least) return hd_fail(err, HD_RANGE, "geometry: acc %u bits; %u lanes of %u planes need %u or more", g->acc_bits, g->lanes, g->planes, least);
     if (g->fetch != 1 && g->fetch != 2) return hd_fail(err, HD_RANGE, "geometry: fetch %u; allowed 1 or 2", g->fetch);
+    if (g->post > 16 || (g->post && !power_of_two(g->post)) || g->rows * g->post == 1)
+        return hd_fail(err, HD_RANGE, "geometry: post %u with %u rows; allowed 0, 1, 2, 4, 8 or 16, and 1 only with two rows or more", g->post, g->rows);
+    if (g->residual > 1) return hd_fail(err, HD_RANGE, "geometry: residual %u; allowed 0 or 1", g->residual);
     for (size_t i = 0; i < sizeof memories / sizeof memories[0]; i++) {
         const memory_rule *m = &memories[i];
         uint32_t v;
         memcpy(&v, (const char *)g + m->offset, sizeof v);
-        if (v < m->lo || v > m->hi || !power_of_two(v))
+        if (v < m->lo || v > m->hi || (v && !power_of_two(v)))
             return hd_fail(err, HD_RANGE, "geometry: memory %s=%u; allowed powers of two %u..%u", m->name, v, m->lo, m->hi);
     }
     return HD_OK;
@@ -84,7 +87,7 @@ hd_status hd_geometry_parse(hd_geometry *g, const char *text, hd_err *err) {
         if (!ok)
             return hd_fail(err, HD_USAGE, "geometry '%.60s': expected ROWSxCOLSxLANESxPLANES, such as 4x8x8x2", text);
     }
-    hd_geometry n = {.rows = v[0], .cols = v[1], .lanes = v[2], .planes = v[3], .acc_bits = 24, .fetch = 2, .act_words = 65536,
+    hd_geometry n = {.rows = v[0], .cols = v[1], .lanes = v[2], .planes = v[3], .acc_bits = 24, .fetch = 2, .residual = 1, .act_words = 65536,
                      .window_words = 1024, .stream_words = 262144, .param_words = 8192, .descriptors = 256, .tables = 4};
     /* 8 columns of the narrowest PE (4 lanes, 1 plane) already make 32 bits, so 8 is always legal below cols. */
     n.hop = n.cols > 8 ? 8 : n.cols;
@@ -105,8 +108,10 @@ hd_status hd_geometry_memory(hd_geometry *g, const char *text, hd_err *err) {
         if (!found && len == 3 && !strncmp(p, "hop", 3)) offset = offsetof(hd_geometry, hop), found = 1;
         if (!found && len == 3 && !strncmp(p, "acc", 3)) offset = offsetof(hd_geometry, acc_bits), found = 1;
         if (!found && len == 5 && !strncmp(p, "fetch", 5)) offset = offsetof(hd_geometry, fetch), found = 1;
+        if (!found && len == 4 && !strncmp(p, "post", 4)) offset = offsetof(hd_geometry, post), found = 1;
+        if (!found && len == 8 && !strncmp(p, "residual", 8)) offset = offsetof(hd_geometry, residual), found = 1;
         if (!found)
-            return hd_fail(err, HD_USAGE, "memory '%.*s': allowed act, window, stream, param, descriptors, tables, hop, acc, fetch",
+            return hd_fail(err, HD_USAGE, "memory '%.*s': allowed act, window, stream, param, descriptors, tables, hop, acc, fetch, post, residual",
                            (int)(len > 60 ? 60 : len), p);
         const char *name = p;
         p += len;

@@ -136,6 +136,7 @@ static uint64_t pass_cycles(const hd_plan *p, const hd_slice *sl, const hd_bitma
         if (!n) n = p->encoding == HD_ENC_ODD ? 2 : 1;
         uint32_t drained = sl->nch - c < sl->tile ? (sl->nch - c) * p->cpc : sl->tile_cols;
         *steps += (uint64_t)n * sl->parts;
+        drained *= hd_geometry_drain(p->g);
         cycles += (uint64_t)(n > drained ? n : drained) * sl->parts;
     }
     return cycles;

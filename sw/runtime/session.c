@@ -23,6 +23,8 @@ static hd_status compare(const uint32_t *reg, const hd_geometry *g, const char *
     if (reg[HD_REG_ROWS] != g->rows || reg[HD_REG_COLS] != g->cols || reg[HD_REG_LANES] != g->lanes || reg[HD_REG_PLANES] != g->planes)
         return hd_fail(err, HD_MISMATCH, "device %s is %ux%ux%ux%u; the program is for %ux%ux%ux%u", driver, reg[HD_REG_ROWS], reg[HD_REG_COLS],
                        reg[HD_REG_LANES], reg[HD_REG_PLANES], g->rows, g->cols, g->lanes, g->planes);
+    if (reg[HD_REG_POST] != g->post)
+        return hd_fail(err, HD_MISMATCH, "device %s has post=%u; the program is for post=%u", driver, reg[HD_REG_POST], g->post);
     const struct {
         const char *name;
         enum hd_reg reg;
@@ -30,7 +32,7 @@ static hd_status compare(const uint32_t *reg, const hd_geometry *g, const char *
     } rule[] = {{"accumulator bits", HD_REG_ACC_BITS, g->acc_bits}, {"activation words", HD_REG_ACT_WORDS, g->act_words},
                 {"window words", HD_REG_WINDOW_WORDS, g->window_words}, {"stream words", HD_REG_STREAM_WORDS, g->stream_words},
                 {"parameter words", HD_REG_PARAM_WORDS, g->param_words}, {"descriptors", HD_REG_DESCRIPTORS, g->descriptors},
-                {"tables", HD_REG_TABLES, g->tables}};
+                {"tables", HD_REG_TABLES, g->tables}, {"residual adders", HD_REG_RESIDUAL, g->residual}};
     /* HOP changes the cycles only, so it may differ. */
     for (size_t i = 0; i < sizeof rule / sizeof rule[0]; i++)
         if (reg[rule[i].reg] < rule[i].need)
@@ -91,8 +93,8 @@ hd_status hd_session_open(hd_session **out, const hd_program *p, const hd_driver
     s->words = malloc(most * sizeof *s->words);
     if (!s->words) st = hd_fail(err, HD_NOMEM, "session: out of memory for %zu words", most);
     if (!st) st = driver->open(&s->d, &p->geometry, o ? o : &defaults, err);
-    uint32_t reg[HD_REG_TABLES + 1];
-    if (!st) st = driver->read(s->d, HD_SPACE_REG, 0, reg, HD_REG_TABLES + 1, err);
+    uint32_t reg[HD_REG_RESIDUAL + 1];
+    if (!st) st = driver->read(s->d, HD_SPACE_REG, 0, reg, HD_REG_RESIDUAL + 1, err);
     if (!st) st = compare(reg, &p->geometry, driver->name, err);
     if (!st) st = load_memories(s, err);
     if (st) hd_session_close(s);

@@ -85,7 +85,7 @@ static void print_program(const hd_program *p) {
 }
 
 /* One program on both devices, two inputs each. The RTL's session is new each time: a model starts in milliseconds. */
-static int one(uint64_t seed, const char *geometry, const hd_geometry *g, const hd_device_options *o, uint64_t *layers, uint64_t *cycles) {
+static int one(uint64_t seed, const char *geometry, const hd_geometry *g, const hd_device_options *o, uint64_t *layers, uint64_t *cycles, uint64_t *unfit) {
     hd_err err = {0};
     hd_model *m = NULL;
     hd_program *p = NULL;
@@ -93,7 +93,15 @@ static int one(uint64_t seed, const char *geometry, const hd_geometry *g, const 
     hd_integer *golden = NULL;
     hd_lower_options lo = {.board = "", .expand_input = (int)(seed % 3) - 1};
     int bad = 1;
-    if (hd_random_model(&m, seed, &err) || hd_lower(&p, m, g, &lo, &err) || hd_integer_new(&golden, m, &err) ||
+    hd_status lowered = hd_random_model(&m, seed, &err);
+    if (!lowered) lowered = hd_lower(&p, m, g, &lo, &err);
+    if (lowered == HD_NOFIT && (g->post || !g->residual)) {
+        /* A shared post lane has no shifts below 17, and the residual adder may be left out. */
+        ++*unfit;
+        bad = 0;
+        goto done;
+    }
+    if (lowered || hd_integer_new(&golden, m, &err) ||
         hd_session_open(&ref, p, &hd_driver_ref, NULL, &err) || hd_session_open(&sim, p, &hd_driver_sim, o, &err)) {
         failed(seed, geometry, "set-up", &err);
         goto done;
@@ -152,15 +160,15 @@ int main(int argc, char **argv) {
         return 2;
     }
     hd_device_options o = {.structural = !strcmp(argv[2], "structural"), .quiet = 1};
-    uint64_t first = strtoull(argv[3], NULL, 10), count = strtoull(argv[4], NULL, 10), layers = 0, cycles = 0, bad = 0;
+    uint64_t first = strtoull(argv[3], NULL, 10), count = strtoull(argv[4], NULL, 10), layers = 0, cycles = 0, unfit = 0, bad = 0;
     const char *replay = getenv("HEDDLE_SEED");
     if (replay) first = strtoull(replay, NULL, 10), count = 1;
     for (uint64_t seed = first; seed < first + count; seed++) {
         o.stall_seed = !strcmp(argv[2], "stall") ? seed + 1 : 0;
-        bad += (uint64_t)one(seed, argv[1], &g, &o, &layers, &cycles);
+        bad += (uint64_t)one(seed, argv[1], &g, &o, &layers, &cycles, &unfit);
         if (bad >= 5) break;
     }
-    printf("%s %s: seeds %llu..%llu, %llu descriptors, %llu cycles, %llu failed\n", argv[1], argv[2], (unsigned long long)first,
-           (unsigned long long)(first + count - 1), (unsigned long long)layers, (unsigned long long)cycles, (unsigned long long)bad);
-    return bad != 0;
+    printf("%s %s: seeds %llu..%llu, %llu do not fit, %llu descriptors, %llu cycles, %llu failed\n", argv[1], argv[2], (unsigned long long)first,
+           (unsigned long long)(first + count - 1), (unsigned long long)unfit, (unsigned long long)layers, (unsigned long long)cycles, (unsigned long long)bad);
+    return bad != 0 || unfit * 3 > count * 2;
 }

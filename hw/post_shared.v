@@ -1,0 +1,264 @@
+// From drained columns to activation bytes with one lane for all rows: small, and slower to drain than post.v.
+//
+// A column stays on the drain for T = ROWS * POST cycles; in that time the lane takes its rows one after the other, POST cycles each. A row's
+// columns are merged in a ring of ROWS sums; a finished channel goes through post_shared_lane.v. Its byte is written to the activation memory
+// at once: lane 0 of a word fills the other lanes with FILL, the other lanes write themselves alone, so no word is ever assembled.
+//
+// Latency: the last row of the last column is sampled in cycle x; its byte is written in cycle x + POST + 11. Stall rule: none.
+// Parameters: POST, cycles a value takes in the lane; ROWS, LANES, PLANES, ACC_BITS; PW parameter address bits; TABLES; AW activation address
+// bits; RESIDUAL 1 builds the residual adder. Requires: POST 1, 2, 4, 8 or 16, and ROWS * POST of 2 or more.
+`default_nettype none
+module post_shared #(
+    parameter POST     = 4,
+    parameter ROWS     = 4,
+    parameter LANES    = 8,
+    parameter PLANES   = 2,
+    parameter ACC_BITS = 24,
+    parameter PW       = 8,
+    parameter TABLES   = 4,
+    parameter AW       = 12,
+    parameter RESIDUAL = 1
+) (
+    // verilator lint_off UNUSEDSIGNAL
+    // Descriptor fields, parameters and addresses are as wide as the contract; small memories use fewer bits.
+    input  wire                     clk,
+    input  wire                     rst_n,
+    input  wire                     go,
+    input  wire [767:0]             desc,
+    // host side of parameters and tables
+    input  wire                     h_param_we,
+    input  wire [PW:0]              h_param_addr,
+    input  wire                     h_table_we,
+    input  wire [9:0]               h_table_addr,
+    input  wire [31:0]              h_wdata,
+    // columns
+    input  wire                     c_next,      // the first column of a tile is on `drain` from the next cycle on
+    input  wire                     c_final,     // with c_next: final tile of the pass
+    input  wire [ROWS*ACC_BITS-1:0] drain,
+    input  wire [ROWS*ACC_BITS-1:0] row_sum,     // of the tile, from one cycle after its first column to the one after its last
+    // residual words, LATA + 2 cycles after the LAST entry they belong to
+    input  wire                     r_take,
+    input  wire [ROWS*LANES*8-1:0]  r_word,
+    // store
+    output wire                     st_we,
+    output wire                     st_word,     // the first byte of a word
+    output wire [AW-1:0]            st_addr,
+    output wire [LANES-1:0]         st_lanes,
+    output wire [LANES*8-1:0]       st_data,
+    output reg                      layer_done
+);
+`include "heddle_contract.vh"
+    localparam LB = $clog2(LANES), RB = ROWS < 2 ? 1 : $clog2(ROWS), CB = POST < 2 ? 1 : $clog2(POST);
+    localparam [RB-1:0] ROW_LAST = ROWS[RB-1:0] - 1'b1;
+    localparam [23:0] ROWS24 = ROWS[23:0];
+    wire        f_even = desc[HD_F_EVEN], f_table = desc[HD_F_TABLE], f_residual = desc[HD_F_RESIDUAL];
+    wire [3:0]  f_table_id = desc[HD_F_TABLE_ID +: 4];
+    wire [PW-1:0] f_param = desc[HD_F_PARAM_FIRST +: PW];
+    wire [7:0]  f_cpc = desc[HD_F_CPC +: 8], f_tile_cols = desc[HD_F_TILE_COLS +: 8], f_last_cols = desc[HD_F_LAST_COLS +: 8];
+    wire [15:0] f_cout = desc[HD_F_COUT +: 16], f_nch = desc[HD_F_NCH +: 16];
+    wire [7:0]  f_fill = desc[HD_F_FILL +: 8], f_zero = desc[HD_F_OUT_ZERO +: 8];
+    wire [7:0]  f_lo = desc[HD_F_CLAMP_LO +: 8], f_hi = desc[HD_F_CLAMP_HI +: 8];
+    wire [AW:0] f_positions = desc[HD_F_POSITIONS +: AW+1];         // no more than the memory has words for
+    wire [AW-1:0] f_out_start = desc[HD_F_OUT_START +: AW], f_pass_step = desc[HD_F_PASS_STEP +: AW];
+    wire [23:0] out_stride = {8'd0, desc[HD_F_OUT_STRIDE +: 16]};
+
+    // ---- slots: one row of one column, POST cycles; `tick` is the last of them, cycle x of the slot
+    reg           busy, final_q;
+    reg  [7:0]    left;           // columns of the tile after this one
+    reg  [7:0]    k;              // column within the channel
+    reg  [RB-1:0] row;
+    reg  [PW-1:0] param_at;
+    reg  [LB-1:0] lane;           // of the channel within its word; only the residual asks
+    wire          slot_end;
+    generate if (POST == 1) begin : g_every
+        assign slot_end = 1'b1;
+    end else begin : g_phase
+        localparam [CB-1:0] PHASE_LAST = POST[CB-1:0] - 1'b1;
+        reg [CB-1:0] phase;
+        always @(posedge clk) phase <= c_next ? {CB{1'b0}} : phase + 1'b1;
+        assign slot_end = phase == PHASE_LAST;
+    end endgenerate
+    wire tick = busy && slot_end;
+    wire column_end = tick && row == ROW_LAST;
+    wire k_first = k == 8'd0, k_last = k + 8'd1 == f_cpc;
+    wire tile_end = left == 8'd0;
+    always @(posedge clk) begin
+        if (!rst_n || go) begin
+            busy <= 1'b0; k <= 8'd0; param_at <= f_param; lane <= {LB{1'b0}};
+        end else begin
+            if (column_end) begin
+                k <= k_last ? 8'd0 : k + 8'd1;
+                if (tile_end && final_q) begin
+                    param_at <= f_param; lane <= {LB{1'b0}};
+                end else if (k_last) begin
+                    param_at <= param_at + 1'b1; lane <= lane + 1'b1;
+                end
+            end
+            if (c_next) busy <= 1'b1;
+            else if (column_end && tile_end) busy <= 1'b0;
+        end
+        if (c_next) begin
+            left <= (c_final ? f_last_cols : f_tile_cols) - 8'd1; final_q <= c_final;
+        end else if (column_end) left <= left - 8'd1;
+        if (c_next || column_end) row <= {RB{1'b0}};
+        else if (tick) row <= row + 1'b1;
+    end
+
+    // ---- parameters: bias read in x+1 of row 0, scale in x+2; both then hold for the other rows
+    reg           tick_1, first_1, value_1, value_2, value_3, head_1, head_2;
+    reg  [RB-1:0] row_1;
+    reg  [PW-1:0] param_1;
+    reg  [31:0]   bias;
+    wire [31:0]   param;
+    ram_sdp #(.WIDTH(32), .DEPTH(2 << PW)) u_param (
+        .clk(clk), .we(h_param_we), .waddr(h_param_addr), .wdata(h_wdata),
+        .re(head_1 || head_2), .raddr({param_1, head_2}), .rdata(param));
+    always @(posedge clk) begin
+        tick_1 <= tick && rst_n; first_1 <= k_first; row_1 <= row;
+        value_1 <= tick && k_last && rst_n; value_2 <= value_1; value_3 <= value_2;
+        head_1 <= tick && k_last && row == {RB{1'b0}}; head_2 <= head_1;
+        if (tick) param_1 <= param_at;
+        if (head_2) bias <= param;
+    end
+
+    wire [21:0] scale;
+    generate if (POST == 1) begin : g_hold_scale
+        // The next column's bias follows at once: the scale must be kept for the other rows.
+        reg head_3;
+        reg [21:0] kept;
+        assign scale = head_3 ? param[21:0] : kept;
+        always @(posedge clk) begin
+            head_3 <= head_2; kept <= scale;
+        end
+    end else begin : g_read_scale
+        assign scale = param[21:0];
+    end endgenerate
+
+    // ---- merge of a row's columns
+    wire [ACC_BITS-1:0] picked, picked_sum;
+    reg  [ACC_BITS-1:0] acc, sum;
+    generate if (ROWS == 1) begin : g_one_row
+        assign picked = drain;
+        assign picked_sum = row_sum;
+    end else begin : g_rows
+        wire [(ACC_BITS << RB)-1:0] all = {{((ACC_BITS << RB) - ROWS*ACC_BITS){1'b0}}, drain};
+        wire [(ACC_BITS << RB)-1:0] all_sums = {{((ACC_BITS << RB) - ROWS*ACC_BITS){1'b0}}, row_sum};
+        wire [31:0] at = {{(32-RB){1'b0}}, row}, at_1 = {{(32-RB){1'b0}}, row_1};
+        assign picked = all[at*ACC_BITS +: ACC_BITS];
+        assign picked_sum = all_sums[at_1*ACC_BITS +: ACC_BITS];
+    end endgenerate
+    reg  [ROWS*32-1:0] ring;                // the newest row lowest
+    wire signed [31:0] earlier = ring[ROWS*32-1 -: 32];
+    wire signed [31:0] acc32 = {{(32-ACC_BITS){acc[ACC_BITS-1]}}, acc};
+    wire signed [31:0] sum32 = {{(32-ACC_BITS){sum[ACC_BITS-1]}}, sum};
+    wire signed [31:0] merged = first_1 ? acc32 : (earlier <<< PLANES) + acc32;
+    reg  signed [31:0] z_sum;
+    wire signed [31:0] z = ring[31:0];
+    generate if (ROWS == 1) begin : g_ring_one
+        always @(posedge clk) if (tick_1) ring <= merged;
+    end else begin : g_ring
+        always @(posedge clk) if (tick_1) ring <= {ring[(ROWS-1)*32-1:0], merged};
+    end endgenerate
+    always @(posedge clk) begin
+        acc <= picked;
+        sum <= picked_sum;
+        z_sum <= f_even ? z - sum32 : z;
+    end
+
+    // ---- the byte of the residual word, with the value it belongs to
+    wire [7:0] res_3;
+    generate if (RESIDUAL != 0) begin : g_residual
+        reg  [ROWS*LANES*8-1:0] hold;
+        reg  [RB-1:0] row_2;
+        reg  [LB-1:0] lane_1, lane_2;
+        reg  [7:0] byte_3;
+        // With POST 1 the first row asks in the cycle in which the words arrive.
+        wire [(LANES*8 << RB)-1:0] all = {{((LANES*8 << RB) - ROWS*LANES*8){1'b0}}, POST == 1 && r_take ? r_word : hold};
+        wire [31:0] at = {{(32-RB-LB){1'b0}}, ROWS == 1 ? {RB{1'b0}} : row_2, lane_2};
+        always @(posedge clk) begin
+            if (r_take) hold <= r_word;
+            row_2 <= row_1; lane_1 <= lane; lane_2 <= lane_1;
+            byte_3 <= all[at*8 +: 8];
+        end
+        assign res_3 = byte_3;
+    end else begin : g_no_residual
+        assign res_3 = 8'd0;
+        wire unused = &{1'b0, lane, r_take, r_word};
+    end endgenerate
+
+    // ---- requantisation: in x+3, to a byte in x+3+POST+7
+    wire       byte_valid;
+    wire [7:0] byte_out;
+    post_shared_lane #(.POST(POST), .RESIDUAL(RESIDUAL)) u_lane (
+        .clk(clk), .rst_n(rst_n), .take(value_3), .z(z_sum), .bias(bias), .mult(scale[15:0]), .shift(scale[21:16]),
+        .residual(res_3), .add_residual(f_residual),
+        .res_mult(desc[HD_F_RES_MULT +: 16]), .res_add(desc[HD_F_RES_ADD +: 32]), .res_shift(desc[HD_F_RES_SHIFT +: 5]),
+        .zero(f_zero), .lo(f_lo), .hi(f_hi), .valid(byte_valid), .y(byte_out));
+
+    // ---- table, one cycle
+    reg       done_valid;
+    reg [7:0] plain;
+    wire [7:0] mapped;
+    always @(posedge clk) begin
+        done_valid <= byte_valid && rst_n; plain <= byte_out;
+    end
+    generate if (TABLES > 0) begin : g_table
+        localparam TB = 6 + $clog2(TABLES < 2 ? 2 : TABLES);
+        wire [31:0] four;
+        wire [9:0]  at = {f_table_id, byte_out[7:2]};
+        ram_sdp #(.WIDTH(32), .DEPTH(1 << TB)) u_ram (
+            .clk(clk), .we(h_table_we), .waddr(h_table_addr[TB-1:0]), .wdata(h_wdata), .re(1'b1), .raddr(at[TB-1:0]), .rdata(four));
+        assign mapped = !f_table ? plain : plain[1:0] == 2'd0 ? four[7:0] : plain[1:0] == 2'd1 ? four[15:8]
+                                         : plain[1:0] == 2'd2 ? four[23:16] : four[31:24];
+    end else begin : g_no_table
+        assign mapped = plain;
+        wire unused = &{1'b0, f_table, f_table_id, h_table_we, h_table_addr};
+    end endgenerate
+
+    // ---- store: bytes come row after row, channel after channel
+    reg [RB-1:0] s_row;
+    reg [LB-1:0] s_lane;
+    reg [15:0]   s_left, s_real;    // channels of the pass left; of them, real ones (stops at 0)
+    reg [AW:0]   m_left;            // positions not yet finished, this pass included
+    reg [AW-1:0] pass_addr, word_addr, addr;
+    wire rows_end = s_row == ROW_LAST;
+    wire pass_end = s_left == 16'd1;
+    wire last_pass = {{(23-AW){1'b0}}, m_left} <= ROWS24;
+    wire valid_row = {{(24-RB){1'b0}}, s_row} < {{(23-AW){1'b0}}, m_left};
+    wire [AW-1:0] next_pass = pass_addr + f_pass_step;
+    wire [AW-1:0] next_word = word_addr + 1'b1;
+    wire word_end = s_lane == {LB{1'b1}};
+    always @(posedge clk) begin
+        layer_done <= done_valid && rows_end && pass_end && last_pass && rst_n;
+        if (!rst_n || go) begin
+            s_row <= {RB{1'b0}}; s_lane <= {LB{1'b0}}; s_left <= f_nch; s_real <= f_cout;
+            m_left <= f_positions; pass_addr <= f_out_start; word_addr <= f_out_start; addr <= f_out_start;
+        end else if (done_valid) begin
+            if (!rows_end) begin
+                s_row <= s_row + 1'b1; addr <= addr + out_stride[AW-1:0];
+            end else begin
+                s_row <= {RB{1'b0}};
+                if (pass_end) begin
+                    s_lane <= {LB{1'b0}}; s_left <= f_nch; s_real <= f_cout;
+                    m_left <= m_left - ROWS24[AW:0]; pass_addr <= next_pass; word_addr <= next_pass; addr <= next_pass;
+                end else begin
+                    s_lane <= s_lane + 1'b1; s_left <= s_left - 1'b1;
+                    if (s_real != 16'd0) s_real <= s_real - 1'b1;
+                    word_addr <= word_end ? next_word : word_addr;
+                    addr <= word_end ? next_word : word_addr;
+                end
+            end
+        end
+    end
+    wire [7:0] value = s_real == 16'd0 ? f_fill : mapped;
+    assign st_word = s_lane == {LB{1'b0}};
+    assign st_we = done_valid && valid_row;
+    assign st_addr = addr;
+    genvar l;
+    generate for (l = 0; l < LANES; l = l + 1) begin : g_byte
+        assign st_lanes[l] = s_lane == l || st_word;
+        assign st_data[l*8 +: 8] = s_lane == l ? value : f_fill;
+    end endgenerate
+    // verilator lint_on UNUSEDSIGNAL
+endmodule
+`default_nettype wire

@@ -1,0 +1,146 @@
+// The lane that all rows share: bias, requantisation with a multiplier of 16/POST bits a cycle, residual, clamp.
+//
+// The arithmetic is docs/formats.md section 1 for shifts of 17 and more: the product's low 16 bits then never reach a result, so the multiplier
+// adds from the low bit up and drops them; dropping is a floor, as the shift is. Values come at least POST cycles apart.
+//   x z_sum + bias   x+1 .. x+POST multiply   then +2 shift 0..3   +3 shift 0 or 4   +4 shift 0, 8, 16 or 24, saturate   +5 round   +6 add zero, residual   +7 clamp
+//
+// Latency: POST + 7 cycles. Stall rule: none.
+// Parameters: POST 1, 2, 4, 8 or 16, cycles a value (1: a whole multiplier); RESIDUAL 1 builds the residual adder.
+`default_nettype none
+module post_shared_lane #(
+    parameter POST     = 4,
+    parameter RESIDUAL = 1
+) (
+    input  wire               clk,
+    input  wire               rst_n,
+    input  wire               take,         // x
+    input  wire signed [31:0] z,            // x ...
+    input  wire        [31:0] bias,
+    input  wire        [15:0] mult,
+    input  wire        [5:0]  shift,
+    input  wire        [7:0]  residual,
+    input  wire               add_residual, // layer ...
+    input  wire        [15:0] res_mult,
+    input  wire        [31:0] res_add,
+    input  wire        [4:0]  res_shift,
+    input  wire        [7:0]  zero,
+    input  wire        [7:0]  lo,
+    input  wire        [7:0]  hi,
+    output wire               valid,
+    output reg         [7:0]  y
+);
+    localparam K = 16 / POST;               // bits of the multiplier a cycle
+    // Without a residual the clamp follows at once, so that 11 bits saturate as 18 do.
+    localparam HB = RESIDUAL != 0 ? 18 : 11;
+    localparam SB = 5;
+
+    // ---- x: bias; x+1 ..: high = floor(z_bias * mult / 2^16)
+    reg  signed [31:0] z_bias, high;
+    reg  [15:0] m;
+    reg  [SB-1:0] shift_1, shift_high;      // shift - 17
+    wire ready;                             // the last cycle of the multiplication
+    delay #(.WIDTH(1), .N(POST)) u_ready (.clk(clk), .x(take && rst_n), .y(ready));
+    // verilator lint_off UNUSEDSIGNAL
+    wire [5:0] less = shift - 6'd17;
+    // verilator lint_on UNUSEDSIGNAL
+    always @(posedge clk) begin
+        if (take) begin
+            z_bias <= z + $signed(bias);
+            shift_1 <= less[SB-1:0];
+        end
+        if (ready) shift_high <= shift_1;
+    end
+    generate if (POST == 1) begin : g_whole
+        // verilator lint_off UNUSEDSIGNAL
+        wire signed [48:0] product = z_bias * $signed({1'b0, m});
+        // verilator lint_on UNUSEDSIGNAL
+        always @(posedge clk) begin
+            m <= mult;
+            if (ready) high <= product[47:16];
+        end
+    end else begin : g_serial
+        reg  signed [31:0] part;
+        wire signed [31:0] step;
+        genvar j;
+        for (j = 0; j < K; j = j + 1) begin : g_bit
+            // verilator lint_off UNUSEDSIGNAL
+            wire signed [32:0] a, sum;
+            // verilator lint_on UNUSEDSIGNAL
+            wire signed [31:0] next;
+            if (j == 0) begin : g_first
+                assign a = {part[31], part};
+            end else begin : g_other
+                assign a = {g_bit[j-1].next[31], g_bit[j-1].next};
+            end
+            // The choice after the adder shares its cell.
+            assign sum = m[j] ? a + {z_bias[31], z_bias} : a;
+            assign next = sum[32:1];
+        end
+        assign step = g_bit[K-1].next;
+        always @(posedge clk) begin
+            m <= take ? mult : m >> K;
+            if (take || ready) part <= 32'sd0;
+            else part <= step;
+            if (ready) high <= step;
+        end
+    end endgenerate
+
+    // ---- y = x + POST + 1: the shift, first within a byte, then by bytes; flags say whether the bits above the window are all sign
+    reg  signed [31:0] fine_1, fine_2;
+    reg  [2:0] sel_1;
+    reg  [1:0] sel_2;
+    always @(posedge clk) begin
+        fine_1 <= high >>> shift_high[1:0]; sel_1 <= shift_high[4:2];
+        fine_2 <= sel_1[0] ? fine_1 >>> 4 : fine_1; sel_2 <= sel_1[2:1];
+    end
+    wire sign = fine_2[31];
+    // verilator lint_off UNUSEDSIGNAL
+    wire [55:0] long = {{24{sign}}, fine_2};
+    // verilator lint_on UNUSEDSIGNAL
+    reg  signed [HB-1:0] half;
+    reg  [HB-1:0] window;
+    reg  fits;
+    always @* begin
+        case (sel_2)
+            2'd0: begin window = long[0 +: HB];  fits = long[31:HB-1]  == {(33-HB){sign}}; end
+            2'd1: begin window = long[8 +: HB];  fits = long[39:HB+7]  == {(33-HB){sign}}; end
+            2'd2: begin window = long[16 +: HB]; fits = long[47:HB+15] == {(33-HB){sign}}; end
+            default: begin window = long[24 +: HB]; fits = 1'b1; end
+        endcase
+    end
+    always @(posedge clk) half <= fits ? window : {sign, {(HB-1){~sign}}};
+
+    // ---- y+3: floor((p + 2^(shift-1)) / 2^shift) = (floor(p / 2^(shift-1)) + 1) >> 1
+    wire signed [HB-1:0] rounded = {half[HB-1], half[HB-1:1]} + {{(HB-1){1'b0}}, half[0]};
+    localparam TB = RESIDUAL != 0 ? 33 : HB;
+    reg  signed [HB-1:0] q;
+    wire signed [TB-1:0] zero_t = {{(TB-8){zero[7]}}, zero}, lo_t = {{(TB-8){lo[7]}}, lo}, hi_t = {{(TB-8){hi[7]}}, hi};
+    reg  signed [TB-1:0] t;
+    generate if (RESIDUAL != 0) begin : g_residual
+        // The term arrives with its q: its byte waits while the value is multiplied and shifted.
+        reg  signed [7:0]  b_1, b_2, b_3, b_4;
+        reg  signed [31:0] scaled, term;
+        wire signed [24:0] product = b_4 * $signed({1'b0, res_mult});
+        wire signed [TB-1:0] q_t = {{(TB-HB){q[HB-1]}}, q}, term_t = {term[31], term};
+        always @(posedge clk) begin
+            if (take) b_1 <= residual;
+            if (ready) b_2 <= b_1;
+            b_3 <= b_2; b_4 <= b_3;
+            scaled <= {{7{product[24]}}, product} + $signed(res_add);
+            term <= add_residual ? scaled >>> res_shift : 32'sd0;
+            if (rounded > 18'sd32767) q <= 18'sd32767;
+            else if (rounded < -18'sd32768) q <= -18'sd32768;
+            else q <= rounded;
+            t <= q_t + zero_t + term_t;
+        end
+    end else begin : g_plain
+        wire unused = &{1'b0, residual, add_residual, res_mult, res_add, res_shift};
+        always @(posedge clk) begin
+            q <= rounded;
+            t <= q + zero_t;
+        end
+    end endgenerate
+    always @(posedge clk) y <= t < lo_t ? lo : t > hi_t ? hi : t[7:0];
+    delay #(.WIDTH(1), .N(7)) u_valid (.clk(clk), .x(ready && rst_n), .y(valid));
+endmodule
+`default_nettype wire
