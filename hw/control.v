@@ -3,7 +3,10 @@
 //
 // Timing: HD_DESC_EARLY words are loaded in HD_DESC_EARLY + 1 cycles of LOAD; `go` is high in the first cycle of RUN, while the last words,
 // which only post reads, still arrive; `go_post` is high when the descriptor is whole. `desc` is then stable until the next LOAD. While the
-// next descriptor loads, the counters of the one before are written to the performance memory.
+// next descriptor loads, the counters of the one before are finished.
+// Counters: eight sums in the performance memory. Events collect in a few bits each; every cycle one of the eight is added to its word, in turn,
+// so that there is one adder and no 32-bit register. A layer's last events take 10 cycles to arrive; its words are set to 0 (CYCLES: to the
+// cycles of LOAD) before it runs.
 // Stall rule: `stall` holds LOAD back (tests only); nothing else waits here.
 //
 // Parameters: DESCRIPTORS, how many the descriptor memory holds, a power of two, 2 or more.
@@ -41,8 +44,6 @@ module control #(
     reg [DW-1:0] index;
     reg [4:0]    k;
     reg          recorded;              // the counters belong to descriptor index - 1
-    reg [31:0]   layer_cycles;
-    reg [31:0]   c_steps, c_window, c_drain, c_fetch, c_buffer, c_writes, c_injected;
     wire [31:0]  desc_word;
     reg          loading;               // words still to come; only the first EARLY_K can be held back
     wire         held = stall && state == S_LOAD;
@@ -51,24 +52,49 @@ module control #(
         .clk(clk), .we(h_desc_we), .waddr(h_desc_addr), .wdata(h_wdata),
         .re(loading && !held), .raddr({index, k}), .rdata(desc_word));
 
-    reg [31:0] perf_word;
-    always @* begin
-        case (k[2:0])
-            HD_PERF_CYCLES:      perf_word = layer_cycles;
-            HD_PERF_STEPS:       perf_word = c_steps;
-            HD_PERF_WAIT_WINDOW: perf_word = c_window;
-            HD_PERF_WAIT_DRAIN:  perf_word = c_drain;
-            HD_PERF_FETCH_WORDS: perf_word = c_fetch;
-            HD_PERF_WAIT_BUFFER: perf_word = c_buffer;
-            HD_PERF_WRITES:      perf_word = c_writes;
-            default:             perf_word = c_injected;
-        endcase
-    end
-    wire perf_we = state == S_LOAD && recorded && k < 5'd8 && !stall;
+    wire is_end = desc[HD_F_OPCODE +: HD_W_OPCODE] == HD_OP_END;
+
+    // ---- counters: visit (t), add (t + 1), write (t + 2)
+    reg  [2:0]  visit, visit_1, visit_2;
+    reg  [4:0]  since;                  // cycles since the layer before ended: 8 to finish its words, 8 to clear the next
+    reg  [DW-1:0] record_1, record_2;
+    reg         use_1, use_2, clear_1;
+    reg  [4:0]  part;
+    reg  [31:0] sum;
+    wire        flushing = !since[3] && !since[4], clearing = since[3];
+    wire        running = state == S_RUN;
     wire [DW-1:0] index_before = index - 1'b1;
+    wire [39:0] few;                    // events of each counter not yet added
+    genvar c;
+    generate for (c = 0; c < 8; c = c + 1) begin : g_counter
+        // CYCLES counts all of RUN; FETCH_WORDS by two when a slot brings two.
+        wire [4:0] more = !running ? 5'd0 : c == HD_PERF_CYCLES ? 5'd1 : c == HD_PERF_FETCH_WORDS ? {3'd0, count[3] && count[4], count[3] && !count[4]}
+                        : {4'd0, count[c == 0 ? 0 : c < HD_PERF_FETCH_WORDS ? c - 1 : c]};
+        reg [4:0] some;
+        always @(posedge clk)
+            if (!rst_n) some <= 5'd0;
+            else some <= (visit == c ? 5'd0 : some) + more;
+        assign few[c*5 +: 5] = some;
+    end endgenerate
+    always @(posedge clk) begin
+        if (!rst_n) begin
+            visit <= 3'd0; use_1 <= 1'b0; use_2 <= 1'b0;
+        end else begin
+            visit <= visit + 1'b1;
+            use_1 <= busy && (flushing ? recorded : clearing ? !is_end : running);
+            use_2 <= use_1;
+        end
+        if (state == S_IDLE || (running && layer_done)) since <= 5'd0;
+        else if (!since[4] && !held) since <= since + 1'b1;
+        visit_1 <= visit; visit_2 <= visit_1;
+        record_1 <= flushing ? index_before : index; record_2 <= record_1;
+        clear_1 <= clearing;
+        part <= few[visit*5 +: 5];
+        sum <= clear_1 ? (visit_1 == HD_PERF_CYCLES ? HD_DESC_EARLY + 32'd1 : 32'd0) : h_perf_rdata + {27'd0, part};
+    end
     ram_sdp #(.WIDTH(32), .DEPTH(DESCRIPTORS * 8)) u_perf (
-        .clk(clk), .we(perf_we), .waddr({index_before, k[2:0]}), .wdata(perf_word),
-        .re(h_perf_re), .raddr(h_perf_addr), .rdata(h_perf_rdata));
+        .clk(clk), .we(use_2), .waddr({record_2, visit_2}), .wdata(sum),
+        .re(busy || h_perf_re), .raddr(busy ? {flushing ? index_before : index, visit} : h_perf_addr), .rdata(h_perf_rdata));
 
     // Word w of the descriptor arrives in the cycle in which k is w + 1.
     genvar w;
@@ -77,7 +103,6 @@ module control #(
             if (loading && k == w + 1) desc[w*32 +: 32] <= desc_word;
     end endgenerate
 
-    wire is_end = desc[HD_F_OPCODE +: HD_W_OPCODE] == HD_OP_END;
 
     always @(posedge clk) begin
         if (!rst_n) begin
@@ -97,8 +122,8 @@ module control #(
                     index <= {DW{1'b0}}; k <= 5'd0; recorded <= 1'b0; loading <= 1'b1;
                 end
                 S_LOAD: if (!stall) begin
-                    // END is known from k = 2 on; k = 8 has recorded the counters.
-                    if (k == 5'd8 && is_end) begin
+                    // END is known from k = 2 on; by k = 10 the counters are complete.
+                    if (k == 5'd10 && is_end) begin
                         state <= S_IDLE; busy <= 1'b0; done <= 1'b1; loading <= 1'b0;
                     end else if (k == EARLY_K) begin
                         state <= S_RUN; go <= 1'b1;
@@ -108,23 +133,6 @@ module control #(
                     state <= S_LOAD; index <= index + 1'b1; k <= 5'd0; recorded <= 1'b1; loading <= 1'b1;
                 end
             endcase
-        end
-    end
-
-    always @(posedge clk) begin
-        if (state == S_LOAD && k == 5'd0 && !stall) layer_cycles <= 32'd1;
-        else layer_cycles <= layer_cycles + 1'b1;
-        if (go) begin
-            c_steps <= 32'd0; c_window <= 32'd0; c_drain <= 32'd0; c_fetch <= 32'd0;
-            c_buffer <= 32'd0; c_writes <= 32'd0; c_injected <= 32'd0;
-        end else if (state == S_RUN) begin
-            if (count[0]) c_steps    <= c_steps + 1'b1;
-            if (count[1]) c_window   <= c_window + 1'b1;
-            if (count[2]) c_drain    <= c_drain + 1'b1;
-            if (count[3]) c_fetch    <= c_fetch + (count[4] ? 32'd2 : 32'd1);
-            if (count[5]) c_buffer   <= c_buffer + 1'b1;
-            if (count[6]) c_writes   <= c_writes + 1'b1;
-            if (count[7]) c_injected <= c_injected + 1'b1;
         end
     end
 endmodule

@@ -11,14 +11,17 @@
 // Stall rule: `stall` or a full pair of buffers hold the walk; the write side never waits.
 // Padding: slots outside the input write PAD instead of memory.
 //
-// Parameters: ROWS positions; LANES bytes of a word; FETCH words of a slot, 1 or 2; AW address bits of the activation memory; WW address bits of one window buffer.
+// Parameters: ROWS positions; LANES bytes of a word; FETCH words of a slot, 1 or 2; AW address bits of the activation memory; WW address bits of one window buffer;
+// RESIDUAL 1 builds the walk over residual words. Widths of counters follow AW: a tensor has no more pixels, and a coordinate no larger size, than
+// the memory has words (docs/hardware.md, Parameters).
 `default_nettype none
 module fetch #(
     parameter ROWS  = 4,
     parameter LANES = 8,
     parameter FETCH = 1,
     parameter AW    = 12,
-    parameter WW    = 8
+    parameter WW    = 8,
+    parameter RESIDUAL = 1
 ) (
     input  wire               clk,
     input  wire               rst_n,
@@ -43,6 +46,8 @@ module fetch #(
     output wire               p_valid,
     output wire               p_first,
     output wire               p_last,
+    output wire               p_slice,       // with p_last: last position of the slice
+    output wire               p_over,        // with p_last: last position of the layer
     // counters
     output wire               cnt_word,
     output wire               cnt_pair,
@@ -53,204 +58,238 @@ module fetch #(
     // verilator lint_off UNUSEDSIGNAL
     // Fields are as wide as the contract; small memories use fewer bits.
     // ---- descriptor fields
+    localparam NB = AW + 1;                         // counts of positions
+    localparam HB = AW + 1 > 16 ? 16 : AW + 1;      // of lines, columns, slices
+    localparam XB = AW + 2 > 17 ? 17 : AW + 2;      // signed coordinates
+    localparam KB = WW + 1;                         // channel words
+    localparam QB = $clog2(ROWS + 1);               // rows
     wire        f_pool   = desc[HD_F_OPCODE +: HD_W_OPCODE] == HD_OP_MAXPOOL;
     wire        f_single = desc[HD_F_SINGLE];
-    wire [15:0] f_in_h = desc[HD_F_IN_H +: 16], f_in_w = desc[HD_F_IN_W +: 16];
-    wire signed [16:0] f_iy0 = {desc[HD_F_IY0 + 15], desc[HD_F_IY0 +: 16]};
-    wire signed [16:0] f_ix0 = {desc[HD_F_IX0 + 15], desc[HD_F_IX0 +: 16]};
-    wire [15:0] f_ncb = desc[HD_F_NCB +: 16];
+    wire [XB-1:0] f_in_h = {{(XB-HB){1'b0}}, desc[HD_F_IN_H +: HB]}, f_in_w = {{(XB-HB){1'b0}}, desc[HD_F_IN_W +: HB]};
+    wire [16:0]   iy0_17 = {desc[HD_F_IY0 + 15], desc[HD_F_IY0 +: 16]}, ix0_17 = {desc[HD_F_IX0 + 15], desc[HD_F_IX0 +: 16]};
+    wire [XB-1:0] f_iy0 = iy0_17[XB-1:0], f_ix0 = ix0_17[XB-1:0];
+    wire [KB-1:0] f_ncb = desc[HD_F_NCB +: KB];
     wire [7:0]  f_pad = desc[HD_F_PAD +: 8];
     wire [AW-1:0] f_in_start = desc[HD_F_IN_START +: AW], f_col_step = desc[HD_F_COL_STEP +: AW];
     wire [AW-1:0] f_ky_step = desc[HD_F_KY_STEP +: AW], f_pos_step = desc[HD_F_POS_STEP +: AW];
-    wire [AW-1:0] f_line_step = desc[HD_F_LINE_STEP +: AW], f_res_start = desc[HD_F_RES_START +: AW];
+    wire [AW-1:0] f_line_step = desc[HD_F_LINE_STEP +: AW];
     wire [7:0]  f_dx = desc[HD_F_DX +: 8], f_dy = desc[HD_F_DY +: 8], f_sx = desc[HD_F_SX +: 8], f_sy = desc[HD_F_SY +: 8];
-    wire [7:0]  f_kh = desc[HD_F_KH +: 8], f_kw = desc[HD_F_KW +: 8], f_res_n = desc[HD_F_RES_N +: 8];
-    wire [15:0] f_out_w = desc[HD_F_OUT_W +: 16], f_res_stride = desc[HD_F_RES_STRIDE +: 16], f_slices = desc[HD_F_SLICES +: 16];
-    wire [23:0] res_stride = {8'd0, f_res_stride};
-    wire [23:0] f_positions = desc[HD_F_POSITIONS +: 24];
+    wire [16:0] dx_17 = {9'd0, f_dx}, dy_17 = {9'd0, f_dy}, sx_17 = {9'd0, f_sx}, sy_17 = {9'd0, f_sy};
+    wire [7:0]  f_kh = desc[HD_F_KH +: 8], f_kw = desc[HD_F_KW +: 8];
+    wire [HB-1:0] f_out_w = desc[HD_F_OUT_W +: HB], f_slices = desc[HD_F_SLICES +: HB];
+    wire [NB-1:0] f_positions = desc[HD_F_POSITIONS +: NB];
 
-    // ---- walk state
+    // ---- walk state. Counters run down and their last value is a flip-flop (`*_last`), so that no comparison precedes another.
     localparam [ROWS-1:0] ROW0 = 1;
     localparam [AW-1:0] ONE = 1, TWO = 2;
-    localparam [23:0] ROWS24 = ROWS[23:0];
-    localparam S_IDLE = 3'd0, S_TILE = 3'd1, S_SEG = 3'd2, S_WALK = 3'd3, S_RES = 3'd4;
-    reg [2:0] state;
-    reg [1:0] held;                           // buffers begun and not yet released
-    reg [23:0] m_left;                        // positions not yet in a segment
-    reg [15:0] ox_left;                       // of them, on this line
-    reg [4:0]  rows_left;                     // rows of the pass not yet in a segment
-    reg [4:0]  n_seg;
-    reg signed [16:0] iy_line, pos_ix, nxt_ix, iy, ix;
-    reg [AW-1:0] line_addr, pos_addr, nxt_addr, sweep_addr, col_addr, addr, res_pos, res_addr, slice_base;
-    reg [15:0] cb, slice_left;
-    reg [7:0]  ky, sxc, res_j;
-    reg [4:0]  started, finished;
-    reg [ROWS-1:0] seg_row, next_row, act, last_row, res_row;
-    reg        pool_first;
-    reg [7:0]  kx [0:ROWS-1];
+    localparam [NB-1:0] ROWS_N = ROWS[NB-1:0];
+    localparam [QB-1:0] ROWS_Q = ROWS[QB-1:0], Q_ONE = 1;
+    localparam [KB-1:0] K_ONE = 1, K_TWO = 2;
+    reg in_tile, in_seg, in_walk, in_res;
+    reg [1:0]    held;                        // buffers begun and not yet released
+    reg [NB-1:0] m_left;                      // positions not yet in a pass (MAXPOOL: in a segment)
+    reg          final_pass;                  // the pass (MAXPOOL: position) is the last one
+    reg [HB-1:0] ox_left, slices_left;        // positions on this line, slices
+    reg          fresh;                       // the first line is still to be set up
+    reg [QB-1:0] rows_left;                   // valid rows of the pass not yet in a segment
+    reg [QB-1:0] n_seg, start_ord, fin_ord;   // rows of the segment; ordinals of the newest started and of the oldest unfinished row
+    reg          line_end, tile_end;          // after this segment
+    reg [KB-1:0] cb_left;
+    reg [7:0]    fin_left, start_left, ky_left;
+    reg          cb_last, fin_last, start_last, ky_last, one_cb, one_kw, one_sx, one_kh, first_sweep;
+    reg [AW-1:0] addr, next_col, next_sweep, nxt_addr, line_next, slice_next;
+    reg [XB-1:0] ix, iy, seg_x, nxt_x, iy_line;
+    reg [ROWS-1:0] seg_row, next_row, fin_row, act, last_row;
+    reg          pool_first;
 
-    wire slot = (state == S_WALK || state == S_RES) && !stall;
-    wire walk = state == S_WALK && !stall;
+    wire in_res_now, has_res, res_end, pair_res;
+    wire [ROWS-1:0] res_row;
+    wire [AW-1:0] res_addr;
+    wire walk = in_walk && !stall;
+    wire slot = (in_walk || in_res_now) && !stall;
     wire pair_walk = FETCH == 2 && !f_pool && !f_ncb[0];
-    wire pair_res  = pair_walk && !f_res_n[0];
-    wire pair      = state == S_RES ? pair_res : pair_walk;
-    wire col_end = cb + (pair_walk ? 16'd2 : 16'd1) == f_ncb || f_pool;
-    wire [ROWS-1:0] finishing;
-    genvar r;
-    generate for (r = 0; r < ROWS; r = r + 1) begin : g_finish
-        assign finishing[r] = act[r] && kx[r] + 1'b1 == f_kw;
-    end endgenerate
-    wire sweep_end = col_end && (|finishing) && finished + 1'b1 == n_seg;
-    wire start_row = col_end && !sweep_end && started != n_seg && sxc + 1'b1 == f_sx;
-    wire seg_end   = sweep_end && ky + 1'b1 == f_kh;
-
-    // After a segment
-    wire line_end  = ox_left == {11'd0, n_seg};
-    wire all_end   = m_left == {19'd0, n_seg};
-    wire tile_end  = rows_left == n_seg || all_end;
-    wire res_end   = res_row == last_row && res_j + (pair_res ? 8'd2 : 8'd1) == f_res_n;
-    wire walk_last = seg_end && !f_pool && tile_end && f_res_n == 8'd0;
-
-    wire [4:0] n_free = (ox_left < {11'd0, rows_left}) ? ox_left[4:0] : rows_left;
-    wire has_buffer = held < 2'd2;
-    wire begin_tile = state == S_TILE && (f_pool || has_buffer);
-    wire end_of_layer = m_left == 24'd0;      // valid in TILE, after the last segment
-
-    // Window column of each active row; zero for the others, so that a row starts at 0.
-    wire kx_clear = state == S_SEG || (walk && sweep_end);
-    wire kx_step = walk && col_end;
-    generate for (r = 0; r < ROWS; r = r + 1) begin : g_kx
-        always @(posedge clk)
-            if (kx_clear) kx[r] <= 8'd0;
-            else if (kx_step) kx[r] <= act[r] ? kx[r] + 1'b1 : 8'd0;
-    end endgenerate
+    wire pair      = in_res_now ? pair_res : pair_walk;
+    wire sweep_end = cb_last && fin_last && fin_ord == n_seg;
+    wire seg_end   = sweep_end && ky_last;
+    wire end_seg   = walk && seg_end;
+    wire column    = walk && cb_last && !sweep_end;         // to the next column of the sweep
+    wire restart   = in_seg || (walk && sweep_end);         // to the first column of a sweep
+    wire starts    = column && start_last && start_ord != n_seg;
+    wire next_line = (in_tile && fresh) || (end_seg && line_end);
+    wire slice_end = end_seg && f_pool && final_pass;
+    wire walk_last = seg_end && !f_pool && tile_end && !has_res;
+    wire has_buffer = !held[1];
+    wire end_of_layer = f_pool ? slices_left == {HB{1'b0}} : final_pass;        // valid in TILE
+    wire begin_tile = in_tile && !end_of_layer && (f_pool || has_buffer);
 
     always @(posedge clk) begin
         if (!rst_n) begin
-            state <= S_IDLE;
-            held <= 2'd0;
+            in_tile <= 1'b0; in_seg <= 1'b0; in_walk <= 1'b0; in_res <= 1'b0; held <= 2'd0;
         end else begin
             if (go) held <= 2'd0;
-            else held <= held + {1'b0, begin_tile && !f_pool && !end_of_layer} - {1'b0, released};
-            case (state)
-                S_IDLE: if (go) state <= S_TILE;
-                S_TILE: if (end_of_layer && (!f_pool || slice_left == 16'd1)) state <= S_IDLE;
-                        else if (begin_tile) state <= S_SEG;
-                S_SEG: state <= S_WALK;
-                S_WALK: if (walk && seg_end) begin
-                    if (f_pool) state <= all_end ? S_TILE : S_SEG;
-                    else if (!tile_end) state <= S_SEG;
-                    else state <= (f_res_n != 8'd0) ? S_RES : S_TILE;
-                end
-                default: if (slot && res_end) state <= S_TILE;
-            endcase
+            else held <= held + {1'b0, begin_tile && !f_pool} - {1'b0, released};
+            if (go) in_tile <= 1'b1;
+            else if (in_tile) in_tile <= !(end_of_layer || begin_tile);
+            else in_tile <= slice_end || (end_seg && !f_pool && tile_end && !has_res) || (in_res_now && !stall && res_end);
+            in_seg <= begin_tile || (end_seg && (f_pool ? !final_pass : !tile_end));
+            if (in_seg) in_walk <= 1'b1;
+            else if (end_seg) in_walk <= 1'b0;
+            if (end_seg && !f_pool && tile_end && has_res) in_res <= 1'b1;
+            else if (!stall && res_end) in_res <= 1'b0;
         end
     end
 
+    // ---- passes, segments, slices
+    wire [NB-1:0] taken = f_pool ? {{(NB-1){1'b0}}, 1'b1} : ROWS_N;
+    wire few = m_left < ROWS_N;
+    wire [NB-1:0] rows_n = {{(NB-QB){1'b0}}, rows_left}, ox_n = {{(NB-HB){1'b0}}, ox_left};
     always @(posedge clk) begin
-        if (go) begin
-            m_left <= f_positions; ox_left <= f_out_w;
-            iy_line <= f_iy0; pos_ix <= f_ix0;
-            line_addr <= f_in_start; pos_addr <= f_in_start; slice_base <= f_in_start;
-            res_pos <= f_res_start; slice_left <= f_slices;
+        one_cb <= f_pool || f_ncb == (pair_walk ? K_TWO : K_ONE);
+        one_kw <= f_kw == 8'd1; one_sx <= f_sx == 8'd1; one_kh <= f_kh == 8'd1;
+        if (go || slice_end) begin
+            m_left <= f_positions; final_pass <= 1'b0;
+        end else if (f_pool ? in_seg : begin_tile) begin
+            m_left <= m_left - taken; final_pass <= m_left <= taken;
         end
-        case (state)
-            S_TILE: begin
-                rows_left <= ROWS[4:0];
-                seg_row <= ROW0;
-                last_row <= (m_left >= ROWS24) ? ROW0 << (ROWS - 1)
-                                             : ROW0 << (m_left[4:0] - 5'd1);
-                if (f_pool && end_of_layer) begin
-                    // next slice: the same positions, one channel word on
-                    slice_left <= slice_left - 1'b1; slice_base <= slice_base + 1'b1;
-                    m_left <= f_positions; ox_left <= f_out_w;
-                    iy_line <= f_iy0; pos_ix <= f_ix0;
-                    line_addr <= slice_base + 1'b1; pos_addr <= slice_base + 1'b1;
-                end
-            end
-            S_SEG: begin
-                n_seg <= (f_single || f_pool) ? 5'd1 : n_free;
-                if (f_pool) seg_row <= ROW0;
-                act <= f_pool ? ROW0 : seg_row;
-                next_row <= seg_row << 1;
-                started <= 5'd1; finished <= 5'd0; sxc <= 8'd0; ky <= 8'd0; cb <= 16'd0;
-                iy <= iy_line; ix <= pos_ix;
-                sweep_addr <= pos_addr; col_addr <= pos_addr; addr <= pos_addr;
-                nxt_addr <= pos_addr + f_pos_step; nxt_ix <= pos_ix + $signed({9'd0, f_sx});
-                pool_first <= 1'b1;
-            end
-            S_WALK: if (walk) begin
-                pool_first <= 1'b0;
-                if (!col_end) begin
-                    cb <= cb + (pair_walk ? 16'd2 : 16'd1); addr <= addr + (pair_walk ? TWO : ONE);
-                end else if (!sweep_end) begin
-                    cb <= 16'd0;
-                    col_addr <= col_addr + f_col_step; addr <= col_addr + f_col_step;
-                    ix <= ix + $signed({9'd0, f_dx});
-                    if (|finishing) finished <= finished + 1'b1;
-                    sxc <= start_row ? 8'd0 : sxc + 1'b1;
-                    act <= (act & ~finishing) | (start_row ? next_row : {ROWS{1'b0}});
-                    if (start_row) begin
-                        started <= started + 1'b1; next_row <= next_row << 1;
-                        if (ky == 8'd0) begin
-                            nxt_addr <= nxt_addr + f_pos_step; nxt_ix <= nxt_ix + $signed({9'd0, f_sx});
-                        end
-                    end
-                end else if (!seg_end) begin
-                    cb <= 16'd0; ky <= ky + 1'b1;
-                    iy <= iy + $signed({9'd0, f_dy}); ix <= pos_ix;
-                    sweep_addr <= sweep_addr + f_ky_step; col_addr <= sweep_addr + f_ky_step; addr <= sweep_addr + f_ky_step;
-                    act <= seg_row; next_row <= seg_row << 1;
-                    started <= 5'd1; finished <= 5'd0; sxc <= 8'd0;
-                end else begin
-                    // next segment
-                    m_left <= m_left - {19'd0, n_seg}; rows_left <= rows_left - n_seg;
-                    seg_row <= next_row;
-                    if (line_end) begin
-                        ox_left <= f_out_w; iy_line <= iy_line + $signed({9'd0, f_sy}); pos_ix <= f_ix0;
-                        line_addr <= line_addr + f_line_step; pos_addr <= line_addr + f_line_step;
-                    end else begin
-                        ox_left <= ox_left - {11'd0, n_seg}; pos_ix <= nxt_ix; pos_addr <= nxt_addr;
-                    end
-                    res_row <= ROW0; res_j <= 8'd0; res_addr <= res_pos;
-                end
-            end
-            S_RES: if (slot) begin
-                if (res_j + (pair_res ? 8'd2 : 8'd1) == f_res_n) begin
-                    res_j <= 8'd0; res_row <= res_row << 1;
-                    res_pos <= res_pos + res_stride[AW-1:0];
-                    res_addr <= res_pos + res_stride[AW-1:0];
-                end else begin
-                    res_j <= res_j + (pair_res ? 8'd2 : 8'd1); res_addr <= res_addr + (pair_res ? TWO : ONE);
-                end
-            end
-            default: ;
-        endcase
+        if (begin_tile) last_row <= few ? ROW0 << (m_left[QB-1:0] - Q_ONE) : ROW0 << (ROWS - 1);
+        if (begin_tile) rows_left <= few ? m_left[QB-1:0] : ROWS_Q;
+        else if (end_seg) rows_left <= rows_left - n_seg;
+        if (go) slices_left <= f_slices;
+        else if (slice_end) slices_left <= slices_left - 1'b1;
+        if (go) fresh <= 1'b1;
+        else if (slice_end) fresh <= 1'b1;
+        else if (in_tile) fresh <= 1'b0;
+        if (in_seg) begin
+            n_seg <= f_single ? Q_ONE : ox_n < rows_n ? ox_left[QB-1:0] : rows_left;
+            line_end <= f_single ? ox_n == {{(NB-1){1'b0}}, 1'b1} : ox_n <= rows_n;
+            tile_end <= f_single ? rows_left == Q_ONE : rows_n <= ox_n;
+        end
+        if (next_line) ox_left <= f_out_w;
+        else if (end_seg) ox_left <= ox_left - {{(HB-QB){1'b0}}, n_seg};
     end
+
+    // ---- channel words, columns, window rows
+    always @(posedge clk) begin
+        if (restart || column) begin
+            cb_left <= f_ncb; cb_last <= one_cb;
+        end else if (walk) begin
+            cb_left <= cb_left - (pair_walk ? K_TWO : K_ONE);
+            cb_last <= cb_left == (pair_walk ? K_TWO << 1 : K_TWO);
+        end
+        if (restart) begin
+            fin_left <= f_kw; fin_last <= one_kw; fin_ord <= Q_ONE; fin_row <= seg_row;
+            start_left <= f_sx; start_last <= one_sx; start_ord <= Q_ONE; next_row <= seg_row << 1;
+            act <= seg_row;
+        end else if (column) begin
+            fin_left <= fin_last ? f_sx : fin_left - 1'b1;
+            fin_last <= fin_last ? one_sx : fin_left == 8'd2;
+            start_left <= start_last ? f_sx : start_left - 1'b1;
+            start_last <= start_last ? one_sx : start_left == 8'd2;
+            if (fin_last) begin
+                fin_ord <= fin_ord + 1'b1; fin_row <= fin_row << 1;
+            end
+            if (starts) begin
+                start_ord <= start_ord + 1'b1; next_row <= next_row << 1;
+            end
+            act <= (act & ~(fin_last ? fin_row : {ROWS{1'b0}})) | (starts ? next_row : {ROWS{1'b0}});
+        end
+        if (in_seg) begin
+            ky_left <= f_kh; ky_last <= one_kh; first_sweep <= 1'b1;
+        end else if (walk && sweep_end) begin
+            ky_left <= ky_left - 1'b1; ky_last <= ky_left == 8'd2; first_sweep <= 1'b0;
+        end
+        if (in_tile || f_pool) seg_row <= ROW0;
+        else if (end_seg) seg_row <= next_row;
+        if (in_seg) pool_first <= 1'b1;
+        else if (walk) pool_first <= 1'b0;
+    end
+
+    // ---- addresses and coordinates, each one step ahead
+    always @(posedge clk) begin
+        if (restart) addr <= next_sweep;
+        else if (column) addr <= next_col;
+        else if (walk) addr <= addr + (pair_walk ? TWO : ONE);
+        if (restart || column) next_col <= (restart ? next_sweep : next_col) + f_col_step;
+        if (next_line) next_sweep <= line_next;
+        else if (end_seg) next_sweep <= nxt_addr;
+        else if (restart) next_sweep <= next_sweep + f_ky_step;
+        if (next_line) nxt_addr <= line_next;
+        else if (in_seg || (starts && first_sweep)) nxt_addr <= nxt_addr + f_pos_step;
+        if (go) line_next <= f_in_start;
+        else if (slice_end) line_next <= slice_next;
+        else if (next_line) line_next <= line_next + f_line_step;
+        if (go) slice_next <= f_in_start + 1'b1;
+        else if (slice_end) slice_next <= slice_next + 1'b1;
+
+        if (restart) ix <= seg_x;
+        else if (column) ix <= ix + dx_17[XB-1:0];
+        if (next_line) seg_x <= f_ix0;
+        else if (end_seg) seg_x <= nxt_x;
+        if (next_line) nxt_x <= f_ix0;
+        else if (in_seg || (starts && first_sweep)) nxt_x <= nxt_x + sx_17[XB-1:0];
+        if (in_seg) iy <= iy_line;
+        else if (walk && sweep_end) iy <= iy + dy_17[XB-1:0];
+        if (in_tile && fresh) iy_line <= f_iy0;
+        else if (next_line) iy_line <= iy_line + sy_17[XB-1:0];
+    end
+
+    // ---- residual words of each valid position
+    genvar r;
+    generate if (RESIDUAL != 0) begin : g_residual
+        wire [7:0] f_res_n = desc[HD_F_RES_N +: 8];
+        wire [23:0] res_stride = {8'd0, desc[HD_F_RES_STRIDE +: 16]};
+        reg [7:0] res_j;
+        reg [AW-1:0] pos, at;
+        reg [ROWS-1:0] row;
+        assign in_res_now = in_res;
+        assign has_res = f_res_n != 8'd0;
+        assign pair_res = pair_walk && !f_res_n[0];
+        wire row_end = res_j + (pair_res ? 8'd2 : 8'd1) == f_res_n;
+        assign res_end = in_res && row == last_row && row_end;
+        assign res_row = row;
+        assign res_addr = at;
+        always @(posedge clk) begin
+            if (go) pos <= desc[HD_F_RES_START +: AW];
+            else if (in_res && !stall && row_end) pos <= pos + res_stride[AW-1:0];
+            if (!in_res) begin
+                row <= ROW0; res_j <= 8'd0; at <= pos;
+            end else if (!stall) begin
+                res_j <= row_end ? 8'd0 : res_j + (pair_res ? 8'd2 : 8'd1);
+                at <= row_end ? pos + res_stride[AW-1:0] : at + (pair_res ? TWO : ONE);
+                if (row_end) row <= row << 1;
+            end
+        end
+    end else begin : g_no_residual
+        assign in_res_now = 1'b0;
+        assign has_res = 1'b0;
+        assign pair_res = 1'b0;
+        assign res_end = 1'b1;
+        assign res_row = ROW0;
+        assign res_addr = {AW{1'b0}};
+    end endgenerate
 
     // ---- slot pipeline: A (memory address), B (memory word), C (window write)
-    wire outside = ix < 0 || ix >= $signed({1'b0, f_in_w}) || iy < 0 || iy >= $signed({1'b0, f_in_h});
-    wire is_res = state == S_RES;
+    wire outside = ix >= f_in_w || iy >= f_in_h;        // unsigned: negative coordinates are large
     assign a_re = slot;
-    assign a_addr = is_res ? res_addr : addr;
+    assign a_addr = in_res_now ? res_addr : addr;
 
-    reg b_valid, b_pair, b_pool, b_pad, b_tile_last, b_last_row, b_res, b_pfirst, b_plast;
+    reg b_valid, b_pair, b_pool, b_pad, b_tile_last, b_last_row, b_res, b_pfirst, b_plast, b_pslice, b_pover;
     reg [ROWS-1:0] b_rows;
-    reg c_valid, c_pair, c_pool, c_tile_last, c_last_row, c_res, c_pfirst, c_plast;
+    reg c_valid, c_pair, c_pool, c_tile_last, c_last_row, c_res, c_pfirst, c_plast, c_pslice, c_pover;
     reg [ROWS-1:0] c_rows;
     reg [FETCH*LANES*8-1:0] c_data;
-    wire [ROWS-1:0] a_rows = is_res ? res_row : act;
+    wire [ROWS-1:0] a_rows = in_res_now ? res_row : act;
     always @(posedge clk) begin
         b_valid <= rst_n && slot && !f_pool; b_pool <= rst_n && slot && f_pool;
         b_pair <= pair; c_pair <= b_pair;
-        b_pad <= outside && !is_res;
+        b_pad <= outside && !in_res_now;
         b_rows <= a_rows; b_last_row <= |(a_rows & last_row);
-        b_tile_last <= is_res ? res_end : walk_last;
-        b_res <= is_res;
-        b_pfirst <= pool_first; b_plast <= seg_end;
+        b_tile_last <= in_res_now ? res_end : walk_last;
+        b_res <= in_res_now;
+        b_pfirst <= pool_first; b_plast <= seg_end; b_pslice <= final_pass; b_pover <= slices_left == {{(HB-1){1'b0}}, 1'b1};
         c_valid <= rst_n && b_valid; c_pool <= rst_n && b_pool;
         c_rows <= b_rows; c_last_row <= b_last_row; c_tile_last <= b_tile_last; c_res <= b_res;
-        c_pfirst <= b_pfirst; c_plast <= b_plast;
+        c_pfirst <= b_pfirst; c_plast <= b_plast; c_pslice <= b_pslice; c_pover <= b_pslice && b_pover;
         c_data <= b_pad ? {FETCH*LANES{f_pad}} : a_rdata;
     end
 
@@ -264,6 +303,8 @@ module fetch #(
     assign p_valid = c_pool;
     assign p_first = c_pfirst;
     assign p_last = c_plast;
+    assign p_slice = c_pslice;
+    assign p_over = c_pover;
     generate for (r = 0; r < ROWS; r = r + 1) begin : g_waddr
         assign w_addr[r*WW +: WW] = wa[r];
         always @(posedge clk) begin
@@ -286,8 +327,8 @@ module fetch #(
 
     assign cnt_word = slot;
     assign cnt_pair = pair;
-    assign cnt_wait = state == S_TILE && !begin_tile && !end_of_layer;
-    assign cnt_stall = (state == S_WALK || state == S_RES) && stall;
+    assign cnt_wait = in_tile && !begin_tile && !end_of_layer;
+    assign cnt_stall = (in_walk || in_res_now) && stall;
     // verilator lint_on UNUSEDSIGNAL
 endmodule
 `default_nettype wire

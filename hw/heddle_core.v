@@ -98,7 +98,7 @@ module heddle_core #(
     wire [31:0]  cycles, perf_rdata;
     wire         released, post_done, pool_done, post_we, pool_we, f_re;
     wire         w_buf, s_re, s_buf, s_valid, s_first, s_last, s_final, r_read;
-    wire         p_valid, p_first, p_last, post_word;
+    wire         p_valid, p_first, p_last, p_slice, p_over, post_word;
     wire         cnt_step, cnt_window, cnt_drain, cnt_word, cnt_wait, stalled_fetch, stalled_array;
     wire [AW-1:0] f_addr, post_addr, pool_addr;
     wire [FETCH*LANES*8-1:0] act_rdata, w_data;
@@ -121,14 +121,14 @@ module heddle_core #(
         .go(go), .go_post(go_post), .desc(desc), .layer_done(post_done || pool_done),
         .count({stalled_fetch || stalled_array, (post_we && post_word) || pool_we, cnt_wait, cnt_pair, cnt_word, cnt_drain, cnt_window, cnt_step}));
 
-    fetch #(.ROWS(ROWS), .LANES(LANES), .FETCH(FETCH), .AW(AW), .WW(WW)) u_fetch (
+    fetch #(.ROWS(ROWS), .LANES(LANES), .FETCH(FETCH), .AW(AW), .WW(WW), .RESIDUAL(RESIDUAL)) u_fetch (
         .clk(clk), .rst_n(rst_n), .go(go), .desc(desc), .stall(stall[0]), .released(released),
         .a_re(f_re), .a_addr(f_addr), .a_rdata(act_rdata),
         .w_en(w_en), .w_buf(w_buf), .w_addr(w_addr), .w_pair(w_pair), .w_data(w_data), .fill(fill), .fills_done(fills_done), .res_base(res_base),
-        .p_valid(p_valid), .p_first(p_first), .p_last(p_last),
+        .p_valid(p_valid), .p_first(p_first), .p_last(p_last), .p_slice(p_slice), .p_over(p_over),
         .cnt_word(cnt_word), .cnt_pair(cnt_pair), .cnt_wait(cnt_wait), .cnt_stall(stalled_fetch));
 
-    sequencer #(.WW(WW), .SW(SW), .RES(LATA + 1), .DRAIN(DRAIN)) u_sequencer (
+    sequencer #(.WW(WW), .SW(SW), .AW(AW), .RES(LATA + 1), .DRAIN(DRAIN)) u_sequencer (
         .clk(clk), .rst_n(rst_n), .go(go), .desc(desc), .stall(stall[1]),
         .h_we(we_index), .h_addr(h_addr[SW-1:0]), .h_wdata(h_wdata[15:0]),
         .fill(fill), .fills_done(fills_done), .res_base(res_base), .released(released),
@@ -170,7 +170,7 @@ module heddle_core #(
 
     delay #(.WIDTH(1), .N(2)) u_go_pool (.clk(clk), .x(go && rst_n), .y(go_pool));
     pool #(.LANES(LANES), .AW(AW)) u_pool (
-        .clk(clk), .rst_n(rst_n), .go(go_pool), .desc(desc), .valid(p_valid), .first(p_first), .last(p_last), .data(w_data[0 +: LANES*8]),
+        .clk(clk), .rst_n(rst_n), .go(go_pool), .desc(desc), .valid(p_valid), .first(p_first), .last(p_last), .slice(p_slice), .over(p_over), .data(w_data[0 +: LANES*8]),
         .st_we(pool_we), .st_addr(pool_addr), .st_data(pool_data), .layer_done(pool_done));
 
     // ---- activation memory: a 32-bit bank for each word of the host's; with FETCH 2 one for even and one for odd elements, so that

@@ -16,6 +16,8 @@ module pool #(
     input  wire               valid,
     input  wire               first,
     input  wire               last,
+    input  wire               slice,         // with last: last position of a slice
+    input  wire               over,          // with last: last position of the layer
     input  wire [LANES*8-1:0] data,
     output reg                st_we,
     output reg  [AW-1:0]      st_addr,
@@ -23,9 +25,8 @@ module pool #(
     output reg                layer_done
 );
 `include "heddle_contract.vh"
-    wire [23:0] f_positions = desc[HD_F_POSITIONS +: 24], f_out_start = desc[HD_F_OUT_START +: 24];
+    wire [23:0] f_out_start = desc[HD_F_OUT_START +: 24];
     wire [23:0] f_out_stride = {8'd0, desc[HD_F_OUT_STRIDE +: 16]};
-    wire [15:0] f_slices = desc[HD_F_SLICES +: 16];
 
     genvar l;
     generate for (l = 0; l < LANES; l = l + 1) begin : g_lane
@@ -35,28 +36,16 @@ module pool #(
         assign st_data[l*8 +: 8] = best;
     end endgenerate
 
-    reg [23:0] m_left;
-    reg [15:0] slices_left;
     reg [AW-1:0] next, slice_start;
     wire take = valid && last;
     always @(posedge clk) begin
-        if (!rst_n || go) begin
-            st_we <= 1'b0; layer_done <= 1'b0;
-            m_left <= f_positions; slices_left <= f_slices;
-            next <= f_out_start[AW-1:0]; slice_start <= f_out_start[AW-1:0];
-        end else begin
-            st_we <= take;
-            layer_done <= take && m_left == 24'd1 && slices_left == 16'd1;
-            if (take) begin
-                st_addr <= next;
-                if (m_left == 24'd1) begin
-                    m_left <= f_positions; slices_left <= slices_left - 1'b1;
-                    next <= slice_start + 1'b1; slice_start <= slice_start + 1'b1;
-                end else begin
-                    m_left <= m_left - 1'b1; next <= next + f_out_stride[AW-1:0];
-                end
-            end
-        end
+        st_we <= take && rst_n && !go;
+        layer_done <= take && over && rst_n && !go;
+        if (take) st_addr <= next;
+        if (go) slice_start <= f_out_start[AW-1:0] + 1'b1;
+        else if (take && slice) slice_start <= slice_start + 1'b1;
+        if (go) next <= f_out_start[AW-1:0];
+        else if (take) next <= slice ? slice_start : next + f_out_stride[AW-1:0];
     end
     // verilator lint_on UNUSEDSIGNAL
 endmodule

@@ -5,12 +5,13 @@
 // window memory is read for post instead (`r_read`), and nothing issues in that cycle.
 //
 // Latency: first entry two cycles after `go`. Stall rule: `stall` holds back issue (tests only).
-// Parameters: WW address bits of a window buffer, 4 to 12; SW address bits of the stream; RES cycles from a LAST entry to its residual read, 2 or more;
+// Parameters: WW address bits of a window buffer, 4 to 12; SW address bits of the stream; AW of the activation memory; RES cycles from a LAST entry to its residual read, 2 or more;
 // DRAIN cycles of a column on the drain.
 `default_nettype none
 module sequencer #(
     parameter WW  = 8,
     parameter SW  = 10,
+    parameter AW  = 12,
     parameter RES = 10,
     parameter DRAIN = 1
 ) (
@@ -48,7 +49,7 @@ module sequencer #(
     // verilator lint_off UNUSEDSIGNAL
     // Fields are as wide as the contract; small memories use fewer bits.
     wire [SW-1:0] f_first = desc[HD_F_STREAM_FIRST +: SW], f_last = desc[HD_F_STREAM_LAST +: SW];
-    wire [23:0]   f_passes = desc[HD_F_PASSES +: 24];
+    wire [AW:0]   f_passes = desc[HD_F_PASSES +: AW+1];          // no more than the memory has words for
     wire [7:0]    f_tile_cols = desc[HD_F_TILE_COLS +: 8], f_last_cols = desc[HD_F_LAST_COLS +: 8];
     wire [7:0]    f_res_tiles = desc[HD_F_RES_TILES +: 8];
     wire          f_residual = desc[HD_F_RESIDUAL];
@@ -57,7 +58,8 @@ module sequencer #(
     // ---- read ahead
     reg           reading, ix_valid, ix_end;
     reg [SW-1:0]  pc, ix_pc;
-    reg [23:0]    passes_left;
+    reg [AW:0]    passes_left;
+    wire          one_pass = passes_left == {{AW{1'b0}}, 1'b1};
     wire [15:0]   ix;
     wire          issue;
     wire          advance = reading && (!ix_valid || issue);
@@ -71,7 +73,7 @@ module sequencer #(
         end else if (go) begin
             reading <= f_conv; ix_valid <= 1'b0;
         end else begin
-            if (advance && pc == f_last && passes_left == 24'd1) reading <= 1'b0;
+            if (advance && pc == f_last && one_pass) reading <= 1'b0;
             if (advance) ix_valid <= 1'b1;
             else if (issue) ix_valid <= 1'b0;
         end

@@ -56,10 +56,13 @@ static hd_status check_fetch(const desc_check *c, int64_t words) {
         if ((st = equal(c, "DX without SINGLE", dx, 1))) return st;
         if ((st = at_most(c, "SX without SINGLE", sx, kw))) return st;
     }
-    /* Coordinates are 16-bit counters. */
+    /* Coordinates are counters of at most 16 bits and a sign, and two bits more than an address has. */
+    int64_t far = 2 * (int64_t)c->p->geometry.act_words - 1;
+    if (far > 32767) far = 32767;
     if ((st = at_most(c, "IN_H", in_h, 32767)) || (st = at_most(c, "IN_W", in_w, 32767))) return st;
-    if ((st = at_most(c, "last input row", GET(c, IY0) + (positions / out_w - 1) * sy + (kh - 1) * dy, 32767))) return st;
-    if ((st = at_most(c, "last input column", GET(c, IX0) + (out_w - 1) * sx + (kw - 1) * dx, 32767))) return st;
+    if ((st = at_least(c, "IY0", GET(c, IY0), -far)) || (st = at_least(c, "IX0", GET(c, IX0), -far))) return st;
+    if ((st = at_most(c, "last input row", GET(c, IY0) + (positions / out_w - 1) * sy + (kh - 1) * dy, far))) return st;
+    if ((st = at_most(c, "last input column", GET(c, IX0) + (out_w - 1) * sx + (kw - 1) * dx, far))) return st;
     int64_t pixel = GET(c, COL_STEP) / dx;
     if ((st = at_least(c, "COL_STEP", GET(c, COL_STEP), dx))) return st;
     if ((st = equal(c, "COL_STEP", GET(c, COL_STEP), dx * pixel))) return st;
