@@ -10,6 +10,8 @@
 //
 // Parameters: ROWS, COLS, LANES, PLANES, HOP, ACC_BITS, FETCH as in docs/hardware.md; DRAIN cycles of a column on the drain; WW, SW address
 // bits of a window buffer and of the stream.
+// LEAN 1 leaves out the registers behind window and weight memory (the addresses come a cycle later instead): fewer cells, a slower clock, and
+// `word` two cycles after re. EARLY: row_sum comes so many cycles earlier, which saves its delay.
 // Requires: HOP >= COLS, or HOP*LANES*PLANES a multiple of 32 (a weight memory bank for each hop group).
 `default_nettype none
 module datapath #(
@@ -21,6 +23,8 @@ module datapath #(
     parameter ACC_BITS = 24,
     parameter FETCH    = 1,
     parameter DRAIN    = 1,
+    parameter LEAN     = 0,
+    parameter EARLY    = 0,
     parameter WW       = 8,
     parameter SW       = 10,
     parameter CHUNK    = 2       // bits that choose a 32-bit word of a weight word
@@ -53,18 +57,22 @@ module datapath #(
     localparam GROUPS = (COLS + HOP - 1) / HOP, HOPS = GROUPS - 1;
     localparam BITS = COLS * LANES * PLANES, WORDS = (BITS + 31) / 32;
 
+    // ---- window
+    wire w_re, w_rbuf;
+    wire [WW-1:0] w_raddr;
     window #(.ROWS(ROWS), .LANES(LANES), .FETCH(FETCH), .WW(WW)) u_window (
         .clk(clk), .w_en(w_en), .w_buf(w_buf), .w_addr(w_addr), .w_pair(w_pair), .w_data(w_data),
-        .re(re), .r_buf(r_buf), .r_addr(r_addr), .q(word));
+        .re(w_re), .r_buf(w_rbuf), .r_addr(w_raddr), .q(word));
 
     // ---- row edges
-    reg  [ROWS*LANES*8-1:0] word_q;
-    always @(posedge clk) word_q <= word;
+    wire [ROWS*LANES*8-1:0] word_q;
+    delay #(.WIDTH(WW + 2), .N(LEAN)) u_read (.clk(clk), .x({re, r_buf, r_addr}), .y({w_re, w_rbuf, w_raddr}));
+    delay #(.WIDTH(ROWS*LANES*8), .N(1 - LEAN)) u_word (.clk(clk), .x(word), .y(word_q));
     wire [ROWS*NP*9-1:0] s0, d0;
     wire v_sum, f_sum, l_sum;
-    delay #(.WIDTH(1), .N(3 + LOG + 2 + COMB + HOPS)) u_v_sum (.clk(clk), .x(s_valid), .y(v_sum));
-    delay #(.WIDTH(1), .N(3 + LOG + 2 + COMB + HOPS)) u_f_sum (.clk(clk), .x(s_first), .y(f_sum));
-    delay #(.WIDTH(1), .N(4 + LOG + 2 + COMB + HOPS)) u_l_sum (.clk(clk), .x(s_valid && s_last), .y(l_sum));
+    delay #(.WIDTH(1), .N(3 + LOG + 2 + COMB + HOPS - EARLY)) u_v_sum (.clk(clk), .x(s_valid), .y(v_sum));
+    delay #(.WIDTH(1), .N(3 + LOG + 2 + COMB + HOPS - EARLY)) u_f_sum (.clk(clk), .x(s_first), .y(f_sum));
+    delay #(.WIDTH(1), .N(4 + LOG + 2 + COMB + HOPS - EARLY)) u_l_sum (.clk(clk), .x(s_valid && s_last), .y(l_sum));
     genvar r, g, c, i, k;
     generate for (r = 0; r < ROWS; r = r + 1) begin : g_edge
         for (i = 0; i < NP; i = i + 1) begin : g_pair
@@ -80,7 +88,7 @@ module datapath #(
         end
         wire [8+LOG:0] sum, sum_late;
         add_tree #(.N(NP), .WIDTH(9)) u_sum (.clk(clk), .x(s0[r*NP*9 +: NP*9]), .y(sum));
-        delay #(.WIDTH(9 + LOG), .N(2 + COMB + HOPS)) u_late (.clk(clk), .x(sum), .y(sum_late));
+        delay #(.WIDTH(9 + LOG), .N(2 + COMB + HOPS - EARLY)) u_late (.clk(clk), .x(sum), .y(sum_late));
         wire [ACC_BITS-1:0] wide = {{(ACC_BITS-9-LOG){sum_late[8+LOG]}}, sum_late};
         reg [ACC_BITS-1:0] acc, held;
         always @(posedge clk) begin
@@ -97,7 +105,7 @@ module datapath #(
     wire [SW-1:0] pc_q [0:GROUPS-1];
     generate
         for (g = 0; g < GROUPS; g = g + 1) begin : g_bank
-            delay #(.WIDTH(SW), .N(1 + g)) u_pc (.clk(clk), .x(s_pc), .y(pc_q[g]));
+            delay #(.WIDTH(SW), .N(1 + LEAN + g)) u_pc (.clk(clk), .x(s_pc), .y(pc_q[g]));
         end
         for (k = 0; k < WORDS; k = k + 1) begin : g_word
             // Word k starts at drained position k*32/(LANES*PLANES); hop groups count from the drain's end.
@@ -109,12 +117,10 @@ module datapath #(
                 assign we = h_we && h_addr[CHUNK-1:0] == k;
             end
             wire [31:0] rdata;
-            reg  [31:0] rdata_q;
             ram_sdp #(.WIDTH(32), .DEPTH(1 << SW)) u_ram (
                 .clk(clk), .we(we), .waddr(h_addr[CHUNK +: SW]), .wdata(h_wdata),
                 .re(1'b1), .raddr(pc_q[G]), .rdata(rdata));
-            always @(posedge clk) rdata_q <= rdata;
-            assign weight[k*32 +: 32] = rdata_q;
+            delay #(.WIDTH(32), .N(1 - LEAN)) u_q (.clk(clk), .x(rdata), .y(weight[k*32 +: 32]));
         end
     endgenerate
 

@@ -57,6 +57,8 @@ module heddle_core #(
     localparam LW = LANES / 4, LC = $clog2(LW);         // 32-bit words of an activation word, and their address bits
     localparam LOG = $clog2(LANES / 2), COMB = PLANES == 1 ? 0 : PLANES == 2 ? 1 : 2;
     localparam HOPS = (COLS + HOP - 1) / HOP - 1, LATA = 6 + LOG + COMB + HOPS;
+    // The shared lane without residuals leaves slack at both ends of the array.
+    localparam LEAN = POST != 0 && RESIDUAL == 0 ? 1 : 0, EARLY = POST < 4 ? 0 : POST - 1 < 2 + COMB ? POST - 1 : 2 + COMB;
     localparam DRAIN = POST == 0 ? 1 : ROWS * POST;      // cycles of a column on the drain
 
     generate
@@ -128,7 +130,7 @@ module heddle_core #(
         .p_valid(p_valid), .p_first(p_first), .p_last(p_last), .p_slice(p_slice), .p_over(p_over),
         .cnt_word(cnt_word), .cnt_pair(cnt_pair), .cnt_wait(cnt_wait), .cnt_stall(stalled_fetch));
 
-    sequencer #(.WW(WW), .SW(SW), .AW(AW), .RES(LATA + 1), .DRAIN(DRAIN)) u_sequencer (
+    sequencer #(.WW(WW), .SW(SW), .AW(AW), .COLS(COLS), .RES(LATA + 1), .DRAIN(DRAIN)) u_sequencer (
         .clk(clk), .rst_n(rst_n), .go(go), .desc(desc), .stall(stall[1]),
         .h_we(we_index), .h_addr(h_addr[SW-1:0]), .h_wdata(h_wdata[15:0]),
         .fill(fill), .fills_done(fills_done), .res_base(res_base), .released(released),
@@ -141,7 +143,8 @@ module heddle_core #(
 `else
     datapath #(
 `endif
-        .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .PLANES(PLANES), .HOP(HOP), .ACC_BITS(ACC_BITS), .FETCH(FETCH), .DRAIN(DRAIN), .WW(WW), .SW(SW), .CHUNK(CHUNK)) u_datapath (
+        .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .PLANES(PLANES), .HOP(HOP), .ACC_BITS(ACC_BITS), .FETCH(FETCH), .DRAIN(DRAIN), .LEAN(LEAN), .EARLY(EARLY),
+        .WW(WW), .SW(SW), .CHUNK(CHUNK)) u_datapath (
         .clk(clk), .w_en(w_en), .w_buf(w_buf), .w_addr(w_addr), .w_pair(w_pair), .w_data(w_data),
         .h_we(we_weight), .h_addr(h_addr[SW+CHUNK-1:0]), .h_wdata(h_wdata),
         .re(s_re), .r_buf(s_buf), .r_addr(s_addr), .s_valid(s_valid), .s_first(s_first), .s_last(s_last), .s_pc(s_pc),
@@ -161,7 +164,7 @@ module heddle_core #(
     end else begin : g_post_shared
         // A cycle earlier, so that the unit starts from registers.
         delay #(.WIDTH(2), .N(LATA - 1)) u_start (.clk(clk), .x({s_valid && s_last && rst_n, s_final}), .y({c_start, c_final}));
-        post_shared #(.POST(POST), .ROWS(ROWS), .LANES(LANES), .PLANES(PLANES), .ACC_BITS(ACC_BITS), .PW(PW), .TABLES(TABLES), .AW(AW), .RESIDUAL(RESIDUAL)) u_post (
+        post_shared #(.POST(POST), .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .PLANES(PLANES), .ACC_BITS(ACC_BITS), .PW(PW), .TABLES(TABLES), .AW(AW), .RESIDUAL(RESIDUAL)) u_post (
             .clk(clk), .rst_n(rst_n), .go(go_post), .desc(desc),
             .h_param_we(we_param), .h_param_addr(h_addr[PW:0]), .h_table_we(we_table), .h_table_addr(h_addr[9:0]), .h_wdata(h_wdata),
             .c_next(c_start), .c_final(c_final), .drain(drain), .row_sum(row_sum), .r_take(r_take), .r_word(word),

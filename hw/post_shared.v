@@ -5,12 +5,13 @@
 // at once: lane 0 of a word fills the other lanes with FILL, the other lanes write themselves alone, so no word is ever assembled.
 //
 // Latency: the last row of the last column is sampled in cycle x; its byte is written in cycle x + POST + 11. Stall rule: none.
-// Parameters: POST, cycles a value takes in the lane; ROWS, LANES, PLANES, ACC_BITS; PW parameter address bits; TABLES; AW activation address
+// Parameters: POST, cycles a value takes in the lane; ROWS, COLS, LANES, PLANES, ACC_BITS; PW parameter address bits; TABLES; AW activation address
 // bits; RESIDUAL 1 builds the residual adder. Requires: POST 1, 2, 4, 8 or 16, and ROWS * POST of 2 or more.
 `default_nettype none
 module post_shared #(
     parameter POST     = 4,
     parameter ROWS     = 4,
+    parameter COLS     = 8,
     parameter LANES    = 8,
     parameter PLANES   = 2,
     parameter ACC_BITS = 24,
@@ -35,7 +36,8 @@ module post_shared #(
     input  wire                     c_next,      // the first column of a tile is on `drain` from the next cycle on
     input  wire                     c_final,     // with c_next: final tile of the pass
     input  wire [ROWS*ACC_BITS-1:0] drain,
-    input  wire [ROWS*ACC_BITS-1:0] row_sum,     // of the tile, from one cycle after its first column to the one after its last
+    input  wire [ROWS*ACC_BITS-1:0] row_sum,     // of the tile, from one cycle after its first column to the one after its last; with POST
+                                                 // of 4 and more it may come and go up to POST - 1 cycles earlier
     // residual words, LATA + 2 cycles after the LAST entry they belong to
     input  wire                     r_take,
     input  wire [ROWS*LANES*8-1:0]  r_word,
@@ -54,8 +56,10 @@ module post_shared #(
     wire        f_even = desc[HD_F_EVEN], f_table = desc[HD_F_TABLE], f_residual = desc[HD_F_RESIDUAL];
     wire [3:0]  f_table_id = desc[HD_F_TABLE_ID +: 4];
     wire [PW-1:0] f_param = desc[HD_F_PARAM_FIRST +: PW];
-    wire [7:0]  f_cpc = desc[HD_F_CPC +: 8], f_tile_cols = desc[HD_F_TILE_COLS +: 8], f_last_cols = desc[HD_F_LAST_COLS +: 8];
-    wire [15:0] f_cout = desc[HD_F_COUT +: 16], f_nch = desc[HD_F_NCH +: 16];
+    localparam TCB = $clog2(COLS + 1), KB = 5;               // columns of a tile; of a channel, 16 at most
+    wire [KB-1:0] f_cpc = desc[HD_F_CPC +: KB];
+    wire [TCB-1:0] f_tile_cols = desc[HD_F_TILE_COLS +: TCB], f_last_cols = desc[HD_F_LAST_COLS +: TCB];
+    wire [PW:0] f_cout = desc[HD_F_COUT +: PW+1], f_nch = desc[HD_F_NCH +: PW+1];      // no more than there are parameters
     wire [7:0]  f_fill = desc[HD_F_FILL +: 8], f_zero = desc[HD_F_OUT_ZERO +: 8];
     wire [7:0]  f_lo = desc[HD_F_CLAMP_LO +: 8], f_hi = desc[HD_F_CLAMP_HI +: 8];
     wire [AW:0] f_positions = desc[HD_F_POSITIONS +: AW+1];         // no more than the memory has words for
@@ -64,30 +68,33 @@ module post_shared #(
 
     // ---- slots: one row of one column, POST cycles; `tick` is the last of them, cycle x of the slot
     reg           busy, final_q;
-    reg  [7:0]    left;           // columns of the tile after this one
-    reg  [7:0]    k;              // column within the channel
+    reg  [TCB-1:0] left;          // columns of the tile after this one
+    reg  [KB-1:0] k;              // column within the channel
     reg  [RB-1:0] row;
     reg  [PW-1:0] param_at;
     reg  [LB-1:0] lane;           // of the channel within its word; only the residual asks
     wire          slot_end;
+    wire          take_sum;       // POST below 4: the row before
     generate if (POST == 1) begin : g_every
         assign slot_end = 1'b1;
+        assign take_sum = 1'b1;
     end else begin : g_phase
-        localparam [CB-1:0] PHASE_LAST = POST[CB-1:0] - 1'b1;
+        localparam [CB-1:0] PHASE_LAST = POST[CB-1:0] - 1'b1, PHASE_ONE = 1;
         reg [CB-1:0] phase;
         always @(posedge clk) phase <= c_next ? {CB{1'b0}} : phase + 1'b1;
         assign slot_end = phase == PHASE_LAST;
+        assign take_sum = POST < 4 || phase == PHASE_ONE;
     end endgenerate
     wire tick = busy && slot_end;
     wire column_end = tick && row == ROW_LAST;
-    wire k_first = k == 8'd0, k_last = k + 8'd1 == f_cpc;
-    wire tile_end = left == 8'd0;
+    wire k_first = k == {KB{1'b0}}, k_last = k + 1'b1 == f_cpc;
+    wire tile_end = left == {TCB{1'b0}};
     always @(posedge clk) begin
         if (!rst_n || go) begin
-            busy <= 1'b0; k <= 8'd0; param_at <= f_param; lane <= {LB{1'b0}};
+            busy <= 1'b0; k <= {KB{1'b0}}; param_at <= f_param; lane <= {LB{1'b0}};
         end else begin
             if (column_end) begin
-                k <= k_last ? 8'd0 : k + 8'd1;
+                k <= k_last ? {KB{1'b0}} : k + 1'b1;
                 if (tile_end && final_q) begin
                     param_at <= f_param; lane <= {LB{1'b0}};
                 end else if (k_last) begin
@@ -98,8 +105,8 @@ module post_shared #(
             else if (column_end && tile_end) busy <= 1'b0;
         end
         if (c_next) begin
-            left <= (c_final ? f_last_cols : f_tile_cols) - 8'd1; final_q <= c_final;
-        end else if (column_end) left <= left - 8'd1;
+            left <= (c_final ? f_last_cols : f_tile_cols) - 1'b1; final_q <= c_final;
+        end else if (column_end) left <= left - 1'b1;
         if (c_next || column_end) row <= {RB{1'b0}};
         else if (tick) row <= row + 1'b1;
     end
@@ -143,7 +150,7 @@ module post_shared #(
     end else begin : g_rows
         wire [(ACC_BITS << RB)-1:0] all = {{((ACC_BITS << RB) - ROWS*ACC_BITS){1'b0}}, drain};
         wire [(ACC_BITS << RB)-1:0] all_sums = {{((ACC_BITS << RB) - ROWS*ACC_BITS){1'b0}}, row_sum};
-        wire [31:0] at = {{(32-RB){1'b0}}, row}, at_1 = {{(32-RB){1'b0}}, row_1};
+        wire [31:0] at = {{(32-RB){1'b0}}, row}, at_1 = {{(32-RB){1'b0}}, POST < 4 ? row_1 : row};
         assign picked = all[at*ACC_BITS +: ACC_BITS];
         assign picked_sum = all_sums[at_1*ACC_BITS +: ACC_BITS];
     end endgenerate
@@ -161,7 +168,7 @@ module post_shared #(
     end endgenerate
     always @(posedge clk) begin
         acc <= picked;
-        sum <= picked_sum;
+        if (take_sum) sum <= picked_sum;
         z_sum <= f_even ? z - sum32 : z;
     end
 
@@ -218,11 +225,11 @@ module post_shared #(
     // ---- store: bytes come row after row, channel after channel
     reg [RB-1:0] s_row;
     reg [LB-1:0] s_lane;
-    reg [15:0]   s_left, s_real;    // channels of the pass left; of them, real ones (stops at 0)
+    reg [PW:0]   s_left, s_real;    // channels of the pass left; of them, real ones (stops at 0)
     reg [AW:0]   m_left;            // positions not yet finished, this pass included
     reg [AW-1:0] pass_addr, word_addr, addr;
     wire rows_end = s_row == ROW_LAST;
-    wire pass_end = s_left == 16'd1;
+    wire pass_end = s_left == {{PW{1'b0}}, 1'b1};
     wire last_pass = {{(23-AW){1'b0}}, m_left} <= ROWS24;
     wire valid_row = {{(24-RB){1'b0}}, s_row} < {{(23-AW){1'b0}}, m_left};
     wire [AW-1:0] next_pass = pass_addr + f_pass_step;
@@ -243,14 +250,14 @@ module post_shared #(
                     m_left <= m_left - ROWS24[AW:0]; pass_addr <= next_pass; word_addr <= next_pass; addr <= next_pass;
                 end else begin
                     s_lane <= s_lane + 1'b1; s_left <= s_left - 1'b1;
-                    if (s_real != 16'd0) s_real <= s_real - 1'b1;
+                    if (s_real != {(PW+1){1'b0}}) s_real <= s_real - 1'b1;
                     word_addr <= word_end ? next_word : word_addr;
                     addr <= word_end ? next_word : word_addr;
                 end
             end
         end
     end
-    wire [7:0] value = s_real == 16'd0 ? f_fill : mapped;
+    wire [7:0] value = s_real == {(PW+1){1'b0}} ? f_fill : mapped;
     assign st_word = s_lane == {LB{1'b0}};
     assign st_we = done_valid && valid_row;
     assign st_addr = addr;

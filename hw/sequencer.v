@@ -5,13 +5,14 @@
 // window memory is read for post instead (`r_read`), and nothing issues in that cycle.
 //
 // Latency: first entry two cycles after `go`. Stall rule: `stall` holds back issue (tests only).
-// Parameters: WW address bits of a window buffer, 4 to 12; SW address bits of the stream; AW of the activation memory; RES cycles from a LAST entry to its residual read, 2 or more;
+// Parameters: WW address bits of a window buffer, 4 to 12; SW address bits of the stream; AW of the activation memory; COLS; RES cycles from a LAST entry to its residual read, 2 or more;
 // DRAIN cycles of a column on the drain.
 `default_nettype none
 module sequencer #(
     parameter WW  = 8,
     parameter SW  = 10,
     parameter AW  = 12,
+    parameter COLS = 8,
     parameter RES = 10,
     parameter DRAIN = 1
 ) (
@@ -50,7 +51,8 @@ module sequencer #(
     // Fields are as wide as the contract; small memories use fewer bits.
     wire [SW-1:0] f_first = desc[HD_F_STREAM_FIRST +: SW], f_last = desc[HD_F_STREAM_LAST +: SW];
     wire [AW:0]   f_passes = desc[HD_F_PASSES +: AW+1];          // no more than the memory has words for
-    wire [7:0]    f_tile_cols = desc[HD_F_TILE_COLS +: 8], f_last_cols = desc[HD_F_LAST_COLS +: 8];
+    localparam TCB = $clog2(COLS + 1);
+    wire [TCB-1:0] f_tile_cols = desc[HD_F_TILE_COLS +: TCB], f_last_cols = desc[HD_F_LAST_COLS +: TCB];
     wire [7:0]    f_res_tiles = desc[HD_F_RES_TILES +: 8];
     wire          f_residual = desc[HD_F_RESIDUAL];
     wire          f_conv = desc[HD_F_OPCODE +: HD_W_OPCODE] == HD_OP_CONV;
@@ -90,25 +92,25 @@ module sequencer #(
     wire [12:0] ix_addr = ix[HD_I_ADDRESS +: 13];
     wire        ix_last = ix[HD_I_LAST], ix_final = ix[HD_I_FINAL];
     reg [1:0]   pass;                   // passes issued, modulo 4
-    reg [7:0]   spacing;                // columns, and cycles of the current one, until the next LAST may issue
+    reg [TCB-1:0] spacing;                // columns, and cycles of the current one, until the next LAST may issue
     wire        column_over;
     reg         first;
     wire [13:0] filled = {{(13-WW){1'b0}}, fill};
     // A pass ends only with its window complete (the buffer is handed back whole); a residual is read after its tile's LAST.
     wire        whole = ix_end || (ix_last && f_residual);
     wire        there = fills_done != pass || (!whole && {1'b0, ix_addr} < filled);
-    wire        drained = !ix_last || (spacing == 8'd0 && column_over);
+    wire        drained = !ix_last || (spacing == {TCB{1'b0}} && column_over);
     wire        res_now;
     assign issue = ix_valid && there && drained && !res_now && !stall;
 
     always @(posedge clk) begin
         if (!rst_n || go) begin
-            pass <= 2'd0; spacing <= 8'd0; first <= 1'b1;
+            pass <= 2'd0; spacing <= {TCB{1'b0}}; first <= 1'b1;
         end else begin
             if (issue) first <= ix_last;
             if (issue && ix_end) pass <= pass + 1'b1;
-            if (issue && ix_last) spacing <= (ix_final ? f_last_cols : f_tile_cols) - 8'd1;
-            else if (spacing != 8'd0 && column_over) spacing <= spacing - 8'd1;
+            if (issue && ix_last) spacing <= (ix_final ? f_last_cols : f_tile_cols) - 1'b1;
+            else if (spacing != {TCB{1'b0}} && column_over) spacing <= spacing - 1'b1;
         end
     end
     generate if (DRAIN == 1) begin : g_fast_drain
@@ -121,7 +123,7 @@ module sequencer #(
         assign column_over = more == {DB{1'b0}};
         always @(posedge clk)
             if (!rst_n || go) more <= {DB{1'b0}};
-            else if ((issue && ix_last) || (spacing != 8'd0 && column_over)) more <= MORE;
+            else if ((issue && ix_last) || (spacing != {TCB{1'b0}} && column_over)) more <= MORE;
             else if (!column_over) more <= more - 1'b1;
     end endgenerate
 

@@ -95,7 +95,7 @@ static hd_status check_tiles(const desc_check *c, int64_t tiles) {
     const hd_geometry *g = &c->p->geometry;
     int64_t cpc = GET(c, CPC), tile = GET(c, TILE_COLS), last = GET(c, LAST_COLS), cout = GET(c, COUT), nch = GET(c, NCH);
     hd_status st;
-    if ((st = at_least(c, "CPC", cpc, 1)) || (st = at_least(c, "COUT", cout, 1))) return st;
+    if ((st = at_least(c, "CPC", cpc, 1)) || (st = at_most(c, "CPC", cpc, 16)) || (st = at_least(c, "COUT", cout, 1))) return st;
     if ((st = at_least(c, "TILE_COLS", tile, 1)) || (st = at_most(c, "TILE_COLS", tile, g->cols))) return st;
     if ((st = at_least(c, "LAST_COLS", last, 1)) || (st = at_most(c, "LAST_COLS", last, tile))) return st;
     int64_t n = cout % g->lanes, pace = (g->rows + cpc - 1) / cpc, upto = pace < g->lanes ? pace : g->lanes;
