@@ -13,7 +13,7 @@ enum {
     RES = 1,   /* residual read, counted from LAST + latency */
     POOL = 4,  /* last slot of a pooling layer to the end of RUN */
     START = 0, /* CONTROL to the first load */
-    END = 11   /* the END descriptor's load, to done */
+    END = 9    /* the END descriptor's load, to done */
 };
 
 static uint32_t log2_of(uint32_t v) {

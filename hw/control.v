@@ -122,8 +122,8 @@ module control #(
                     index <= {DW{1'b0}}; k <= 5'd0; recorded <= 1'b0; loading <= 1'b1;
                 end
                 S_LOAD: if (!stall) begin
-                    // END is known from k = 2 on; by k = 10 the counters are complete.
-                    if (k == 5'd10 && is_end) begin
+                    // END is known from k = 2 on; by k = 8 each counter was visited for the last time.
+                    if (k == 5'd8 && is_end) begin
                         state <= S_IDLE; busy <= 1'b0; done <= 1'b1; loading <= 1'b0;
                     end else if (k == EARLY_K) begin
                         state <= S_RUN; go <= 1'b1;
