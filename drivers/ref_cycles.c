@@ -135,7 +135,7 @@ static hd_status conv_cycles(uint64_t *perf, const hd_geometry *g, const uint32_
         if (hd_field_get(&e, HD_I_LAST)) tile[tiles++] = (uint32_t)i;
     }
     fetch_state f = {0};
-    sequencer_state q = {.issued = 1, .drain_free = 0};
+    sequencer_state q = {.issued = 2, .drain_free = 0}; /* the first entry issues from cycle 3 */
     for (int64_t p = 0; p < passes; p++) {
         fetch_pass(&f, s, p, released[p & 1], perf);
         sequence_pass(&q, s, &f, entry, tile, tiles, perf);

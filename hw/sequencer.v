@@ -1,10 +1,10 @@
 // Issues the entries of the weight stream to the array, one a cycle, pass after pass.
 //
 // An entry waits for its window word, a tile's last entry also for the drain of the tile before; after issue nothing waits.
-// The index entry and its position `pc` are one memory read ahead. With RESIDUAL, RES cycles after a tile's last entry the
+// The index entry and its position `pc` are two steps ahead: a memory read and a register. With RESIDUAL, RES cycles after a tile's last entry the
 // window memory is read for post instead (`r_read`), and nothing issues in that cycle.
 //
-// Latency: first entry two cycles after `go`. Stall rule: `stall` holds back issue (tests only).
+// Latency: first entry three cycles after `go`. Stall rule: `stall` holds back issue (tests only).
 // Parameters: WW address bits of a window buffer, 4 to 12; SW address bits of the stream; AW of the activation memory; COLS; RES cycles from a LAST entry to its residual read, 2 or more;
 // DRAIN cycles of a column on the drain.
 `default_nettype none
@@ -58,25 +58,29 @@ module sequencer #(
     wire          f_conv = desc[HD_F_OPCODE +: HD_W_OPCODE] == HD_OP_CONV;
 
     // ---- read ahead
-    reg           reading, ix_valid, ix_end;
-    reg [SW-1:0]  pc, ix_pc;
+    reg           reading, rd_valid, rd_end, ix_valid, ix_end;
+    reg [SW-1:0]  pc, rd_pc, ix_pc;
     reg [AW:0]    passes_left;
     wire          one_pass = passes_left == {{AW{1'b0}}, 1'b1};
-    wire [15:0]   ix;
+    wire [15:0]   rd;
+    reg  [15:0]   ix;                 // a register: the memory's output is too late for the choice to issue
     wire          issue;
-    wire          advance = reading && (!ix_valid || issue);
+    wire          move = rd_valid && (!ix_valid || issue);
+    wire          advance = reading && (!rd_valid || move);
 
     ram_sdp #(.WIDTH(16), .DEPTH(1 << SW)) u_index (
-        .clk(clk), .we(h_we), .waddr(h_addr), .wdata(h_wdata), .re(advance), .raddr(pc), .rdata(ix));
+        .clk(clk), .we(h_we), .waddr(h_addr), .wdata(h_wdata), .re(advance), .raddr(pc), .rdata(rd));
 
     always @(posedge clk) begin
         if (!rst_n) begin
-            reading <= 1'b0; ix_valid <= 1'b0;
+            reading <= 1'b0; rd_valid <= 1'b0; ix_valid <= 1'b0;
         end else if (go) begin
-            reading <= f_conv; ix_valid <= 1'b0;
+            reading <= f_conv; rd_valid <= 1'b0; ix_valid <= 1'b0;
         end else begin
             if (advance && pc == f_last && one_pass) reading <= 1'b0;
-            if (advance) ix_valid <= 1'b1;
+            if (advance) rd_valid <= 1'b1;
+            else if (move) rd_valid <= 1'b0;
+            if (move) ix_valid <= 1'b1;
             else if (issue) ix_valid <= 1'b0;
         end
         if (go) begin
@@ -84,21 +88,23 @@ module sequencer #(
         end else if (advance) begin
             pc <= pc == f_last ? f_first : pc + 1'b1;
             if (pc == f_last) passes_left <= passes_left - 1'b1;
-            ix_pc <= pc; ix_end <= pc == f_last;
+            rd_pc <= pc; rd_end <= pc == f_last;
+        end
+        if (move) begin
+            ix <= rd; ix_pc <= rd_pc; ix_end <= rd_end;
         end
     end
 
     // ---- issue
-    wire [12:0] ix_addr = ix[HD_I_ADDRESS +: 13];
+    wire [WW-1:0] ix_addr = ix[HD_I_ADDRESS +: WW];
     wire        ix_last = ix[HD_I_LAST], ix_final = ix[HD_I_FINAL];
     reg [1:0]   pass;                   // passes issued, modulo 4
     reg [TCB-1:0] spacing;                // columns, and cycles of the current one, until the next LAST may issue
     wire        column_over;
     reg         first;
-    wire [13:0] filled = {{(13-WW){1'b0}}, fill};
     // A pass ends only with its window complete (the buffer is handed back whole); a residual is read after its tile's LAST.
     wire        whole = ix_end || (ix_last && f_residual);
-    wire        there = fills_done != pass || (!whole && {1'b0, ix_addr} < filled);
+    wire        there = fills_done != pass || (!whole && {1'b0, ix_addr} < fill);
     wire        drained = !ix_last || (spacing == {TCB{1'b0}} && column_over);
     wire        res_now;
     assign issue = ix_valid && there && drained && !res_now && !stall;
@@ -152,7 +158,7 @@ module sequencer #(
     assign released = f_residual ? res_now && res_final[RES-1] : issue && ix_end;
     assign w_re = issue || res_now;
     assign w_buf = res_now ? res_buf : pass[0];
-    assign w_addr = res_now ? res_base + res_word : ix_addr[WW-1:0];
+    assign w_addr = res_now ? res_base + res_word : ix_addr;
     assign r_read = res_now;
     assign s_valid = issue;
     assign s_first = first;
