@@ -16,8 +16,10 @@ module datapath_fast #(
     parameter ACC_BITS = 24,
     parameter FETCH    = 1,
     parameter DRAIN    = 1,
+    // verilator lint_off UNUSEDPARAM
     parameter LEAN     = 0,            // no difference here: fewer registers, the same results
     parameter EARLY    = 0,
+    // verilator lint_on UNUSEDPARAM
     parameter WW       = 8,
     parameter SW       = 10,
     parameter CHUNK    = 2
