@@ -51,7 +51,7 @@ typedef struct hd_policy {
 /* Sensible defaults: 8 bits, CHANNEL, dense, block 8 x 8. */
 void hd_policy_default(hd_policy *p);
 /* A policy file: JSON {"base": {...}, "layers": {"conv1": {"weights": 4, "sparsity": 0.5, "block": "8x8", "granularity": "group:32",
- * "method": "gptq"}}}; methods: recipe.h. The base alone takes "ranges": "percentile:99.9". */
+ * "method": "gptq", "code_group": 4}}}; methods: recipe.h; code_group: inputs a code covers. The base alone takes "ranges": "percentile:99.9". */
 hd_status hd_policy_load(hd_policy *p, const char *path, hd_err *err);
 /* A file that hd_policy_load reads back as the same policy: every key of the base and of each rule. (Structure NONE is written as 'block', which
  * is what it stands for in networks.) HD_IO. */

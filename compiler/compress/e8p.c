@@ -136,6 +136,48 @@ uint16_t hd_e8p_best(const double x[8], const double *metric) {
     return near[best].code;
 }
 
+void hd_e8p_fine_decode(int8_t u[8], uint8_t code) {
+    memset(u, 0, 8);
+    if (code < 128) {
+        int minus = 0;
+        for (int i = 0; i < 8; i++) {
+            int sign = i < 7 ? code >> i & 1 : minus;
+            minus ^= sign;
+            u[i] = sign ? -2 : 2;
+        }
+    } else if (code < 240) {
+        int pair = (code - 128) >> 2, i = 1;
+        for (; pair >= i; i++) pair -= i;
+        u[i] = code & 1 ? -4 : 4;
+        u[pair] = code & 2 ? -4 : 4;
+    } else
+        u[code >> 1 & 7] = code & 1 ? -4 : 4;
+}
+
+uint8_t hd_e8p_fine_best(const double x[8], const double *metric) {
+    int best = 0;
+    double least = INFINITY, y[8] = {0};
+    for (int i = 0; metric && i < 8; i++)
+        for (int j = 0; j < 8; j++) y[i] += metric[i * 8 + j] * x[j];
+    for (int code = 0; code < 256; code++) {
+        int8_t u[8];
+        double cost = 0;
+        hd_e8p_fine_decode(u, (uint8_t)code);
+        /* Up to x metric x^T, which all codes share. */
+        for (int i = 0; i < 8; i++) {
+            if (!u[i]) continue;
+            double row = metric ? -2.0 * y[i] : u[i] - 2.0 * x[i];
+            for (int j = 0; metric && j < 8; j++) row += metric[i * 8 + j] * u[j];
+            cost += row * u[i];
+        }
+        if (cost < least) {
+            least = cost;
+            best = code;
+        }
+    }
+    return (uint8_t)best;
+}
+
 /* Normalised Walsh-Hadamard transform of 2^k elements; its own inverse. */
 static void hadamard(double *x, int n) {
     for (int half = 1; half < n; half *= 2)

@@ -6,10 +6,22 @@
 #include "codebook_internal.h"
 #include "e8p.h"
 
-enum { E8 = 8, FIRST = 4 /* weight of the first stage when there are two */ };
+enum { E8 = 8 };
+
+/* How many codes a group has, and what an entry of each counts. */
+static int stages_of(const hd_e8p_options *o) { return o->bits == 2 ? 1 : 2; }
+static int weight_of(const hd_e8p_options *o, int stage) {
+    if (stage == 0) return o->bits == 2 ? 1 : o->bits == 3 ? 5 : 4;
+    return o->bits == 3 ? 2 : 1;
+}
+
+static void decode_stage(int8_t u[E8], const hd_e8p_options *o, int stage, uint16_t code) {
+    if (stage && o->bits == 3) hd_e8p_fine_decode(u, (uint8_t)code);
+    else hd_e8p_decode(u, code);
+}
 
 void hd_e8p_defaults(hd_e8p_options *o) {
-    *o = (hd_e8p_options){.stages = 1, .rotate_out = 0, .metric = 1, .sweeps = 4, .damping = 0.01, .seed = 1};
+    *o = (hd_e8p_options){.bits = 2, .rotate_out = 0, .metric = 1, .sweeps = 4, .damping = 0.01, .seed = 1};
 }
 
 void hd_e8p_result_free(hd_e8p_result *r) {
@@ -74,15 +86,16 @@ static hd_status rotate_problem(rotated *to, const hd_linear *p, const hd_e8p_op
 /* One stage after the other: the second codes what the first left. Returns the integers. */
 static void choose(uint16_t *code, int u[E8], const double x[E8], const double *metric, const hd_e8p_options *o) {
     double rest[E8];
-    int weight = o->stages == 2 ? FIRST : 1;
     memcpy(rest, x, sizeof rest);
     memset(u, 0, E8 * sizeof *u);
-    for (int s = 0; s < o->stages; s++, weight = 1) {
+    for (int s = 0; s < stages_of(o); s++) {
         double scaled[E8];
         int8_t entry[E8];
+        int weight = weight_of(o, s);
         for (int i = 0; i < E8; i++) scaled[i] = rest[i] / weight;
-        code[s] = metric ? hd_e8p_best(scaled, metric) : hd_e8p_nearest(scaled);
-        hd_e8p_decode(entry, code[s]);
+        if (s && o->bits == 3) code[s] = hd_e8p_fine_best(scaled, metric);
+        else code[s] = metric ? hd_e8p_best(scaled, metric) : hd_e8p_nearest(scaled);
+        decode_stage(entry, o, s, code[s]);
         for (int i = 0; i < E8; i++) {
             u[i] += weight * entry[i];
             rest[i] -= weight * entry[i];
@@ -171,7 +184,7 @@ static double feed_back(row *s, int r, double scale, uint16_t *code) {
             for (int j = 0; j < E8; j++) sum += s->partial[first + (size_t)j] * s->b->back[(size_t)(step * E8 * E8 + j * E8 + i)];
             x[i] = ((double)w[i] + sum) / scale;
         }
-        choose(code + p->order[step] * s->o->stages, s->u + stored, x, s->o->metric ? s->b->feedback + (size_t)(step * E8 * E8) : NULL, s->o);
+        choose(code + p->order[step] * stages_of(s->o), s->u + stored, x, s->o->metric ? s->b->feedback + (size_t)(step * E8 * E8) : NULL, s->o);
         for (size_t i = 0; i < E8; i++) {
             double e = (double)w[i] - scale * s->u[stored + i];
             const float *line = p->u + (first + i) * n;
@@ -211,7 +224,7 @@ static void descend(row *s, double scale, uint16_t *code) {
                 for (size_t j = 0; j < n; j++) s->q[j] += d * h[j];
                 s->u[at + i] = u[i];
             }
-            memcpy(code + g * s->o->stages, trial, (size_t)s->o->stages * sizeof *code);
+            memcpy(code + g * stages_of(s->o), trial, (size_t)stages_of(s->o) * sizeof *code);
             changes++;
         }
         if (!changes) break;
@@ -220,8 +233,8 @@ static void descend(row *s, double scale, uint16_t *code) {
 
 /* The scale is tried on a few steps of its grid around the table's natural one, then the codes are improved. */
 static void code_row(row *s, int r, int base, uint8_t *scale_code, uint16_t *code, uint16_t *trial) {
-    size_t n = (size_t)s->p->n, codes = (size_t)(s->p->groups * s->o->stages);
-    double square = 0, least = INFINITY, root = s->o->stages == 2 ? FIRST : 1;
+    size_t n = (size_t)s->p->n, codes = (size_t)(s->p->groups * stages_of(s->o));
+    double square = 0, least = INFINITY, root = weight_of(s->o, 0);
     for (size_t i = 0; i < n; i++) square += pow((double)s->p->w[(size_t)r * n + i], 2);
     /* E8P codes normal data best when its deviation is about 4.1 quarters. */
     double natural = sqrt(square / s->p->in) / (4.1 * root);
@@ -245,7 +258,7 @@ static void code_row(row *s, int r, int base, uint8_t *scale_code, uint16_t *cod
 }
 
 static hd_status code_rows(hd_e8p_result *out, const hd_prepared *p, const hd_e8p_options *o, const char *name, hd_err *err) {
-    size_t size = (size_t)p->groups * E8 * E8, n = (size_t)p->n, codes = (size_t)(p->groups * o->stages);
+    size_t size = (size_t)p->groups * E8 * E8, n = (size_t)p->n, codes = (size_t)(p->groups * stages_of(o));
     double *store = malloc(4 * size * sizeof *store);
     if (!store) return hd_fail(err, HD_NOMEM, "layer '%s': no memory for its blocks", name);
     blocks b = {store, store + size, store + 2 * size, store + 3 * size};
@@ -256,7 +269,7 @@ static hd_status code_rows(hd_e8p_result *out, const hd_prepared *p, const hd_e8
         for (size_t j = 0; j < n; j++) square += pow((double)p->w[i * n + j], 2);
         largest = fmax(largest, square);
     }
-    out->scale_base = largest > 0 ? (int)floor(log2(sqrt(largest / p->in) / (o->stages == 2 ? 4.1 * FIRST : 4.1))) - 6 : 0;
+    out->scale_base = largest > 0 ? (int)floor(log2(sqrt(largest / p->in) / (4.1 * weight_of(o, 0)))) - 6 : 0;
     int failed = 0;
 #pragma omp parallel for schedule(dynamic)
     for (int r = 0; r < p->out; r++) {
@@ -278,50 +291,63 @@ static hd_status code_rows(hd_e8p_result *out, const hd_prepared *p, const hd_e8
     return failed ? hd_fail(err, HD_NOMEM, "layer '%s': no memory for a row of %zu inputs", name, n) : HD_OK;
 }
 
-/* Codes -> integers -> weights in the layer's own coordinates, and the error there. */
-static hd_status unpack(hd_e8p_result *out, const hd_linear *p, const hd_prepared *q, const hd_e8p_options *o, hd_err *err) {
-    hd_linear_result *l = &out->linear;
-    size_t in = (size_t)p->in, rows = (size_t)p->out, n = (size_t)q->n, wide = in > rows ? in : rows;
-    double *w = malloc((2 * rows * in + wide) * sizeof *w), *t = w + rows * in;
-    if (!w) return hd_fail(err, HD_NOMEM, "layer '%s': no memory to rotate it back", p->name);
+hd_status hd_e8p_weights(float *w, int16_t *v, const hd_e8p_options *o, const uint16_t *code, const uint8_t *scale_code, int scale_base, int out, int in,
+                         hd_err *err) {
+    size_t rows = (size_t)out, columns = (size_t)in, groups = (columns + E8 - 1) / E8, stages = (size_t)stages_of(o);
+    double *x = malloc((rows * columns + (rows > columns ? rows : columns)) * sizeof *x);
+    if (!x) return hd_fail(err, HD_NOMEM, "no memory to rotate %d x %d weights back", out, in);
     for (size_t r = 0; r < rows; r++) {
-        l->scale[r] = hd_scale_value(out->scale_base, out->scale_code[r]);
-        for (size_t g = 0; g < (size_t)out->groups; g++)
-            for (int s = 0; s < o->stages; s++) {
+        double scale = (double)hd_scale_value(scale_base, scale_code[r]);
+        for (size_t g = 0; g < groups; g++) {
+            int sum[E8] = {0};
+            for (size_t s = 0; s < stages; s++) {
                 int8_t u[E8];
-                hd_e8p_decode(u, out->code[(r * (size_t)out->groups + g) * (size_t)o->stages + (size_t)s]);
-                for (size_t i = 0; i < E8; i++) {
-                    int16_t *v = &l->v[r * n + g * E8 + i];
-                    *v = (int16_t)((s == 0 ? 0 : *v) + (s == 0 && o->stages == 2 ? FIRST : 1) * u[i]);
-                }
+                decode_stage(u, o, (int)s, code[(r * groups + g) * stages + s]);
+                for (int i = 0; i < E8; i++) sum[i] += weight_of(o, (int)s) * u[i];
             }
-        for (size_t i = 0; i < in; i++) {
-            w[r * in + i] = (double)l->scale[r] * l->v[r * n + i];
-            t[r * in + i] = (double)q->w[r * n + i];
+            for (size_t i = 0; i < E8; i++) {
+                if (v) v[(r * groups + g) * E8 + i] = (int16_t)sum[i];
+                if (g * E8 + i < columns) x[r * columns + g * E8 + i] = scale * sum[i];
+            }
         }
     }
-    rotate_matrix(w, p->out, p->in, o, 1, w + 2 * rows * in);
-    rotate_matrix(t, p->out, p->in, o, 1, w + 2 * rows * in);
-    for (size_t r = 0; r < rows; r++)
+    rotate_matrix(x, out, in, o, 1, x + rows * columns);
+    for (size_t i = 0; i < rows * columns; i++) w[i] = (float)x[i];
+    free(x);
+    return HD_OK;
+}
+
+/* The weights, and their error in the layer's own coordinates. */
+static hd_status unpack(hd_e8p_result *out, const hd_linear *p, const hd_prepared *q, const hd_e8p_options *o, hd_err *err) {
+    hd_linear_result *l = &out->linear;
+    size_t in = (size_t)p->in, rows = (size_t)p->out, n = (size_t)q->n;
+    double *t = malloc((rows * in + (in > rows ? in : rows)) * sizeof *t);
+    if (!t) return hd_fail(err, HD_NOMEM, "layer '%s': no memory to rotate it back", p->name);
+    for (size_t r = 0; r < rows; r++) {
+        l->scale[r] = hd_scale_value(out->scale_base, out->scale_code[r]);
+        for (size_t i = 0; i < in; i++) t[r * in + i] = (double)q->w[r * n + i];
+    }
+    rotate_matrix(t, p->out, p->in, o, 1, t + rows * in);
+    hd_status s = hd_e8p_weights(l->w, l->v, o, out->code, out->scale_code, out->scale_base, p->out, p->in, err);
+    for (size_t r = 0; r < rows && !s; r++)
         for (size_t i = 0; i < in; i++) {
-            l->w[r * in + i] = (float)w[r * in + i];
             double x = 0, y = 0, e = t[r * in + i] - (double)l->w[r * in + i];
             for (size_t j = 0; p->h && j < in; j++) {
-                x += p->h[i * in + j] * (t[r * in + j] - (double)(float)w[r * in + j]);
+                x += p->h[i * in + j] * (t[r * in + j] - (double)l->w[r * in + j]);
                 y += p->h[i * in + j] * t[r * in + j];
             }
             l->error += e * (p->h ? x : e);
             l->reference += t[r * in + i] * (p->h ? y : t[r * in + i]);
         }
-    l->bits_stored = 16.0 * (double)(rows * (size_t)(out->groups * o->stages)) + 6.0 * (double)rows + 16.0 + 32.0;
-    free(w);
-    return HD_OK;
+    l->bits_stored = 8.0 * o->bits * (double)(rows * (size_t)out->groups) + 6.0 * (double)rows + 16.0 + 32.0;
+    free(t);
+    return s;
 }
 
 hd_status hd_e8p_solve(hd_e8p_result *out, const hd_linear *p, const hd_e8p_options *o, hd_err *err) {
     memset(out, 0, sizeof *out);
     if (p->out < 1 || p->in < 1) return hd_fail(err, HD_RANGE, "layer '%s': %d x %d weights; at least 1 x 1", p->name, p->out, p->in);
-    if (o->stages < 1 || o->stages > 2) return hd_fail(err, HD_RANGE, "layer '%s': %d stages of E8P; allowed 1..2", p->name, o->stages);
+    if (o->bits < 2 || o->bits > 4) return hd_fail(err, HD_RANGE, "layer '%s': %d bits a weight on E8P; allowed 2..4", p->name, o->bits);
     if (o->sweeps < 0) return hd_fail(err, HD_RANGE, "layer '%s': %d sweeps; at least 0", p->name, o->sweeps);
     const hd_codebook shape = {.group = E8, .books = 1, .bits = 1, .window = 1};
     rotated to = {0};
@@ -332,7 +358,7 @@ hd_status hd_e8p_solve(hd_e8p_result *out, const hd_linear *p, const hd_e8p_opti
     if (!status) {
         size_t rows = (size_t)p->out;
         out->groups = q.groups;
-        out->code = malloc(rows * (size_t)(q.groups * o->stages) * sizeof *out->code);
+        out->code = malloc(rows * (size_t)(q.groups * stages_of(o)) * sizeof *out->code);
         out->scale_code = malloc(rows);
         out->linear.w = malloc(rows * (size_t)p->in * sizeof *out->linear.w);
         out->linear.v = malloc(rows * (size_t)q.n * sizeof *out->linear.v);

@@ -82,6 +82,8 @@ void hd_linear_result_free(hd_linear_result *r);
  * `items` there are, n were looked at. UNSTRUCTURED and BLOCK. Layers too large for elimination: what each would cost alone. *cost is owned by
  * the caller (free). */
 hd_status hd_linear_costs(double **cost, size_t *n, size_t *items, const hd_linear *p, const hd_linear_format *f, hd_err *err);
+/* The nearest float16, at most 65504 in size. */
+double hd_half(double x);
 /* Default options of a method. */
 void hd_linear_defaults(hd_linear_options *o, hd_method m);
 

@@ -42,8 +42,7 @@ typedef struct hd_row {
 } hd_row;
 
 /* ---- linear_grid.c ---- */
-/* The nearest float16 (at most 65504), or x itself with wide scales. */
-double hd_half(double x);
+/* As stored: hd_half, or a float with wide scales. */
 double hd_linear_scale_store(const hd_solver *s, double x);
 /* The grid's integer nearest to x. */
 static inline int hd_lattice_nearest(const hd_lattice *l, double x) {

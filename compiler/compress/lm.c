@@ -238,6 +238,7 @@ void hd_lm_matrix_free(hd_lm_matrix *m) {
     hd_linear_result_free(&m->linear);
     for (int i = 0; m->part && i < 3; i++) hd_linear_result_free(&m->part[i].linear);
     free(m->part);
+    hd_lm_code_free(m->code);
     *m = (hd_lm_matrix){0};
 }
 
@@ -245,6 +246,8 @@ void hd_lm_free(hd_lm *c) {
     if (!c) return;
     if (c->model && c->matrix)
         for (int i = 0; i < c->model->layers * HD_LLAMA_MATRICES; i++) hd_lm_matrix_free(&c->matrix[i]);
+    for (int i = 0; c->table && i < c->tables; i++) hd_codebook_free(c->table[i]);
+    free(c->table);
     hd_llama_free(c->model);
     free(c->matrix);
     free(c);

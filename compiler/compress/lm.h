@@ -11,12 +11,25 @@
 #ifndef HD_LM_H
 #define HD_LM_H
 #include "../graph/llama.h"
+#include "codebook.h"
 #include "linear.h"
+
+/* What is stored of a matrix that is not written as integers: codes of a shared table, or of E8P. */
+typedef struct hd_lm_code {
+    int table;            /* of hd_lm.table, or HD_LM_E8P */
+    int bits, rotate_out; /* E8P: bits a weight (2, 3, 4), are outputs rotated, seed of the signs */
+    uint32_t seed;
+    int scale_base, groups;
+    uint8_t *scale_code;  /* [out] 0..63: scale = 2^(scale_base + code/8); owned */
+    uint16_t *code;       /* [out][groups][books], or of E8P [out][groups][1 for 2 bits, else 2]; owned */
+} hd_lm_code;
+enum { HD_LM_E8P = -1 };
 
 /* One compressed matrix. */
 typedef struct hd_lm_matrix {
-    hd_linear_format format;  /* of `linear`; not used by methods that set w and bits_stored alone */
-    hd_linear_result linear;  /* owned; w is always set */
+    hd_linear_format format;  /* of `linear`; not used when there is a code, nor by methods that set w and bits_stored alone */
+    hd_linear_result linear;  /* owned; w is always set. Of a code: v and scale too for tables, only w for E8P */
+    hd_lm_code *code;         /* owned; NULL = integers or masked floats of `format`, or parts */
     int rank;                 /* 0, or W = part[1] part[0] + part[2] (lm_lowrank.h); w, bits and errors of `linear` are then those of the whole */
     struct hd_lm_matrix *part; /* NULL, or [3]: [rank][in], [out][rank], [out][in]; the last one is empty (w NULL) without a residual. Owned */
 } hd_lm_matrix;
@@ -24,7 +37,9 @@ typedef struct hd_lm_matrix {
 typedef struct hd_lm {
     hd_llama *model;          /* owned: decoded weights in the blocks, the source's everywhere else */
     hd_lm_matrix *matrix;     /* [layers][HD_LLAMA_MATRICES], owned */
-    double shared_bits;       /* tables that several matrices share */
+    hd_codebook **table;      /* [tables] shared by the matrices with codes of them; owned */
+    int tables;
+    double shared_bits;       /* of the tables */
 } hd_lm;
 
 /* Solves one matrix: p is lent, out is zero. May be called for several matrices at a time; the order of calls must not matter.
@@ -51,6 +66,11 @@ hd_status hd_lm_compress(hd_lm **out, const hd_llama *m, const int16_t *tokens, 
 void hd_lm_free(hd_lm *c);
 /* What a matrix owns. */
 void hd_lm_matrix_free(hd_lm_matrix *m);
+/* NULL when out of memory. */
+hd_lm *hd_lm_clone(const hd_lm *c);
+void hd_lm_code_free(hd_lm_code *k);
+/* What the codes of a matrix decode to, as a file's reader does: sets w, and for tables v and scale; all are made when NULL. table: hd_lm.table. */
+hd_status hd_lm_decode(hd_lm_matrix *m, hd_codebook *const *table, int out, int in, hd_err *err);
 /* The file format .hlm (docs/formats.md section 7). Saving: HD_UNSUPPORTED for a matrix that has no integers or mask to store; HD_RANGE for
  * a value that its format cannot hold. Loading gives back bit-equal weights; a saved file loads and saves to the same bytes. */
 hd_status hd_lm_save(const hd_lm *c, const char *path, hd_err *err);

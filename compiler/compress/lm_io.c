@@ -5,6 +5,9 @@
 
 #include "lm_internal.h"
 
+/* How a matrix is written. */
+enum { PLAIN, TABLE, LATTICE };
+
 /* In the file and in memory the matrices of a block come in this order: enum HD_LLAMA_*. */
 
 static void put_floats(hd_writer *w, const float *x, size_t n) {
@@ -22,7 +25,9 @@ static hd_status put_blocks(hd_writer *w, const hd_lm *c, hd_err *err) {
             int out, in;
             hd_llama_name(l, k, name, sizeof name);
             hd_llama_shape(m, k, &out, &in);
-            s = hd_lm_put_matrix(w, &c->matrix[l * HD_LLAMA_MATRICES + k], out, in, name, err);
+            const hd_lm_matrix *x = &c->matrix[l * HD_LLAMA_MATRICES + k];
+            hd_put_u8(w, !x->code ? PLAIN : x->code->table == HD_LM_E8P ? LATTICE : TABLE);
+            s = x->code ? hd_lm_put_code(w, c, x, out, in, name, err) : hd_lm_put_matrix(w, x, out, in, name, err);
         }
     }
     return s;
@@ -39,7 +44,8 @@ hd_status hd_lm_save(const hd_lm *c, const char *path, hd_err *err) {
     put_floats(&w, m->embedding, table);
     put_floats(&w, m->norm_final, (size_t)m->dim);
     if (!tied) put_floats(&w, m->classifier, table);
-    hd_status s = put_blocks(&w, c, err);
+    hd_status s = hd_lm_put_tables(&w, c, err);
+    if (!s) s = put_blocks(&w, c, err);
     if (s) hd_fail_in(err, path);
     else s = hd_container_write(path, HD_HLM_MAGIC, HD_HLM_VERSION, &w, err);
     hd_writer_free(&w);
@@ -56,6 +62,18 @@ static hd_status get_floats(hd_reader *r, float *to, size_t n, const char *what,
     return HD_OK;
 }
 
+static hd_status get_matrix(hd_reader *r, const hd_lm *c, hd_lm_matrix *to, int out, int in, const char *name, hd_err *err) {
+    hd_status s = hd_lm_need(r, 1, name, "coding", err);
+    if (s) return s;
+    int coding = hd_get_u8(r);
+    if (coding > LATTICE) return hd_fail(err, HD_FORMAT, "%s: coding %d; allowed 0 to %d", name, coding, LATTICE);
+    if (coding == PLAIN) return hd_lm_get_matrix(r, to, out, in, name, err);
+    to->code = calloc(1, sizeof *to->code);
+    if (!to->code) return hd_fail(err, HD_NOMEM, "%s: out of memory", name);
+    to->code->table = coding == LATTICE ? HD_LM_E8P : 0;
+    return hd_lm_get_code(r, c, to, out, in, name, err);
+}
+
 static hd_status get_blocks(hd_reader *r, hd_lm *c, hd_err *err) {
     hd_llama *m = c->model;
     hd_status s = HD_OK;
@@ -68,7 +86,7 @@ static hd_status get_blocks(hd_reader *r, hd_lm *c, hd_err *err) {
             hd_lm_matrix *to = &c->matrix[l * HD_LLAMA_MATRICES + k];
             hd_llama_name(l, k, name, sizeof name);
             hd_llama_shape(m, k, &out, &in);
-            s = hd_lm_get_matrix(r, to, out, in, name, err);
+            s = get_matrix(r, c, to, out, in, name, err);
             if (!s) memcpy(m->layer[l].matrix[k], to->linear.w, (size_t)out * (size_t)in * sizeof(float));
         }
     }
@@ -95,6 +113,7 @@ static hd_status parse(hd_lm *c, hd_reader *r, hd_err *err) {
     s = get_floats(r, c->model->embedding, table, "embedding", err);
     if (!s) s = get_floats(r, c->model->norm_final, (size_t)want.dim, "final norm", err);
     if (!s && !tied) s = get_floats(r, c->model->classifier, table, "classifier", err);
+    if (!s) s = hd_lm_get_tables(r, c, err);
     return s ? s : get_blocks(r, c, err);
 }
 

@@ -196,14 +196,14 @@ hd_status hd_lm_put_matrix(hd_writer *w, const hd_lm_matrix *m, int out, int in,
 
 /* ---- reading ---- */
 
-static hd_status need(hd_reader *r, size_t bytes, const char *name, const char *what, hd_err *err) {
+hd_status hd_lm_need(const hd_reader *r, size_t bytes, const char *name, const char *what, hd_err *err) {
     size_t left = r->size - r->at;
     if (bytes <= left) return HD_OK;
     return hd_fail(err, HD_FORMAT, "%s: %s: %zu bytes needed, %zu left in the file", name, what, bytes, left);
 }
 
 static hd_status get_floats(hd_reader *r, float *to, size_t n, int wide, int positive, const char *name, const char *what, hd_err *err) {
-    hd_status s = need(r, n * (wide ? 4 : 2), name, what, err);
+    hd_status s = hd_lm_need(r, n * (wide ? 4 : 2), name, what, err);
     for (size_t i = 0; !s && i < n; i++) {
         to[i] = wide ? hd_get_f32(r) : hd_half_value(hd_get_u16(r));
         if (!isfinite(to[i]) || (positive && !(to[i] > 0)))
@@ -214,7 +214,7 @@ static hd_status get_floats(hd_reader *r, float *to, size_t n, int wide, int pos
 
 static hd_status get_bits(hd_reader *r, uint8_t *to, size_t n, unsigned width, const char *name, const char *what, hd_err *err) {
     size_t bytes = (n * width + 7) / 8, used = n * width % 8;
-    hd_status s = need(r, bytes, name, what, err);
+    hd_status s = hd_lm_need(r, bytes, name, what, err);
     if (s) return s;
     const uint8_t *from = hd_get_bytes(r, bytes);
     for (size_t i = 0; i < n; i++) to[i] = (uint8_t)((unsigned)from[i * width / 8] >> i * width % 8 & ((1u << width) - 1u));
@@ -232,7 +232,7 @@ static hd_status get_mask(hd_reader *r, const layout *l, uint8_t *mask, const ch
 
 static hd_status get_integers(hd_reader *r, const layout *l, hd_linear_result *m, size_t present, const char *name, hd_err *err) {
     size_t bytes = hd_codes_bytes((enum hd_grid)l->grid, l->bits, present), group = l->group ? (size_t)l->group : (size_t)l->in, n = 0;
-    hd_status s = need(r, bytes, name, "codes", err);
+    hd_status s = hd_lm_need(r, bytes, name, "codes", err);
     if (s) return s;
     int16_t *value = malloc((present + 1) * sizeof *value);
     if (!value) return hd_fail(err, HD_NOMEM, "%s: out of memory", name);
@@ -254,7 +254,7 @@ static hd_status get_integers(hd_reader *r, const layout *l, hd_linear_result *m
 
 static hd_status get_zeros(hd_reader *r, const layout *l, uint8_t *zero, const char *name, hd_err *err) {
     size_t n = (size_t)l->out * l->groups, size = hd_codes_bytes(HD_GRID_ODD, l->bits, n);
-    hd_status s = need(r, size, name, "zero points", err);
+    hd_status s = hd_lm_need(r, size, name, "zero points", err);
     if (s) return s;
     int16_t *value = malloc(n * sizeof *value);
     if (!value) return hd_fail(err, HD_NOMEM, "%s: out of memory", name);
@@ -271,7 +271,7 @@ static hd_status get_values(hd_reader *r, const layout *l, hd_linear_result *m, 
     if (m->mask) present = 0;
     for (size_t i = 0; m->mask && i < l->weights; i++) present += m->mask[i];
     if (l->bits != FLOAT) return get_integers(r, l, m, present, name, err);
-    s = need(r, 2 * present, name, "weights", err);
+    s = hd_lm_need(r, 2 * present, name, "weights", err);
     for (size_t i = 0; !s && i < l->weights; i++)
         if (m->mask[i]) s = get_floats(r, &m->w[i], 1, 0, 0, name, "weight", err);
     return s;
@@ -300,7 +300,7 @@ static hd_status get_low_rank(hd_reader *r, hd_lm_matrix *m, int out, int in, co
 
 hd_status hd_lm_get_matrix(hd_reader *r, hd_lm_matrix *m, int out, int in, const char *name, hd_err *err) {
     hd_linear_result *x = &m->linear;
-    hd_status s = need(r, 7, name, "format", err);
+    hd_status s = hd_lm_need(r, 7, name, "format", err);
     if (s) return s;
     if (r->data[r->at] == LOW_RANK) return get_low_rank(r, m, out, in, name, err);
     layout l = {.out = out, .in = in};
@@ -310,7 +310,7 @@ hd_status hd_lm_get_matrix(hd_reader *r, hd_lm_matrix *m, int out, int in, const
     uint32_t group = hd_get_u32(r);
     l.group = group > INT32_MAX ? INT32_MAX : (int)group;
     if (l.flags & BLOCKS) {
-        if ((s = need(r, 4, name, "blocks", err))) return s;
+        if ((s = hd_lm_need(r, 4, name, "blocks", err))) return s;
         l.block_in = hd_get_u16(r);
         l.block_out = hd_get_u16(r);
     }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "budget.h"
+#include "codebook_lm.h"
 #include "compress_internal.h"
 #include "lm_fold.h"
 #include "lm_lowrank.h"
@@ -37,6 +38,7 @@ typedef struct walk {
     const hd_policy *p;
     const hd_lm *before; /* or NULL */
     int round;
+    const hd_lm_tables *tables;
 } walk;
 
 static hd_status solve(void *arg, int layer, int matrix, const hd_linear *p, hd_lm_matrix *out, hd_err *err) {
@@ -46,6 +48,7 @@ static hd_status solve(void *arg, int layer, int matrix, const hd_linear *p, hd_
     hd_llama_name(layer, matrix, name, sizeof name);
     const hd_layer_policy *o = hd_policy_of(w->p, name);
     if (o->recipe.factor) return hd_lm_solve_low_rank(o, p, out, err);
+    if (o->recipe.coding != HD_CODING_INTEGER) return hd_lm_solve_coded(w->tables, &o->recipe, layer, matrix, p, out, err);
     hd_lm_format_of(&l.format, &l.options, o);
     int sparse = l.format.sparsity == HD_SPARSE_UNSTRUCTURED || l.format.sparsity == HD_SPARSE_BLOCK;
     if (sparse && w->before) l.format.keep = w->before->matrix[layer * HD_LLAMA_MATRICES + matrix].linear.mask;
@@ -59,8 +62,9 @@ static hd_status solve(void *arg, int layer, int matrix, const hd_linear *p, hd_
 }
 
 /* Rounds of pruning as in rounds.c; rounds before the last keep float values. */
-static hd_status walk_rounds(hd_lm **out, const hd_llama *m, const hd_policy *p, const int16_t *tokens, int stride, int n, int t, const char *label, hd_err *err) {
-    walk w = {.p = p};
+static hd_status walk_rounds(hd_lm **out, const hd_llama *m, const hd_policy *p, const hd_lm_tables *tables, const int16_t *tokens, int stride, int n, int t,
+                             const char *label, hd_err *err) {
+    walk w = {.p = p, .tables = tables};
     hd_lm_options o = {.solve = solve, .arg = &w, .correct = 1 - (double)p->unrepaired, .blockwise = p->blockwise, .label = label};
     hd_lm *before = NULL;
     hd_status s = HD_OK;
@@ -90,7 +94,12 @@ hd_status hd_lm_compress_policy(hd_lm **out, const hd_llama *m, const hd_policy 
         s = hd_budget_lm(&shared, m, p, tokens, stride, n, t, err);
         p = &shared;
     }
-    if (!s) s = walk_rounds(out, m, p, tokens, stride, n, t, label, err);
+    hd_lm_tables tables = {0};
+    if (!s) s = hd_lm_plan_tables(&tables, m, p, err);
+    if (!s) s = hd_lm_tables_fit(&tables, m, tokens, stride, n, t, err);
+    if (!s) s = walk_rounds(out, m, p, &tables, tokens, stride, n, t, label, err);
+    if (!s) hd_lm_tables_give(&tables, *out);
+    hd_lm_tables_free(&tables);
     hd_policy_free(&shared);
     hd_llama_free(folded);
     hd_llama_free(narrow);

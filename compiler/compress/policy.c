@@ -266,13 +266,17 @@ static hd_status parse_key(const cJSON *j, const char *who, hd_layer_policy *o, 
         if (!parse_block(j, o)) return wrong(j, who, "'INxOUT' with 1 to 256 each", err);
     } else if (!strcmp(j->string, "method")) {
         if (!cJSON_IsString(j)) return wrong(j, who, "a string such as 'gptq'", err);
+        int group = o->recipe.coding_group;
         hd_status s = hd_recipe_parse(&o->recipe, j->valuestring, err);
         if (s) return hd_fail_in(err, who), s;
+        o->recipe.coding_group = group;
+    } else if (!strcmp(j->string, "code_group")) {
+        if (!whole(j, 1, 8, &o->recipe.coding_group)) return wrong(j, who, "1 to 8", err);
     } else if (!strcmp(j->string, "dense")) {
         if (!cJSON_IsBool(j)) return wrong(j, who, "true or false", err);
         o->skip_sparsity = cJSON_IsTrue(j);
     } else
-        return hd_fail(err, HD_FORMAT, "%s: unknown key '%.60s'; allowed weights, grid, granularity, sparsity, structure, block, method, dense, and in the base ranges", who, j->string);
+        return hd_fail(err, HD_FORMAT, "%s: unknown key '%.60s'; allowed weights, grid, granularity, sparsity, structure, block, method, code_group, dense, and in the base ranges", who, j->string);
     return HD_OK;
 }
 

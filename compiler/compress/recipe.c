@@ -36,6 +36,10 @@ static const step_name names[] = {
     {"cp", STEP_FACTOR, HD_FACTOR_CP, 1, 0.001f, 1, 0.25f},
     {"tt", STEP_FACTOR, HD_FACTOR_TRAIN, 1, 0.001f, 1, 0.25f},
     {"residual", STEP_RESIDUAL, 1, 0, 0, 0, 0},
+    {"table", STEP_CODING, HD_CODING_TABLE, 1, 1, 11, 9},
+    {"additive", STEP_CODING, HD_CODING_ADDITIVE, 1, 1, 9, 8},
+    {"trellis", STEP_CODING, HD_CODING_TRELLIS, 1, 1, 10, 9},
+    {"e8p", STEP_CODING, HD_CODING_E8P, 1, 2, 4, 2},
 };
 enum { N_NAMES = sizeof names / sizeof *names };
 
@@ -97,6 +101,8 @@ hd_status hd_recipe_parse(hd_recipe *r, const char *text, hd_err *err) {
             if (end != at + whole || !(number >= n->lowest && number <= n->highest))
                 return hd_fail(err, HD_RANGE, "method '%.60s': '%s' takes a number from %g to %g", text, n->name, (double)n->lowest, (double)n->highest);
         }
+        if (n->field == STEP_CODING && number != floorf(number))
+            return hd_fail(err, HD_RANGE, "method '%.60s': '%s' takes a whole number of bits", text, n->name);
         set(r, n, number);
         at += whole;
         if (!*at) break;

@@ -1,7 +1,7 @@
 /* The steps that `--method` names, for one layer: what happens to it before its weights are solved, how they are solved, and what codes them.
  *
  * A recipe is written as names joined by '+', a number after ':' where a name takes one: "gptq", "smooth:0.5+gptq", "svd:0.25+residual+gptq",
- * "table:9+gptq". Steps run in the order of the fields below, whatever the order of the names. hd_recipe_parse knows the names that are
+ * "table:9". Steps run in the order of the fields below, whatever the order of the names. hd_recipe_parse knows the names that are
  * built; a field without a name there is refused by hd_policy_check. */
 #ifndef HD_RECIPE_H
 #define HD_RECIPE_H
@@ -26,8 +26,8 @@ typedef struct hd_recipe {
     int in_order;      /* GPTQ's columns as they stand, not by falling diagonal */
     int moving;        /* GPTQ's group scales are found on the way, not before (columns in order) */
     hd_coding coding;
-    int coding_bits;   /* of a code, of a group of coding_group weights; 0 = the coding's default */
-    int coding_group;
+    int coding_bits;   /* of a code, of a group of coding_group weights; E8P: a weight, 2 to 4 */
+    int coding_group;  /* no part of the line: the policy's; 0 = the coding's default */
 } hd_recipe;
 
 /* The recipe that `text` names; fields without a name in it take their defaults (nothing; solver RTN). HD_RANGE or HD_FORMAT say what is

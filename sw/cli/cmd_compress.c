@@ -19,10 +19,11 @@ static const cli_option options[] = {
     {"--structure", "S", "what --sparsity removes: block; language models also channel (hidden units), unstructured and N:M (block; language models without --block: unstructured)"},
     {"--budget", "B", "local: each layer loses its share; global: the same number of weights, where they cost least (local)"},
     {"--rounds", "N", "prune in N rounds, each on what the one before left (1)"},
-    {"--method", "M", "steps joined by +: svd, tucker, cp, tt[:SHARE] [+residual]; smooth[:A], awq, outliers[:T]; solver rtn, gptq, sparsegpt, clip, iobs (rtn; language models gptq)"},
+    {"--method", "M", "steps joined by +: svd, tucker, cp, tt[:SHARE] [+residual]; smooth[:A], awq, outliers[:T]; solver rtn, gptq, sparsegpt, clip, iobs (rtn; language models gptq); or codes of a language model: table[:BITS], additive[:BITS], trellis[:BITS], e8p[:2|3|4]"},
     {"--ranges", "R", "of a network's activations: mse, minmax or percentile[:P] (mse; P 99.99)"},
     {"--repair", "R", "with --tokens: how much of its predecessors' damage a matrix aims to repair, 0..1 (1)"},
     {"--blockwise", NULL, "with --tokens: matrices see their own block as it was, not those compressed before them"},
+    {"--code-group", "N", "weights that a code of table, additive or trellis covers, 1..8 (4; additive 8)"},
     {"--policy", "FILE", "JSON: the base and rules by layer; options given override its base"},
     {"--raw", NULL, "take bytes as they are; else they are divided by 255"},
     {"--hwc", NULL, "items are [height][width][channel], as TFLite has them; else [channel][height][width]"},
@@ -112,7 +113,14 @@ hd_status cli_policy(hd_policy *p, const cli_args *a, hd_err *err) {
     if (!s && grid) s = parse_grid(&p->base, who, grid, err);
     if (!s && block) s = parse_block(&p->base, who, block, err);
     if (!s && granularity) s = parse_granularity(&p->base, who, granularity, err);
+    int group = p->base.recipe.coding_group;
     if (!s && method && (s = hd_recipe_parse(&p->base.recipe, method, err)) != HD_OK) return hd_fail_in(err, "--method"), hd_fail_in(err, who), s;
+    p->base.recipe.coding_group = group;
+    if (!s && cli_text(a, "--code-group")) {
+        int64_t n;
+        s = cli_int(&n, a, "--code-group", 0, 1, 8, err);
+        if (!s) p->base.recipe.coding_group = (int)n;
+    }
     if (!s) s = cli_float(&sparsity, a, "--sparsity", (double)p->base.sparsity, 0, 0.99, err);
     if (!s) p->base.sparsity = (float)sparsity;
     const char *ranges = cli_text(a, "--ranges");

@@ -54,7 +54,13 @@ hd_status cli_rows(uint32_t *first, uint32_t *count, const cli_args *a, const ch
 
 hd_status cli_llama_policy(hd_policy *p, const cli_args *a, hd_err *err) {
     hd_status s = cli_policy(p, a, err);
-    if (cli_text(a, "--policy")) return s;
+    if (s || cli_text(a, "--policy")) return s;
+    if (p->base.recipe.coding != HD_CODING_INTEGER) {
+        static const char *const integers[] = {"--weights", "--grid", "--granularity", "--sparsity", "--structure", "--block"};
+        for (size_t i = 0; i < sizeof integers / sizeof *integers; i++)
+            if (cli_text(a, integers[i])) return hd_fail(err, HD_USAGE, "compress: %s goes with integers; weights that are coded have --method NAME:BITS and --code-group", integers[i]);
+    } else if (cli_text(a, "--code-group"))
+        return hd_fail(err, HD_USAGE, "compress: --code-group goes with --method table, additive or trellis");
     if (!cli_text(a, "--method")) p->base.recipe.solver = HD_METHOD_GPTQ;
     if (!cli_text(a, "--structure") && !cli_text(a, "--block")) p->base.structure = HD_SPARSE_UNSTRUCTURED;
     return s;

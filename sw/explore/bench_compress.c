@@ -36,18 +36,13 @@ static hd_status by_linear(hd_lm **c, const hd_language *r, const setting *x, hd
 /* Nine bits for four weights, a table of 2^10 entries for the whole model. */
 static hd_status by_codebook(hd_lm **c, const hd_language *r, const setting *x, hd_err *err) {
     hd_codebook *book;
-    hd_codebook_lm both = {0};
     hd_codebook_options o;
     hd_codebook_defaults(&o);
     o.fit_rounds = 6;
     o.beam = 4;
     o.rounds = 1;
     hd_status s = hd_codebook_new(&book, 4, 1, 9, 10, 6, 1, err);
-    if (!s) s = hd_codebook_lm_compress(&both, book, r->m, r->calibration, HD_ROW_STRIDE, HD_CALIBRATION_ROWS, HD_ROW_TOKENS, &o, 1, x->name, err);
-    *c = both.lm;
-    both.lm = NULL;
-    hd_codebook_lm_free(&both);
-    return s;
+    return s ? s : hd_codebook_lm_compress(c, book, r->m, r->calibration, HD_ROW_STRIDE, HD_CALIBRATION_ROWS, HD_ROW_TOKENS, &o, 1, x->name, err);
 }
 
 static hd_status run_setting(hd_figures *f, const hd_language *r, const setting *x, hd_err *err) {

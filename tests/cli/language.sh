@@ -41,6 +41,11 @@ error "train: --vocab V is missing" "${train[@]}" --shape 8,8,1,1,1
 error "train: --shape: found '8,8'; allowed is DIM,HIDDEN,LAYERS,HEADS,KV_HEADS, as in 64,172,5,8,4" "${train[@]}" --shape 8,8 --vocab 20
 error "train: --vocab: found '2'; allowed is a whole number 3..32767" "${train[@]}" --shape 8,8,1,1,1 --vocab 2
 error "t.idx: No such file or directory" "${train[@]}" --shape 8,8,1,1,1 --vocab 20
+error "compress: --weights goes with integers; weights that are coded have --method NAME:BITS and --code-group" "${compress[@]}" --method table:8 --weights 4
+error "compress: --code-group goes with --method table, additive or trellis" "${compress[@]}" --code-group 4
+error "compress: --code-group: found '9'; allowed is a whole number 1..8" "${compress[@]}" --method table --code-group 9
+error "compress: --method: method 'e8p:5': 'e8p' takes a number from 2 to 4" "${compress[@]}" --method e8p:5
+error "compress: --method: method 'table:8.5': 'table' takes a whole number of bits" "${compress[@]}" --method table:8.5
 printf 'HLM1 and more' >fake.hlm
 error "fake.hlm: a language model (.hlm); it goes with --tokens" eval fake.hlm
 error "fake.hlm: 13 bytes; the header of a 'HLM1' file alone has 16" eval fake.hlm --tokens t.idx
@@ -98,6 +103,12 @@ case $(json total_bits_per_weight) in 4.3*|4.4*|4.5*) ;; *) fail "AWQ with store
 ok eval n8.hlm --tokens "$tokens" --rows 89:10 --json
 error_starts "policy, base: outliers split off a language model's matrix" compress "$model" --tokens "$tokens" --method outliers+gptq -o n8.hlm
 rm n8.hlm
+# Codes of a shared table: the bits that the file holds, and the weights that it gives back.
+ok compress "$model" --tokens "$tokens" --rows 0:10 --method table:4 --code-group 2 -o table.hlm --json
+case $(json total_bits_per_weight) in 2.08*) ;; *) fail "table: bits per weight: $(json total_bits_per_weight)" ;; esac
+ok eval table.hlm --tokens "$tokens" --rows 89:10 --json
+awk -v v="$(json cross_entropy)" 'BEGIN { exit !(v > 1.8 && v < 3.4) }' || fail "table: cross-entropy $(json cross_entropy)"
+ok generate table.hlm --tokenizer "$tokenizer" --steps 20
 ok compress "$model" --tokens "$tokens" --rows 0:10 --weights 4 --structure 2:4 -o n24.hlm
 ok eval n24.hlm --tokens "$tokens" --rows 89:10 --json
 awk -v v="$(json cross_entropy)" 'BEGIN { exit !(v > 1.8 && v < 4.5) }' || fail "2:4 and 4 bits: cross-entropy $(json cross_entropy)"
@@ -122,5 +133,5 @@ error "train: --share goes with --teacher" train --tokens "$tokens" --shape 16,2
 error "row 0, token 1 is 403; the vocabulary has 0 to 9" train --tokens "$tokens" --shape 16,24,1,4,2 --vocab 10 --steps 1 -o x.bin
 error "compress: --rows: found '100:100'; $tokens has 179 rows" compress "$model" --tokens "$tokens" --rows 100:100 -o x.hlm
 error "no/x.hlm: No such file or directory" compress "$model" --tokens "$tokens" -o no/x.hlm
-only "first n2.hlm n24.hlm n4.hlm new.bin t2.hlm "
+only "first n2.hlm n24.hlm n4.hlm new.bin t2.hlm table.hlm "
 finish

@@ -427,7 +427,7 @@ static void policies(void **state) {
         {"[]", "the policy is an array; must be an object", HD_FORMAT},
         {"{\"bass\": {}}", "unknown key 'bass'; allowed base, layers, budget, rounds, sequential, repair", HD_FORMAT},
         {"{\"base\": 4}", "base: is a number; must be an object", HD_FORMAT},
-        {"{\"base\": {\"bits\": 4}}", "base: unknown key 'bits'; allowed weights, grid, granularity, sparsity, structure, block, method, dense, and in the base ranges", HD_FORMAT},
+        {"{\"base\": {\"bits\": 4}}", "base: unknown key 'bits'; allowed weights, grid, granularity, sparsity, structure, block, method, code_group, dense, and in the base ranges", HD_FORMAT},
         {"{\"base\": {\"weights\": 9}}", "base: 'weights' is 9; must be 1 to 8, 'ternary' or 16 (sparse language models)", HD_RANGE},
         {"{\"base\": {\"weights\": 2.5}}", "base: 'weights' is 2.5; must be 1 to 8, 'ternary' or 16 (sparse language models)", HD_RANGE},
         {"{\"base\": {\"weights\": null}}", "base: 'weights' is null; must be 1 to 8, 'ternary' or 16 (sparse language models)", HD_FORMAT},

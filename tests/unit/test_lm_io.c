@@ -13,6 +13,8 @@
 #include <zlib.h>
 
 #include "../../compiler/compress/lm_internal.h"
+#include "../../compiler/compress/lm_policy.h"
+#include "../../compiler/compress/passes.h"
 #include "../../sw/core/file.h"
 #include "../../sw/core/rng.h"
 
@@ -56,12 +58,34 @@ static const struct {
     {HD_METHOD_SPARSEGPT, {.bits = 4, .grid = HD_GRID_ODD, .group = 4, .sparsity = HD_SPARSE_N_OF_M, .n = 2, .m = 4}},
     {HD_METHOD_SPARSEGPT, {.bits = 2, .grid = HD_GRID_ODD, .shift_groups = 1, .group = 4, .sparsity = HD_SPARSE_BLOCK, .density = 0.5f, .block_in = 4, .block_out = 3}},
 };
-enum { FORMATS = sizeof rows / sizeof *rows };
+enum { INTEGERS = sizeof rows / sizeof *rows };
+
+/* Then matrices of codes: policies for every matrix, and one model of several codings and tables. */
+static const char *const codings[][2] = {{"table:5", NULL}, {"additive:3", NULL}, {"trellis:4", NULL}, {"e8p", NULL}, {"e8p:3", "gptq"}, {"table:3", "e8p:4"}, {"table:4", "table:3"}};
+enum { FORMATS = INTEGERS + sizeof codings / sizeof *codings };
 
 static void random_tokens(int16_t *tokens, int n) {
     hd_rng rng;
     hd_rng_seed(&rng, 3, 1);
     for (int i = 0; i < n; i++) tokens[i] = (int16_t)hd_rng_below(&rng, VOCAB);
+}
+
+/* The first method for all, the second, where there is one, for the matrices of layer 1. */
+static hd_lm *coded(const char *const method[2], const hd_llama *m, const int16_t *tokens) {
+    hd_policy p;
+    hd_lm *c;
+    hd_err err = {0};
+    hd_policy_default(&p);
+    p.base.bits = 4;
+    if (hd_recipe_parse(&p.base.recipe, method[0], &err)) fail_msg("%s", err.message);
+    if (method[1]) {
+        hd_layer_policy second = p.base;
+        if (hd_recipe_parse(&second.recipe, method[1], &err)) fail_msg("%s", err.message);
+        assert_true(hd_policy_add(&p, "layer1*", &second));
+    }
+    if (hd_lm_compress_policy(&c, m, &p, tokens, T, N, T, NULL, &err)) fail_msg("%s: %s", method[0], err.message);
+    hd_policy_free(&p);
+    return c;
 }
 
 static hd_lm *compressed(int which, int tied) {
@@ -70,6 +94,11 @@ static hd_lm *compressed(int which, int tied) {
     hd_err err = {0};
     int16_t tokens[N * T];
     random_tokens(tokens, N * T);
+    if (which >= INTEGERS) {
+        c = coded(codings[which - INTEGERS], m, tokens);
+        hd_llama_free(m);
+        return c;
+    }
     hd_lm_linear l = {.format = rows[which].format};
     hd_linear_defaults(&l.options, rows[which].method);
     hd_lm_options o = {.solve = hd_lm_solve_linear, .arg = &l, .correct = 1};
@@ -86,6 +115,7 @@ static void round_trips(void **state) {
         hd_lm *c = compressed(f, f & 1), *k;
         hd_err err = {0};
         if (hd_lm_save(c, path, &err) || hd_lm_load(&k, path, &err)) fail_msg("format %d: %s", f, err.message);
+        assert_true(fabs(k->shared_bits - c->shared_bits) < 8 * (c->tables + 0.1));
         assert_true((k->model->classifier == k->model->embedding) == (f & 1));
         for (int i = 0; i < LAYERS * HD_LLAMA_MATRICES; i++) {
             int out, in;
@@ -145,14 +175,16 @@ static void refuses(uint8_t *data, size_t size, hd_status code, const char *mess
     hd_err err = {0};
     char want[300];
     write_file(data, size);
-    assert_int_equal(hd_lm_load(&c, path, &err), code);
+    hd_status found = hd_lm_load(&c, path, &err);
     assert_null(c);
     snprintf(want, sizeof want, "%s: %s", path, message);
     assert_string_equal(err.message, want);
+    assert_int_equal(found, code);
 }
 
-/* Bytes of a saved model: header, sizes, embedding, final norm, two norms; then layer0.q: format (7), 8 row scales, 16 shifts (4), codes. */
-enum { SIZES = 16, EMBEDDING = SIZES + 29, LAYER = EMBEDDING + 4 * (VOCAB * DIM + DIM), Q = LAYER + 4 * 2 * DIM, SCALES = Q + 7, CODES = SCALES + 16 + 4 };
+/* Bytes of a saved model without tables: header, sizes, embedding, final norm, number of tables, two norms; then layer0.q: coding, format (7), 8 row scales,
+ * 16 shifts (4), codes. */
+enum { SIZES = 16, EMBEDDING = SIZES + 29, TABLES = EMBEDDING + 4 * (VOCAB * DIM + DIM), LAYER = TABLES + 1, Q = LAYER + 4 * 2 * DIM + 1, SCALES = Q + 7, CODES = SCALES + 16 + 4 };
 
 static uint8_t *saved(int which, size_t *size) {
     hd_lm *c = compressed(which, 1);
@@ -162,6 +194,65 @@ static uint8_t *saved(int which, size_t *size) {
     assert_int_equal(hd_file_read(&data, size, path, 1 << 24, 0, &err), HD_OK);
     hd_lm_free(c);
     return data;
+}
+
+/* table:5 (4 weights a code, 6 planes): number of tables, shape (5), 32 * 4 entries (96 bytes), two norms; then layer0.q: coding, table, octave (2), 8 scales of
+ * 6 bits (6), 16 codes of 5 bits (10). e8p: no tables; coding, bits, rotated outputs, seed (4), octave (2). */
+static void coding_errors(void) {
+    enum { SHAPE = TABLES + 1, CODED = SHAPE + 5 + 96 + 4 * 2 * DIM + 1, E8P = Q };
+    static const struct {
+        int which, at, bytes;
+        uint32_t value;
+        hd_status code;
+        const char *message;
+    } wrong[] = {
+        {0, SHAPE, 1, 9, HD_RANGE, "table 0: codebook: group 9; allowed 1..8"},
+        {0, SHAPE + 1, 1, 0, HD_RANGE, "table 0: codebook: books 0; allowed 1..4"},
+        {0, SHAPE + 3, 1, 4, HD_RANGE, "table 0: codebook: window 4; allowed 5..12"},
+        {0, SHAPE + 4, 1, 1, HD_RANGE, "table 0: codebook: planes 1; allowed 2..8"},
+        {0, SHAPE + 3, 1, 12, HD_FORMAT, "table 0: entries: 12288 bytes needed, 598 left in the file"},
+        {0, CODED, 1, 1, HD_FORMAT, "layer0.q: shared table 1; the file has 1"},
+        {0, CODED + 1, 2, 101, HD_RANGE, "layer0.q: scales from 2^101; allowed exponents are -126 to 100"},
+        {3, E8P, 1, 5, HD_FORMAT, "layer0.q: 5 bits a weight on E8P; allowed 2 to 4"},
+        {3, E8P + 1, 1, 2, HD_FORMAT, "layer0.q: rotated outputs: found 2; allowed are 0 and 1"},
+        {3, E8P + 6, 2, 0x8000, HD_RANGE, "layer0.q: scales from 2^-32768; allowed exponents are -126 to 100"},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        size_t size;
+        uint8_t *data = saved(INTEGERS + wrong[i].which, &size);
+        put(data + wrong[i].at, wrong[i].value, wrong[i].bytes);
+        refuses(data, size, wrong[i].code, wrong[i].message);
+        free(data);
+    }
+    size_t size;
+    uint8_t *data = saved(INTEGERS, &size);
+    refuses(data, CODED + 3 + 6 + 9, HD_FORMAT, "layer0.q: scales and codes: 16 bytes needed, 15 left in the file");
+    free(data);
+    hd_lm *c = compressed(INTEGERS, 1);
+    hd_err err = {0};
+    c->matrix[HD_LLAMA_Q].code->code[3] = 32;
+    unlink(path);
+    assert_int_equal(hd_lm_save(c, path, &err), HD_RANGE);
+    assert_non_null(strstr(err.message, "layer0.q: code 3 is 32; allowed below 32"));
+    c->matrix[HD_LLAMA_Q].code->code[3] = 31;
+    c->matrix[HD_LLAMA_Q].code->scale_code[1] = 64;
+    assert_int_equal(hd_lm_save(c, path, &err), HD_RANGE);
+    assert_non_null(strstr(err.message, "layer0.q: scale code 64 of row 1; allowed 0 to 63"));
+    c->matrix[HD_LLAMA_Q].code->scale_code[1] = 0;
+    c->table[0]->entry[2] = 2;
+    assert_int_equal(hd_lm_save(c, path, &err), HD_RANGE);
+    assert_non_null(strstr(err.message, "table 0: entry 2 is 2; allowed are odd integers from -63 to 63"));
+    assert_int_equal(access(path, F_OK), -1);
+    hd_lm_free(c);
+}
+
+/* A file of the version before. */
+static void older_version(void) {
+    size_t size;
+    uint8_t *data = saved(0, &size);
+    put(data + 4, 1, 4);
+    refuses(data, size, HD_UNSUPPORTED, "version 1; this program reads version 2");
+    free(data);
 }
 
 static void errors(void **state) {
@@ -174,10 +265,13 @@ static void errors(void **state) {
     } wrong[] = {
         {SIZES, 4, 9, HD_RANGE, "dim 9, 2 heads; a head needs an even number of whole elements"},
         {SIZES + 8, 4, 0xffffffff, HD_RANGE, "layers is -1; allowed 1 to 1024"},
-        {SIZES + 4, 4, 1 << 18, HD_FORMAT, "1718 bytes left for a vocabulary of 13 x 8 and 12583296 block weights; too few"},
-        {SIZES + 20, 4, 32767, HD_FORMAT, "1718 bytes left for a vocabulary of 32767 x 8 and 1344 block weights; too few"},
+        {SIZES + 4, 4, 1 << 18, HD_FORMAT, "1733 bytes left for a vocabulary of 13 x 8 and 12583296 block weights; too few"},
+        {SIZES + 20, 4, 32767, HD_FORMAT, "1733 bytes left for a vocabulary of 32767 x 8 and 1344 block weights; too few"},
         {SIZES + 28, 1, 2, HD_FORMAT, "tied classifier: found 2; allowed are 0 and 1"},
         {EMBEDDING + 4, 4, 0x7f800000, HD_FORMAT, "embedding: element 1 is inf; weights are finite"},
+        {TABLES, 1, 1, HD_RANGE, "table 0: codebook: group 0; allowed 1..8"},
+        {Q - 1, 1, 3, HD_FORMAT, "layer0.q: coding 3; allowed 0 to 2"},
+        {Q - 1, 1, 1, HD_FORMAT, "layer0.q: shared table 4; the file has 0"},
         {Q, 1, 9, HD_FORMAT, "layer0.q: 9 bits on grid 0; allowed 1 to 8, or 16 (float)"},
         {Q, 1, 16, HD_FORMAT, "layer0.q: float values with grid 0, groups of 4, flags 1; they have no grid, groups, shifts or scales"},
         {Q + 1, 1, 3, HD_FORMAT, "layer0.q: grid 3; allowed 0 to 2"},
@@ -198,6 +292,8 @@ static void errors(void **state) {
     refuses(data, SIZES + 28, HD_FORMAT, "payload of 28 bytes; the sizes alone have 29");
     refuses(data, CODES + 3, HD_FORMAT, "layer0.q: codes: 32 bytes needed, 3 left in the file");
     free(data);
+    coding_errors();
+    older_version();
     /* Ternary: a byte above 242 is no five trits. */
     data = saved(4, &size);
     put(data + size - 1, 250, 1);
