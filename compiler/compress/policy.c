@@ -70,6 +70,7 @@ static hd_status check_network(const hd_layer_policy *o, const char *who, hd_err
         return hd_fail(err, HD_UNSUPPORTED, "policy, %s: channels removed from a network; language models lose hidden units, networks take 'block' (heddle tune --width trains a narrower one)", who);
     if (o->structure != HD_SPARSE_NONE && o->structure != HD_SPARSE_BLOCK && o->sparsity > 0 && !o->skip_sparsity)
         return hd_fail(err, HD_UNSUPPORTED, "policy, %s: single weights removed from a network; the array skips blocks, allowed is 'block'", who);
+    if (o->recipe.pv) return hd_fail(err, HD_UNSUPPORTED, "policy, %s: 'pv' trains language models; networks are tuned without it", who);
     if (o->recipe.coding != HD_CODING_INTEGER) return hd_fail(err, HD_UNSUPPORTED, "policy, %s: method '%s' codes a network's weights; its formats are integers", who, method);
     if (o->recipe.solver == HD_METHOD_AWQ)
         return hd_fail(err, HD_UNSUPPORTED, "policy, %s: method %u on a network; allowed solvers are rtn, gptq, sparsegpt, clip and iobs", who, (unsigned)o->recipe.solver);

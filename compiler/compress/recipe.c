@@ -8,7 +8,7 @@
 /* One name: which field it sets to which value, and the number it may take. */
 typedef struct step_name {
     const char *name;
-    enum { STEP_FACTOR, STEP_RESIDUAL, STEP_OUTLIERS, STEP_FOLD, STEP_SOLVER, STEP_ORDER, STEP_MOVING, STEP_CODING, STEP_FIELDS } field;
+    enum { STEP_FACTOR, STEP_RESIDUAL, STEP_OUTLIERS, STEP_FOLD, STEP_SOLVER, STEP_ORDER, STEP_MOVING, STEP_CODING, STEP_PV, STEP_FIELDS } field;
     int value;
     int takes;             /* a number after ':' (optional, `otherwise` when it is left out) */
     float lowest, highest, otherwise;
@@ -40,6 +40,7 @@ static const step_name names[] = {
     {"additive", STEP_CODING, HD_CODING_ADDITIVE, 1, 1, 9, 8},
     {"trellis", STEP_CODING, HD_CODING_TRELLIS, 1, 1, 10, 9},
     {"e8p", STEP_CODING, HD_CODING_E8P, 1, 2, 4, 2},
+    {"pv", STEP_PV, 0, 0, 0, 0, 0},
 };
 enum { N_NAMES = sizeof names / sizeof *names };
 
@@ -77,6 +78,7 @@ static void set(hd_recipe *r, const step_name *n, float number) {
         r->coding = (hd_coding)n->value;
         r->coding_bits = (int)number;
         break;
+    case STEP_PV: r->pv = 1; break;
     default: break;
     }
 }
@@ -128,6 +130,7 @@ static int is_set(const hd_recipe *r, const step_name *n) {
     case STEP_ORDER: return r->in_order;
     case STEP_MOVING: return r->moving;
     case STEP_CODING: return (int)r->coding == n->value;
+    case STEP_PV: return r->pv;
     default: return 0;
     }
 }

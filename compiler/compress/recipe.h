@@ -27,6 +27,7 @@ typedef struct hd_recipe {
     int moving;        /* GPTQ's group scales are found on the way, not before (columns in order) */
     hd_coding coding;
     int coding_bits;   /* of a code, of a group of coding_group weights; E8P: a weight, 2 to 4 */
+    int pv;            /* 6. codes and values are trained on after that (sw/train/pv_tune.h): language models, heddle tune */
     int coding_group;  /* no part of the line: the policy's; 0 = the coding's default */
 } hd_recipe;
 
