@@ -82,9 +82,9 @@ static hd_status open_part(hd_pv_part *m, hd_pv_table *tables, hd_lm_matrix *x, 
         m->groups = x->code->groups;
     } else {
         if (f->bits == 16 || !x->linear.v) return hd_fail(err, HD_UNSUPPORTED, "%s: float values have no codes to tune; integers and tables have", name);
-        m->step = f->grid == HD_GRID_TERNARY ? 1 : 2;
-        m->lowest = f->grid == HD_GRID_TERNARY ? -1 : f->grid == HD_GRID_EVEN ? -(1 << f->bits) : 1 - (1 << f->bits);
-        m->highest = f->grid == HD_GRID_TERNARY ? 1 : f->grid == HD_GRID_EVEN ? (1 << f->bits) - 2 : (1 << f->bits) - 1;
+        m->step = 2;
+        m->lowest = f->grid == HD_GRID_TERNARY ? -2 : f->grid == HD_GRID_EVEN ? -(1 << f->bits) : 1 - (1 << f->bits);
+        m->highest = f->grid == HD_GRID_TERNARY ? 2 : f->grid == HD_GRID_EVEN ? (1 << f->bits) - 2 : (1 << f->bits) - 1;
         if (x->linear.zero) return hd_fail(err, HD_UNSUPPORTED, "%s: integers with zero points are not tuned; symmetric ones are", name);
         if (f->group && !x->linear.shift) m->scale_group = f->group;
     }
