@@ -42,9 +42,11 @@ static const cli_option options[] = {
     {"--tokens", "X.idx", "MODEL is a language model (llama2.c), -o an .hlm: int16 rows to train on"},
     {"--rows", "FIRST:COUNT", "only these rows of --tokens (all)"},
     {"--structure", "S", "with --tokens, what --sparsity removes: block, unstructured or N:M (unstructured; with --block: block)"},
-    {"--written", "N", "with --tokens: rows that MODEL writes itself first, to train on too (800)"},
+    {"--written", "N", "with --tokens: rows that MODEL writes itself first, to train on too (800; with pv 160)"},
     {"--written-share", "X", "of them in each step, 0..1 (0.8)"},
-    {"--steps", "N", "with --tokens, instead of --epochs (1500)"},
+    {"--steps", "N", "with --tokens, instead of --epochs (1500; with pv 400)"},
+    {"--method", "M", "with --tokens: how training starts, as for heddle compress, and +pv: PV-Tuning, for table[:BITS], additive[:BITS] or integers (gptq)"},
+    {"--code-group", "N", "with --tokens: weights that a code covers, 1..8 (4; additive 8)"},
     {NULL, NULL, NULL},
 };
 
@@ -235,7 +237,7 @@ static hd_status run(const cli_args *a, hd_err *err) {
     const char *out;
     hd_status s = cli_need(&out, a, "-o", err);
     if (!s && cli_text(a, "--tokens")) return cli_tune_llama(a, out, err);
-    static const char *const language[] = {"--rows", "--structure", "--written", "--written-share", "--steps", NULL};
+    static const char *const language[] = {"--rows", "--structure", "--written", "--written-share", "--steps", "--method", "--code-group", NULL};
     if (!s) s = cli_refuse(a, language, 0, err);
     for (int i = 0; i < 2 && !s; i++)
         if (!cli_text(a, pairs[i][0]) != !cli_text(a, pairs[i][1])) s = hd_fail(err, HD_USAGE, "tune: %s and %s go together", pairs[i][0], pairs[i][1]);

@@ -58,9 +58,9 @@ hd_status cli_llama_policy(hd_policy *p, const cli_args *a, hd_err *err) {
     if (p->base.recipe.coding != HD_CODING_INTEGER) {
         static const char *const integers[] = {"--weights", "--grid", "--granularity", "--sparsity", "--structure", "--block"};
         for (size_t i = 0; i < sizeof integers / sizeof *integers; i++)
-            if (cli_text(a, integers[i])) return hd_fail(err, HD_USAGE, "compress: %s goes with integers; weights that are coded have --method NAME:BITS and --code-group", integers[i]);
+            if (cli_text(a, integers[i])) return hd_fail(err, HD_USAGE, "%s: %s goes with integers; weights that are coded have --method NAME:BITS and --code-group", a->command->name, integers[i]);
     } else if (cli_text(a, "--code-group"))
-        return hd_fail(err, HD_USAGE, "compress: --code-group goes with --method table, additive or trellis");
+        return hd_fail(err, HD_USAGE, "%s: --code-group goes with --method table, additive or trellis", a->command->name);
     if (!cli_text(a, "--method")) p->base.recipe.solver = HD_METHOD_GPTQ;
     if (!cli_text(a, "--structure") && !cli_text(a, "--block")) p->base.structure = HD_SPARSE_UNSTRUCTURED;
     return s;
@@ -145,6 +145,7 @@ hd_status cli_compress_llama(const cli_args *a, const char *tokens, const char *
     static const char *const others[] = {"--calib", "--calib-count", "--raw", "--hwc", "--budget-cycles", "--geometry", "--board", "--memory", "--judge", "--judge-count", NULL};
     hd_status s = cli_refuse(a, others, 1, err);
     if (!s) s = cli_llama_policy(&policy, a, err);
+    if (!s && policy.base.recipe.pv) s = hd_fail(err, HD_USAGE, "compress: --method: 'pv' trains; it goes with heddle tune");
     if (!s && !cli_has_budget(a)) s = cli_only_with_budget(a, err);
     if (!s) s = cli_can_write(out, err);
     if (!s && policy_out) s = cli_can_write(policy_out, err);

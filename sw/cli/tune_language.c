@@ -7,6 +7,7 @@
 #include "../core/progress.h"
 #include "../train/llama_train.h"
 #include "../train/llama_tune.h"
+#include "../train/pv_tune.h"
 #include "cli.h"
 
 /* Options of networks make no sense with --tokens, and those of language models none without. */
@@ -109,6 +110,27 @@ static hd_status tune_options(hd_llama_tune_options *o, job *j, const cli_args *
     return HD_OK;
 }
 
+static hd_status pv_options(hd_pv_options *o, const job *j, const cli_args *a, hd_err *err) {
+    static const char *const masks[] = {"--masks", "--score", "--settled", "--per-layer", "--teacher", "--written-share", NULL};
+    hd_pv_defaults(o);
+    common c = {.batch = o->batch, .seed = (int64_t)o->seed, .written = o->written, .rate = o->rate_codes, .share = o->share, .temperature = o->temperature};
+    long steps = o->steps;
+    for (int i = 0; masks[i]; i++)
+        if (cli_text(a, masks[i])) return hd_fail(err, HD_USAGE, "tune: %s does not go with --method pv", masks[i]);
+    hd_status s = read_common(&c, a, err);
+    if (!s) s = read_steps(&steps, a, (uint32_t)j->n, (int)c.batch, err);
+    if (s) return s;
+    o->steps = (int)steps;
+    o->batch = (int)c.batch;
+    o->seed = (uint64_t)c.seed;
+    o->written = (int)c.written;
+    o->rate_codes = c.rate;
+    o->share = c.share;
+    o->temperature = c.temperature;
+    o->label = "tuning";
+    return HD_OK;
+}
+
 static hd_status print_tuned(const cli_args *a, const hd_lm *c, const char *out, const hd_llama_tune_options *o, double loss, double seconds, hd_err *err) {
     if (!a->json) {
         printf("%s: %.3f bits per weight of the blocks in total (scales, shifts and masks included)\n", out, hd_lm_bits_per_weight(c));
@@ -135,14 +157,22 @@ hd_status cli_tune_llama(const cli_args *a, const char *out, hd_err *err) {
     double loss = 0, start = hd_seconds();
     hd_status s = cli_refuse(a, others, 1, err);
     if (!s) s = cli_llama_policy(&policy, a, err);
+    if (!s && !policy.base.recipe.pv && policy.base.recipe.coding != HD_CODING_INTEGER)
+        s = hd_fail(err, HD_USAGE, "tune: --method: codes are tuned with +pv, as in table:7+pv");
     if (!s && cli_text(a, "--granularity") && policy.base.granularity == HD_GRANULARITY_TENSOR)
         s = hd_fail(err, HD_USAGE, "tune: --granularity: found 'tensor'; allowed are channel and group:N for a language model");
     if (!s) s = cli_can_write(out, err);
     if (!s) s = load_float(&j.model, a->operand, err);
     if (!s) s = read_rows(&j, a, err);
-    if (!s) s = tune_options(&o, &j, a, err);
+    hd_pv_options p = {0};
+    hd_pv_report report = {0};
+    int pv = policy.base.recipe.pv;
+    if (!s) s = pv ? pv_options(&p, &j, a, err) : tune_options(&o, &j, a, err);
+    if (pv) o = (hd_llama_tune_options){.steps = p.steps, .batch = p.batch, .seed = p.seed};
     if (!s) s = hd_lm_compress_policy(&oneshot, j.model, &policy, j.rows, j.stride, j.n, j.t, "compress", err);
-    if (!s) s = hd_llama_tune(&tuned, oneshot, j.model, j.rows, j.stride, j.n, j.t, &o, &loss, err);
+    if (!s && pv) s = hd_pv_tune(&tuned, j.model, oneshot, j.rows, j.stride, j.n, j.t, &p, &report, err);
+    if (pv) loss = report.last;
+    if (!s && !pv) s = hd_llama_tune(&tuned, oneshot, j.model, j.rows, j.stride, j.n, j.t, &o, &loss, err);
     if (!s) s = hd_lm_save(tuned, out, err);
     if (!s) s = print_tuned(a, tuned, out, &o, loss, hd_seconds() - start, err);
     hd_lm_free(oneshot);

@@ -24,4 +24,6 @@ hd_status hd_language_add(hd_figures *f, const hd_language *r, const hd_lm *c, c
                           const char *limit, hd_err *err);
 /* Rows of the settings that train: suites compress and tune have them both. */
 hd_status hd_bench_tuned_language(hd_figures *f, const hd_language *r, hd_err *err);
+/* Rows bpw2_tuned. */
+hd_status hd_bench_pv(hd_figures *f, const hd_language *r, hd_err *err);
 #endif

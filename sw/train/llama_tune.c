@@ -68,6 +68,7 @@ static int is_float(const matrix *x) {
 static hd_status check_matrix(const hd_lm_matrix *m, const hd_llama_tune_options *o, const char *name, hd_err *err) {
     const hd_linear_result *r = &m->linear;
     const hd_linear_format *f = &m->format;
+    if (m->code) return hd_fail(err, HD_UNSUPPORTED, "%s: codes; those of tables are tuned by PV-Tuning", name);
     if (f->bits == 16 ? !r->mask : !r->v || !r->scale) return hd_fail(err, HD_UNSUPPORTED, "%s: tuning takes integers with scales, or values under a mask", name);
     if (r->zero) return hd_fail(err, HD_UNSUPPORTED, "%s: zero points; tuning takes grids without", name);
     if (f->bits != 16 && f->group && !f->shift_groups)

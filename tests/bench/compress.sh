@@ -31,5 +31,8 @@ within sparse24.bpw 8 9.01
 within block50_w4 1.69 2.20
 within block50_w4.bpw 2 2.4
 within block50_w4.seconds 0 150
+within bpw2_tuned 1.69 2.30
+within bpw2_tuned.bpw 1.5 2.0
+within bpw2_tuned.seconds 0 150
 for setting in w4g32 w3g32 w2g16 bpw2_4 sparse50 sparse24; do within $setting.seconds 0 10; done
 finish

@@ -33,6 +33,7 @@ error "tune: --steps goes with --tokens" tune default --steps 5 -o x.hdm
 error "tune: --tokens and --images do not go together" "${tune[@]}" --images x.idx
 error "tune: --granularity: found 'tensor'; allowed are channel and group:N for a language model" "${tune[@]}" --granularity tensor
 error "x.bin: No such file or directory" "${tune[@]}"
+error "tune: --method: codes are tuned with +pv, as in table:7+pv" "${tune[@]}" --method table:7
 train=(train --tokens t.idx -o x.bin)
 error "train: --shape goes with --tokens" train --shape 8,8,1,1,1 -o x.onnx
 error "train: --tokens and --shift do not go together" "${train[@]}" --shift 1
@@ -112,6 +113,14 @@ ok generate table.hlm --tokenizer "$tokenizer" --steps 20
 ok compress "$model" --tokens "$tokens" --rows 0:10 --weights 4 --structure 2:4 -o n24.hlm
 ok eval n24.hlm --tokens "$tokens" --rows 89:10 --json
 awk -v v="$(json cross_entropy)" 'BEGIN { exit !(v > 1.8 && v < 4.5) }' || fail "2:4 and 4 bits: cross-entropy $(json cross_entropy)"
+ok tune "$model" --tokens "$tokens" --rows 0:10 --method table:4+pv --code-group 2 --steps 10 --batch 2 --written 0 -o tuned.hlm --json
+case $(json total_bits_per_weight) in 2.08*) ;; *) fail "PV-Tuning: bits per weight: $(json total_bits_per_weight)" ;; esac
+ok eval tuned.hlm --tokens "$tokens" --rows 89:10 --json
+# Ten steps are no training (the unit test and the bench ask for gains), but the model must still be one.
+awk -v v="$(json cross_entropy)" 'BEGIN { exit !(v > 1.8 && v < 3.8) }' || fail "PV-Tuning: cross-entropy $(json cross_entropy)"
+rm tuned.hlm
+error "compress: --method: 'pv' trains; it goes with heddle tune" compress "$model" --tokens "$tokens" --method table:4+pv -o x.hlm
+error "tune: --masks does not go with --method pv" tune "$model" --tokens "$tokens" --method pv --masks fixed -o x.hlm
 # Training in the stored format, and of a new model.
 ok tune "$model" --tokens "$tokens" --rows 0:16 --weights 2 --masks fixed --steps 40 --rate 0.002 --batch 2 --written 8 --seed 3 -o t2.hlm --json
 [ "$(json steps)" = 40 ] || fail "steps: $(cat stdout)"
