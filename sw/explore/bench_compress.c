@@ -67,6 +67,7 @@ hd_status hd_bench_compress(hd_figures *f, hd_err *err) {
         real->compared = "the published float model";
     }
     for (size_t i = 0; !s && i < sizeof settings / sizeof *settings; i++) s = run_setting(f, &r, &settings[i], err);
+    if (!s) s = hd_bench_resnet8(f, err);
     if (!s) s = hd_bench_tuned_language(f, &r, err);
     hd_language_close(&r);
     return s;

@@ -26,4 +26,6 @@ hd_status hd_language_add(hd_figures *f, const hd_language *r, const hd_lm *c, c
 hd_status hd_bench_tuned_language(hd_figures *f, const hd_language *r, hd_err *err);
 /* Rows bpw2_tuned. */
 hd_status hd_bench_pv(hd_figures *f, const hd_language *r, hd_err *err);
+/* bench_resnet8.c */
+hd_status hd_bench_resnet8(hd_figures *f, hd_err *err);
 #endif

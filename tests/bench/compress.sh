@@ -27,6 +27,9 @@ within sparse50 1.69 2.95
 within sparse50.bpw 8 9.01
 within sparse24 1.69 3.50
 within sparse24.bpw 8 9.01
+within resnet8.float 0.855 0.855
+within resnet8.w8 0.845 1
+within resnet8.w4 0.84 1
 # After training in the stored format: half of the 4x8 blocks, 4 bits.
 within block50_w4 1.69 2.20
 within block50_w4.bpw 2 2.4
