@@ -9,7 +9,7 @@
 #include "passes.h"
 
 static const double LEAST_LOSS = 0.02; /* of the mean */
-enum { MEASURE_ROWS = 24, MEASURE_IMAGES = 64 };
+enum { MEASURE_ROWS = 24 };
 
 typedef struct offer {
     double cost;
@@ -36,7 +36,7 @@ int hd_budget_share(hd_budget_layer *layer, int n) {
     if (!all) return 0;
     for (int i = 0; i < n; i++) {
         hd_budget_layer *l = &layer[i];
-        size_t first = (size_t)(l->start * (double)l->items + 0.5);
+        size_t first = l->measured ? l->measured : (size_t)(l->start * (double)l->items + 0.5);
         double sum = 0, loss = fmax(l->loss, LEAST_LOSS * mean);
         for (size_t j = 0; j < first && j < l->n; j++) sum += l->cost[j];
         double factor = sum > 0 ? loss / sum / l->weights : 0;
@@ -206,8 +206,7 @@ static int rising(const void *x, const void *y) {
     return a < b ? -1 : a > b;
 }
 
-/* Mean squared difference of the output to the float network's, over its mean square. */
-static hd_status output_change(double *change, const hd_graph *g, const float *want, float *x, const hd_idx *calib, int images, int unit, hd_err *err) {
+hd_status hd_budget_change(double *change, const hd_graph *g, const float *want, float *x, const hd_idx *calib, int images, int unit, hd_err *err) {
     hd_exec *e = NULL;
     size_t size = hd_shape_size(g->tensor[g->output].shape);
     double sum = 0, whole = 0;
@@ -252,14 +251,14 @@ static hd_status look_at_layer(hd_budget_layer *l, hd_graph *copy, const hd_plan
     memcpy(kept, n->weight, weights * sizeof *kept);
     for (size_t i = 0; first && i < weights; i++)
         if (norm[block_at(&v, i)] <= l->cost[first - 1]) n->weight[i] = 0;
-    hd_status status = output_change(&l->loss, copy, want, x, calib, images, unit, err);
+    hd_status status = hd_budget_change(&l->loss, copy, want, x, calib, images, unit, err);
     memcpy(n->weight, kept, weights * sizeof *kept);
     free(norm);
     free(kept);
     return status;
 }
 
-static hd_status remember_outputs(float *want, float *x, const hd_graph *g, const hd_idx *calib, int images, int unit, hd_err *err) {
+hd_status hd_budget_outputs(float *want, float *x, const hd_graph *g, const hd_idx *calib, int images, int unit, hd_err *err) {
     hd_exec *e = NULL;
     size_t size = hd_shape_size(g->tensor[g->output].shape);
     hd_status status = hd_exec_new(&e, g, err);
@@ -277,13 +276,13 @@ hd_status hd_budget_network(hd_policy *out, const hd_graph *g, const hd_policy *
     *out = (hd_policy){0};
     hd_status status = hd_compress_plan_make(&plan, g, err);
     if (status != HD_OK) return status;
-    int images = samples < MEASURE_IMAGES ? samples : MEASURE_IMAGES, used = 0;
+    int images = samples < HD_BUDGET_IMAGES ? samples : HD_BUDGET_IMAGES, used = 0;
     if ((uint32_t)images > calib->dim[0]) images = (int)calib->dim[0];
     hd_budget_layer *layer = calloc((size_t)plan.n_steps, sizeof *layer);
     hd_graph *copy = hd_graph_clone(g);
     float *x = malloc(calib->item * sizeof *x), *want = malloc((size_t)images * hd_shape_size(g->tensor[g->output].shape) * sizeof *want);
     if (!layer || !copy || !x || !want) status = hd_fail(err, HD_NOMEM, "network '%s': no memory for its budget", g->name);
-    if (status == HD_OK) status = remember_outputs(want, x, g, calib, images, unit, err);
+    if (status == HD_OK) status = hd_budget_outputs(want, x, g, calib, images, unit, err);
     for (int i = 0; status == HD_OK && i < plan.n_steps; i++) {
         if (plan.step[i].role != HD_ROLE_WEIGHTS) continue;
         const hd_layer_policy *o = hd_policy_of(p, g->node[plan.step[i].node].name);

@@ -16,6 +16,7 @@ typedef struct hd_budget_layer {
     double weights;    /* of an item */
     double start;      /* the layer's own sparsity */
     double loss;       /* what the whole model loses when it is pruned alone, at `start` */
+    size_t measured;   /* items that were gone then, where it was not at `start`; 0 = at start */
     double sparsity;   /* result */
 } hd_budget_layer;
 
@@ -26,4 +27,11 @@ int hd_budget_share(hd_budget_layer *layer, int n);
  * share is fixed (N of M, channels). */
 hd_status hd_budget_network(hd_policy *out, const hd_graph *g, const hd_policy *p, const hd_idx *calib, int samples, int unit, hd_err *err);
 hd_status hd_budget_lm(hd_policy *out, const hd_llama *m, const hd_policy *p, const int16_t *tokens, int stride, int n, int t, hd_err *err);
+
+/* ---- for budgets of networks: what pruning one part does to the whole ---- */
+enum { HD_BUDGET_IMAGES = 64 }; /* calibration inputs that are looked at */
+/* want: [images][outputs] of the network; x: room for one input. */
+hd_status hd_budget_outputs(float *want, float *x, const hd_graph *g, const hd_idx *calib, int images, int unit, hd_err *err);
+/* Mean squared difference of the network's outputs to those, over their mean square. */
+hd_status hd_budget_change(double *change, const hd_graph *g, const float *want, float *x, const hd_idx *calib, int images, int unit, hd_err *err);
 #endif

@@ -9,6 +9,7 @@
 
 #include "compress_internal.h"
 #include "model_internal.h"
+#include "passes.h"
 
 typedef struct builder {
     const hd_graph *g;
@@ -282,12 +283,14 @@ static hd_status build(builder *b, const hd_idx *calib, int unit) {
     return status == HD_OK ? hd_model_check(m, b->err) : status;
 }
 
-/* A factored layer is several nodes by now. */
+/* A factored layer is several nodes by now, removed channels are gone. */
 static hd_status check_passes(const hd_graph *g, const hd_policy *policy, hd_err *err) {
-    for (int i = 0; i < g->n_nodes; i++)
-        if (hd_node_weights(&g->node[i]) && hd_policy_of(policy, g->node[i].name)->recipe.factor)
-            return hd_fail(err, HD_UNSUPPORTED, "layer '%s': a factorisation rewrites the network before its weights are solved, which was not done here; 'heddle compress' does it",
-                           g->node[i].name);
+    for (int i = 0; i < g->n_nodes; i++) {
+        const hd_layer_policy *o = hd_policy_of(policy, g->node[i].name);
+        if (hd_node_weights(&g->node[i]) && (o->recipe.factor || hd_policy_takes_channels(o)))
+            return hd_fail(err, HD_UNSUPPORTED, "layer '%s': %s rewrites the network before its weights are solved, which was not done here; 'heddle compress' does it",
+                           g->node[i].name, o->recipe.factor ? "a factorisation" : "taking channels out");
+    }
     return HD_OK;
 }
 

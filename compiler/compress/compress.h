@@ -17,9 +17,11 @@ typedef struct hd_layer_policy {
     int group_size;
     float sparsity;        /* share of blocks removed, 0..1 (exclusive) */
     int block_in, block_out;
-    hd_sparsity structure; /* what sparsity removes; NONE = blocks. Networks take blocks, language models also single weights, N of M, and channels (hidden units) */
+    hd_sparsity structure; /* what sparsity removes; NONE = blocks. Networks take blocks and channels (passes.h), language models also single weights, N of M; their
+                            * channels are hidden units */
     int n, m;              /* N_OF_M: kept of each m neighbouring inputs (sparsity is 1 - n/m then) */
     int skip_sparsity;     /* keep this layer dense */
+    int channels_removed;  /* result of the passes: output channels that the layer has lost */
     hd_recipe recipe;      /* its solver: RTN; GPTQ, CLIP (on blocks chosen by magnitude); SPARSEGPT, IOBS (blocks chosen too; GPTQ where nothing is removed) */
 } hd_layer_policy;
 

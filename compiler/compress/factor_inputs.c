@@ -1,6 +1,7 @@
 #include "factor_inputs.h"
 
 #include <cblas.h>
+#include <lapacke.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -78,7 +79,7 @@ static hd_status collect_part(double *all, double *samples, const site *t, int p
 }
 
 /* In a fixed number of parts, added up in order: the same for any number of threads. */
-static hd_status collect(double *all, site *t, hd_err *err) {
+static hd_status collect(double *all, double *samples_in_all, site *t, hd_err *err) {
     size_t square = t->width * t->width;
     t->parts = t->width <= PARTS_UP_TO ? PARTS : 1;
     double *part = malloc((size_t)t->parts * square * sizeof *part), samples[PARTS], sum = 0;
@@ -97,6 +98,7 @@ static hd_status collect(double *all, site *t, hd_err *err) {
         sum += samples[k];
     }
     for (size_t i = 0; !status && i < square; i++) all[i] /= sum;
+    *samples_in_all = sum;
     free(part);
     return !status && hd_interrupted ? hd_fail(err, HD_INTERRUPTED, "stopped during factorisation") : status;
 }
@@ -114,6 +116,17 @@ static void centre(hd_layer_inputs *x, const double *all, const site *t) {
     for (size_t i = 0; i < in; i++) trace += fmax(0, x->h[i * in + i]);
     x->damping = trace > 0 ? DAMPING * trace / (double)in : 1;
     for (size_t i = 0; i < in; i++) x->h[i * in + i] = fmax(0, x->h[i * in + i]) + x->damping;
+}
+
+hd_status hd_layer_inputs_target(double *t, const hd_node *n, const hd_layer_inputs *x, hd_err *err) {
+    size_t in = (size_t)x->in, count = (size_t)x->out * in;
+    double *h = malloc(in * in * sizeof *h);
+    if (!h) return hd_fail(err, HD_NOMEM, "node '%s': out of memory", n->name);
+    memcpy(h, x->h, in * in * sizeof *h);
+    for (size_t i = 0; i < count; i++) t[i] = x->yx[i] + x->damping * (double)n->weight[i];
+    int bad = LAPACKE_dposv(LAPACK_COL_MAJOR, 'L', x->in, x->out, h, x->in, t, x->in);
+    free(h);
+    return bad ? hd_fail(err, HD_RANGE, "node '%s': the second moment of its inputs is not positive definite (column %d)", n->name, bad) : HD_OK;
 }
 
 void hd_layer_inputs_free(hd_layer_inputs *x) {
@@ -138,7 +151,7 @@ hd_status hd_layer_inputs_measure(hd_layer_inputs *out, const hd_pass *p, int no
     double *all = malloc(t.width * t.width * sizeof *all);
     int threads = openblas_get_num_threads();
     openblas_set_num_threads(1);
-    hd_status s = all && out->h && out->yx && out->mean ? collect(all, &t, err) : hd_fail(err, HD_NOMEM, "node '%s': no memory for the second moments of its inputs", n->name);
+    hd_status s = all && out->h && out->yx && out->mean ? collect(all, &out->samples, &t, err) : hd_fail(err, HD_NOMEM, "node '%s': no memory for the second moments of its inputs", n->name);
     openblas_set_num_threads(threads);
     if (!s) centre(out, all, &t);
     free(all);

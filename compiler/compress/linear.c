@@ -47,8 +47,8 @@ static hd_status check(const hd_linear *p, const hd_linear_format *f, const hd_l
     if (o->sweeps < 0) return hd_fail(err, HD_RANGE, "layer '%s': %d sweeps; at least 0", p->name, o->sweeps);
     if ((unsigned)f->sparsity > HD_SPARSE_BLOCK) return hd_fail(err, HD_RANGE, "layer '%s': sparsity %u; allowed 0..3", p->name, (unsigned)f->sparsity);
     int sparse = f->sparsity != HD_SPARSE_NONE;
-    if (sparse != (o->method == HD_METHOD_SPARSEGPT || o->method == HD_METHOD_IOBS))
-        return hd_fail(err, HD_UNSUPPORTED, "layer '%s': method '%s' on a %s format; sparse formats go with 'sparsegpt' and 'iobs', dense ones with the others",
+    if (o->method != HD_METHOD_RTN && sparse != (o->method == HD_METHOD_SPARSEGPT || o->method == HD_METHOD_IOBS))
+        return hd_fail(err, HD_UNSUPPORTED, "layer '%s': method '%s' on a %s format; sparse formats go with 'rtn', 'sparsegpt' and 'iobs', dense ones with all others",
                        p->name, METHODS[o->method], sparse ? "sparse" : "dense");
     if (f->keep && o->method == HD_METHOD_AWQ)
         return hd_fail(err, HD_UNSUPPORTED, "layer '%s': a given mask with method 'awq'; it goes with the others", p->name);
@@ -210,7 +210,9 @@ static hd_status run(hd_solver *s) {
     hd_status status = target(s, objective(s));
     if (status != HD_OK) return status;
     switch (s->o->method) {
-    case HD_METHOD_RTN: return hd_solve_rtn(s);
+    case HD_METHOD_RTN:
+        status = s->f->sparsity == HD_SPARSE_NONE ? HD_OK : hd_solve_magnitude(s);
+        return status == HD_OK && s->n ? hd_solve_rtn(s) : status;
     case HD_METHOD_GPTQ: return hd_solve_gptq(s);
     case HD_METHOD_AWQ: return hd_solve_awq(s);
     case HD_METHOD_CLIP: return hd_solve_clip(s);

@@ -23,7 +23,7 @@ typedef struct hd_linear {
 } hd_linear;
 
 typedef enum hd_method {
-    HD_METHOD_RTN,      /* round to nearest, scales by squared error (weighted by diag H when there is H) */
+    HD_METHOD_RTN,      /* round to nearest, scales by squared error (weighted by diag H when there is H); of sparse formats the largest weights or blocks stay */
     HD_METHOD_GPTQ,     /* Frantar et al. 2022: act-order, static groups; then coordinate descent on the same objective */
     HD_METHOD_AWQ,      /* Lin et al. 2023: input scales, 20 point grid, folded into W (in_scale returned), then clip search */
     HD_METHOD_SPARSEGPT,/* Frantar & Alistarh 2023: mask and values, joint with quantisation */

@@ -91,6 +91,8 @@ hd_status hd_solve_clip(hd_solver *s);
 /* ---- solve_iobs.c ---- */
 /* Sets mask and, for float values, q. */
 hd_status hd_solve_iobs(hd_solver *s);
+/* The same by size: the largest weights (blocks by their norm) of the target stay as they are. */
+hd_status hd_solve_magnitude(hd_solver *s);
 
 /* ---- solve_support.c: which weights stay ---- */
 /* Sets mask and, for float values, q. */

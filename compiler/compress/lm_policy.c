@@ -28,7 +28,7 @@ void hd_lm_format_of(hd_linear_format *f, hd_linear_options *options, const hd_l
     }
     hd_recipe_solver(options, &p->recipe, f->sparsity != HD_SPARSE_NONE);
     /* AWQ whose scales are folded: what is left of it is the clip search. */
-    if (p->recipe.fold != HD_FOLD_AWQ || options->method != HD_METHOD_RTN) return;
+    if (p->recipe.fold != HD_FOLD_AWQ || options->method != HD_METHOD_RTN || f->sparsity != HD_SPARSE_NONE) return;
     hd_linear_defaults(options, HD_METHOD_AWQ);
     options->awq_points = 1;
 }

@@ -3,8 +3,6 @@
  * In the order of execution: the second moment of a layer's inputs is measured in the network whose earlier layers are factored already, and the chain
  * aims at the outputs of the network before the pass: T = (Y X^T + d W)(X X^T + d I)^-1, means apart, which the bias brings together again. With a
  * residual nothing is lost, so the chain aims at W itself. */
-#include <cblas.h>
-#include <lapacke.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,18 +14,6 @@
 #include "pass_internal.h"
 
 static hd_status no_memory(const hd_node *n, hd_err *err) { return hd_fail(err, HD_NOMEM, "node '%s': out of memory", n->name); }
-
-/* t [out][in] = (yx + damping w) h^-1; h has the damping in it. */
-static hd_status set_target(double *t, const hd_node *n, const hd_layer_inputs *x, hd_err *err) {
-    size_t in = (size_t)x->in, count = (size_t)x->out * in;
-    double *h = malloc(in * in * sizeof *h);
-    if (!h) return no_memory(n, err);
-    memcpy(h, x->h, in * in * sizeof *h);
-    for (size_t i = 0; i < count; i++) t[i] = x->yx[i] + x->damping * (double)n->weight[i];
-    int bad = LAPACKE_dposv(LAPACK_COL_MAJOR, 'L', x->in, x->out, h, x->in, t, x->in);
-    free(h);
-    return bad ? hd_fail(err, HD_RANGE, "node '%s': the second moment of its inputs is not positive definite (column %d)", n->name, bad) : HD_OK;
-}
 
 /* The name of link i: of the first, the last one, and those between. */
 static const char *link_name(const hd_chain *c, int i) {
@@ -171,7 +157,7 @@ static hd_status factor_layer(hd_pass *p, int at, const hd_graph *before, hd_lay
     double *t = malloc(2 * count * sizeof *t), *w = t + count;
     hd_status s = t ? hd_layer_inputs_measure(&x, p, at, before, n->output, err) : no_memory(n, err);
     for (size_t i = 0; !s && i < count; i++) t[i] = (double)n->weight[i];
-    if (!s && !o.recipe.residual) s = set_target(t, n, &x, err);
+    if (!s && !o.recipe.residual) s = hd_layer_inputs_target(t, n, &x, err);
     hd_kernel k = {.name = n->name, .out = n->cout, .in = n->cin, .kh = conv ? n->kh : 1, .kw = conv ? n->kw : 1, .w = t, .h = x.h};
     if (!s) s = hd_factor_share(&c, &k, o.recipe.factor, (double)o.recipe.rank, err);
     if (!s && !rounded_kernel(w, &c)) s = no_memory(n, err);

@@ -7,6 +7,7 @@
 #define HD_PASS_INTERNAL_H
 #include "passes.h"
 
+hd_status hd_pass_channels(hd_pass *p, hd_err *err);
 hd_status hd_pass_factor(hd_pass *p, hd_err *err);
 hd_status hd_pass_outliers(hd_pass *p, hd_err *err);
 hd_status hd_pass_fold(hd_pass *p, hd_err *err);

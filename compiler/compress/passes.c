@@ -9,7 +9,15 @@
 typedef hd_status (*pass_function)(hd_pass *p, hd_err *err);
 
 /* In this order; NULL ends it. */
-static const pass_function passes[] = {hd_pass_factor, hd_pass_outliers, hd_pass_fold, NULL};
+static const pass_function passes[] = {hd_pass_channels, hd_pass_factor, hd_pass_outliers, hd_pass_fold, NULL};
+
+int hd_policy_takes_channels(const hd_layer_policy *o) {
+    return o->structure == HD_SPARSE_CHANNEL && o->sparsity > 0 && !o->skip_sparsity;
+}
+
+int hd_policy_rewrites(const hd_layer_policy *o) {
+    return hd_recipe_rewrites(&o->recipe) || hd_policy_takes_channels(o);
+}
 
 int hd_policy_add(hd_policy *p, const char *layer, const hd_layer_policy *policy) {
     struct hd_policy_rule *more = realloc(p->rule, ((size_t)p->n_rules + 1) * sizeof *more);
@@ -56,7 +64,7 @@ hd_status hd_passes_run(hd_graph **out, hd_policy *out_policy, const hd_graph *g
     hd_pass pass = {hd_graph_clone(g), out_policy, calib, samples, unit};
     if (!pass.g || !hd_policy_copy(out_policy, p)) s = hd_fail(err, HD_NOMEM, "%s: no memory for a copy of the network", g->name);
     int rewritten = 0;
-    for (int i = 0; pass.g && i < g->n_nodes; i++) rewritten |= hd_recipe_rewrites(&hd_policy_of(p, g->node[i].name)->recipe);
+    for (int i = 0; pass.g && i < g->n_nodes; i++) rewritten |= hd_policy_rewrites(hd_policy_of(p, g->node[i].name));
     hd_plan plan = {0};
     /* Whatever passes make of the network, bits per weight are over the weights it came with. */
     if (!s && rewritten && (s = hd_compress_plan_make(&plan, g, err)) == HD_OK) pass.g->source_weights = plan.dense_weights;

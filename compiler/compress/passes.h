@@ -1,7 +1,7 @@
 /* Passes over a float network before its weights are solved: they rewrite the graph so that what comes after is easier to store, and leave the
- * rest to hd_compress. The new graph computes the same as the old one, up to what a pass throws away on purpose (rank).
+ * rest to hd_compress. The new graph computes the same as the old one, up to what a pass throws away on purpose (channels, rank).
  *
- * Order: factor (a layer becomes several), outliers (a layer's few large inputs go their own way), fold (scales move from a layer's inputs into
+ * Order: channels (the network gets narrower), factor (a layer becomes several), outliers (a layer's few large inputs go their own way), fold (scales move from a layer's inputs into
  * its weights). Each looks at the recipe of the layer's policy (recipe.h). */
 #ifndef HD_PASSES_H
 #define HD_PASSES_H
@@ -25,4 +25,8 @@ hd_status hd_passes_run(hd_graph **out, hd_policy *out_policy, const hd_graph *g
 int hd_policy_copy(hd_policy *to, const hd_policy *from);
 /* A rule for the layer of exactly this name, over all others; 0 without memory. */
 int hd_policy_add(hd_policy *p, const char *layer, const hd_layer_policy *policy);
+/* Does the policy take whole channels out of a layer? */
+int hd_policy_takes_channels(const hd_layer_policy *o);
+/* Does a pass do anything for a layer of this policy? */
+int hd_policy_rewrites(const hd_layer_policy *o);
 #endif

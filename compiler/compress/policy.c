@@ -66,10 +66,8 @@ static hd_status check_network(const hd_layer_policy *o, const char *who, hd_err
         return hd_fail(err, HD_UNSUPPORTED, "policy, %s: %s on a network; the array has shifts, allowed are grids odd, even and ternary, and 'group:N'", who,
                        o->affine ? "zero points" : "a float scale a group");
     if (o->bits == 16) return hd_fail(err, HD_UNSUPPORTED, "policy, %s: float weights (16 bits) on a network; the array has 1 to 8 bits", who);
-    if (o->structure == HD_SPARSE_CHANNEL && o->sparsity > 0 && !o->skip_sparsity)
-        return hd_fail(err, HD_UNSUPPORTED, "policy, %s: channels removed from a network; language models lose hidden units, networks take 'block' (heddle tune --width trains a narrower one)", who);
-    if (o->structure != HD_SPARSE_NONE && o->structure != HD_SPARSE_BLOCK && o->sparsity > 0 && !o->skip_sparsity)
-        return hd_fail(err, HD_UNSUPPORTED, "policy, %s: single weights removed from a network; the array skips blocks, allowed is 'block'", who);
+    if (o->structure != HD_SPARSE_NONE && o->structure != HD_SPARSE_BLOCK && o->structure != HD_SPARSE_CHANNEL && o->sparsity > 0 && !o->skip_sparsity)
+        return hd_fail(err, HD_UNSUPPORTED, "policy, %s: single weights removed from a network; the array skips blocks, allowed are 'block' and 'channel'", who);
     if (o->recipe.pv) return hd_fail(err, HD_UNSUPPORTED, "policy, %s: 'pv' trains language models; networks are tuned without it", who);
     if (o->recipe.coding != HD_CODING_INTEGER) return hd_fail(err, HD_UNSUPPORTED, "policy, %s: method '%s' codes a network's weights; its formats are integers", who, method);
     if (o->recipe.solver == HD_METHOD_AWQ)

@@ -146,8 +146,10 @@ void hd_recipe_text(const hd_recipe *r, char *text, size_t size) {
 }
 
 void hd_recipe_solver(hd_linear_options *o, const hd_recipe *r, int sparse) {
-    int either = r->solver == HD_METHOD_SPARSEGPT || r->solver == HD_METHOD_IOBS;
-    hd_linear_defaults(o, sparse ? (r->solver == HD_METHOD_IOBS ? HD_METHOD_IOBS : HD_METHOD_SPARSEGPT) : either ? HD_METHOD_GPTQ : r->solver);
+    hd_method m = r->solver;
+    if (sparse && m != HD_METHOD_IOBS && m != HD_METHOD_RTN) m = HD_METHOD_SPARSEGPT;
+    if (!sparse && (m == HD_METHOD_SPARSEGPT || m == HD_METHOD_IOBS)) m = HD_METHOD_GPTQ;
+    hd_linear_defaults(o, m);
     if (r->published) o->sweeps = 0;
     if (r->in_order || r->moving) o->act_order = 0;
     o->moving_groups = r->moving && o->method == HD_METHOD_GPTQ;

@@ -36,7 +36,8 @@ typedef struct hd_recipe {
 hd_status hd_recipe_parse(hd_recipe *r, const char *text, hd_err *err);
 /* The names of a recipe, as hd_recipe_parse takes them. */
 void hd_recipe_text(const hd_recipe *r, char *text, size_t size);
-/* The options of the solver for a format: sparse formats are solved by SPARSEGPT unless the recipe says IOBS, dense ones by GPTQ where it says either. */
+/* The options of the solver for a format: sparse formats are solved by SPARSEGPT unless the recipe says IOBS or RTN (the largest
+ * stay, rounded), dense ones by GPTQ where it says SPARSEGPT or IOBS. */
 void hd_recipe_solver(hd_linear_options *o, const hd_recipe *r, int sparse);
 /* Does anything happen to the graph (fields 1 to 3)? */
 int hd_recipe_rewrites(const hd_recipe *r);

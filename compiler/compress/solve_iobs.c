@@ -141,6 +141,22 @@ static hd_status iterate(iobs *x) {
     return ok ? HD_OK : hd_fail(s->err, HD_RANGE, "layer '%s': the second moment of its inputs is not positive definite; more damping is needed", s->p->name);
 }
 
+hd_status hd_solve_magnitude(hd_solver *s) {
+    size_t n = s->out * s->in;
+    iobs x = {.s = s, .w = s->q, .worth = malloc(s->in * sizeof *x.worth), .on = malloc(n), .list = malloc(n * sizeof *x.list)};
+    int ok = x.worth && x.on && x.list;
+    for (size_t j = 0; ok && j < s->in; j++) x.worth[j] = 1;
+    if (ok) {
+        memcpy(x.w, s->t, n * sizeof *x.w);
+        project(&x);
+        memcpy(s->mask, x.on, n);
+    }
+    free(x.worth);
+    free(x.on);
+    free(x.list);
+    return ok ? HD_OK : hd_fail(s->err, HD_NOMEM, "layer '%s': out of memory", s->p->name);
+}
+
 hd_status hd_solve_iobs(hd_solver *s) {
     size_t in = s->in, n = s->out * in;
     double *memory = malloc((in * in + in + 3 * n) * sizeof *memory);

@@ -13,10 +13,10 @@ static const cli_option options[] = {
     {"--calib-count", "N", "how many of them at most (512)"},
     {"--weights", "B", "bits of a weight, 1..8, or ternary; sparse language models also 16, float values (8)"},
     {"--grid", "odd|even|auto", "which integers weights may be; language models also affine, with zero points (auto)"},
-    {"--sparsity", "S", "share of weight blocks to remove, 0..0.99 (0)"},
+    {"--sparsity", "S", "share of weight blocks (or what --structure says) to remove, 0..0.99 (0)"},
     {"--block", "INxOUT", "pruning block: inputs x outputs (8x8)"},
     {"--granularity", "G", "tensor, channel or group:N; language models also float-group:N, without shifts (channel)"},
-    {"--structure", "S", "what --sparsity removes: block; language models also channel (hidden units), unstructured and N:M (block; language models without --block: unstructured)"},
+    {"--structure", "S", "what --sparsity removes: block, or channel (for good; of language models hidden units); language models also unstructured and N:M (block; language models without --block: unstructured)"},
     {"--budget", "B", "local: each layer loses its share; global: the same number of weights, where they cost least (local)"},
     {"--rounds", "N", "prune in N rounds, each on what the one before left (1)"},
     {"--method", "M", "steps joined by +: svd, tucker, cp, tt[:SHARE] [+residual]; smooth[:A], awq, outliers[:T]; solver rtn, gptq, sparsegpt, clip, iobs (rtn; language models gptq); or codes of a language model: table[:BITS], additive[:BITS], trellis[:BITS], e8p[:2|3|4]"},
@@ -197,28 +197,43 @@ void cli_model_print(const hd_model *m, const char *out) {
            hd_model_bits_per_weight(m));
 }
 
-/* The layers that passes rewrote: the recipes left in the policy say what was done (pass_internal.h). */
-static void list_rewritten(cJSON *o, const hd_graph *g, const hd_policy *p) {
+static int has_node(const hd_graph *g, const char *name) {
+    for (int i = 0; i < g->n_nodes; i++)
+        if (!strcmp(g->node[i].name, name)) return 1;
+    return 0;
+}
+
+/* The layers that passes rewrote: what is left in the policy says what was done (pass_internal.h). Parts of a layer that a pass made have its policy, but
+ * only the layer itself lost channels. */
+static void list_rewritten(cJSON *o, const hd_graph *g, const hd_graph *source, const hd_policy *p) {
     cJSON *list = cJSON_AddArrayToObject(o, "rewritten");
     for (int i = 0; i < g->n_nodes; i++) {
-        const hd_recipe *r = hd_node_weights(&g->node[i]) ? &hd_policy_of(p, g->node[i].name)->recipe : NULL;
-        if (!r || !hd_recipe_rewrites(r)) continue;
+        const hd_node *n = &g->node[i];
+        if (!hd_node_weights(n)) continue;
+        const hd_layer_policy *l = hd_policy_of(p, n->name);
+        int removed = has_node(source, n->name) ? l->channels_removed : 0;
+        if (!hd_recipe_rewrites(&l->recipe) && !removed) continue;
         char text[200];
-        hd_recipe_text(r, text, sizeof text);
+        hd_recipe_text(&l->recipe, text, sizeof text);
         cJSON *e = cJSON_CreateObject();
-        cJSON_AddStringToObject(e, "name", g->node[i].name);
-        cJSON_AddStringToObject(e, "method", text);
+        cJSON_AddStringToObject(e, "name", n->name);
+        if (hd_recipe_rewrites(&l->recipe)) cJSON_AddStringToObject(e, "method", text);
+        if (removed) {
+            cJSON_AddNumberToObject(e, "channels_removed", removed);
+            cJSON_AddNumberToObject(e, "channels", n->cout);
+        }
         cJSON_AddItemToArray(list, e);
     }
 }
 
-static hd_status print_model(const cli_args *a, const hd_model *m, const hd_graph *rewritten, const hd_policy *p, const char *out, hd_err *err) {
+static hd_status print_model(const cli_args *a, const hd_model *m, const hd_graph *rewritten, const hd_graph *source, const hd_policy *p, const char *out,
+                             hd_err *err) {
     if (!a->json) {
         cli_model_print(m, out);
         return HD_OK;
     }
     cJSON *o = cli_model_json(m, out);
-    list_rewritten(o, rewritten, p);
+    list_rewritten(o, rewritten, source, p);
     return cli_json(o, err);
 }
 
@@ -234,7 +249,7 @@ static hd_status compress_to(const cli_args *a, const hd_graph *g, const hd_poli
     if (!s) s = hd_compress(&m, rewritten, &policy, calib, (int)samples, !cli_flag(a, "--raw"), err);
     if (!s && hd_interrupted) s = hd_fail(err, HD_INTERRUPTED, "stopped");
     if (!s) s = hd_model_save(m, out, err);
-    if (!s) s = print_model(a, m, rewritten, &policy, out, err);
+    if (!s) s = print_model(a, m, rewritten, g, &policy, out, err);
     hd_graph_free(rewritten);
     hd_policy_free(&policy);
     if (m) hd_model_free(m);

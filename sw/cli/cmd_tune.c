@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../compiler/compress/passes.h"
 #include "../core/progress.h"
 #include "../explore/accuracy.h"
 #include "../explore/dataset.h"
@@ -223,10 +224,12 @@ static void free_tuning(tuning *t) {
 /* Training starts from the network as it is; steps that rewrite it would be passed over in silence. */
 static hd_status no_rewriting(const hd_policy *p, hd_err *err) {
     for (int i = -1; i < p->n_rules; i++) {
-        const hd_recipe *r = i < 0 ? &p->base.recipe : &p->rule[i].policy.recipe;
+        const hd_layer_policy *o = i < 0 ? &p->base : &p->rule[i].policy;
         char text[200];
-        hd_recipe_text(r, text, sizeof text);
-        if (hd_recipe_rewrites(r)) return hd_fail(err, HD_UNSUPPORTED, "tune: method '%s' rewrites the network before it is compressed; it goes with heddle compress", text);
+        hd_recipe_text(&o->recipe, text, sizeof text);
+        if (hd_policy_takes_channels(o))
+            return hd_fail(err, HD_UNSUPPORTED, "tune: structure 'channel' makes the network narrower before it is compressed; it goes with heddle compress (tune --width trains a narrower student)");
+        if (hd_recipe_rewrites(&o->recipe)) return hd_fail(err, HD_UNSUPPORTED, "tune: method '%s' rewrites the network before it is compressed; it goes with heddle compress", text);
     }
     return HD_OK;
 }

@@ -56,6 +56,8 @@ error "tune: -o N.hdm is missing" tune default
 error "tune: --weights: found '9'; allowed are 1..8, ternary, and 16 for sparse language models" tune default --weights 9 -o x.hdm
 echo '{"base": {"method": "smooth"}}' >rewrites.json
 error "tune: method 'rtn+smooth:0.5' rewrites the network before it is compressed; it goes with heddle compress" tune default --policy rewrites.json -o x.hdm
+echo '{"base": {"structure": "channel", "sparsity": 0.5}}' >rewrites.json
+error "tune: structure 'channel' makes the network narrower before it is compressed; it goes with heddle compress (tune --width trains a narrower student)" tune default --policy rewrites.json -o x.hdm
 rm rewrites.json
 error "tune: --masks: found 'some'; allowed are fixed, gradual, regrow and feedback" tune default --masks some -o x.hdm
 error "tune: --share: found '2'; allowed is a number 0..1" tune default --share 2 -o x.hdm

@@ -28,6 +28,16 @@ ok eval w4p.hdm --images $images --labels $labels --count 500 --json
 awk "BEGIN{exit !($(json accuracy) > $float - 0.05)}" || fail "4 bits with passes lose too much: $float to $(json accuracy)"
 rm w4p.hdm
 
+# Channels removed for good: the JSON tells of which layers, bits per weight count the weights that there were.
+ok compress net.onnx --calib $calib --calib-count 64 --weights 4 --structure channel --sparsity 0.25 --method gptq -o narrow.hdm --json
+[ "$(json rewritten.0.name)" = conv1 ] && [ "$(json rewritten.0.channels_removed)" -ge 1 ] || fail "conv1 lost no channels"
+[ "$(json layers.0.weights)" = "$((25 * $(json rewritten.0.channels)))" ] || fail "conv1 has $(json layers.0.weights) weights, $(json rewritten.0.channels) channels"
+awk "BEGIN{exit !($(json total_bits_per_weight) < 0.75 * $bits && $(json dense_weights) > 30000)}" || fail "a quarter of the channels less: $(json total_bits_per_weight) bits, dense $bits"
+ok eval narrow.hdm --images $images --labels $labels --count 500 --json
+awk "BEGIN{exit !($(json accuracy) > $float - 0.15)}" || fail "a quarter of the channels less: $float to $(json accuracy)"
+ok compile narrow.hdm --geometry 4x8x8x2 -o narrow.hdp
+rm narrow.hdm narrow.hdp
+
 # The policy file says the same as the options.
 echo '{"base": {"weights": 2, "sparsity": 0.5, "block": "8x8"}, "layers": {"fc2": {"weights": 8, "sparsity": 0}}}' >policy.json
 ok compress net.onnx --calib $calib --calib-count 64 --policy policy.json -o w2.hdm --json

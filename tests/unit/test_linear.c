@@ -202,9 +202,9 @@ static void refusals(void **state) {
     refused(&l, (hd_linear_format){.bits = 4, .group = -1}, rtn, "layer 'test': groups of -1 inputs; at least 1, or 0 (the row)");
     refused(&l, (hd_linear_format){.bits = 16}, rtn, "layer 'test': a dense format of float values has nothing to solve");
     refused(&l, (hd_linear_format){.bits = 4, .sparsity = HD_SPARSE_N_OF_M, .n = 2, .m = 4}, gptq,
-            "layer 'test': method 'gptq' on a sparse format; sparse formats go with 'sparsegpt' and 'iobs', dense ones with the others");
+            "layer 'test': method 'gptq' on a sparse format; sparse formats go with 'rtn', 'sparsegpt' and 'iobs', dense ones with all others");
     refused(&l, (hd_linear_format){.bits = 4}, sparse,
-            "layer 'test': method 'sparsegpt' on a dense format; sparse formats go with 'sparsegpt' and 'iobs', dense ones with the others");
+            "layer 'test': method 'sparsegpt' on a dense format; sparse formats go with 'rtn', 'sparsegpt' and 'iobs', dense ones with all others");
     refused(&l, (hd_linear_format){.bits = 16, .sparsity = HD_SPARSE_N_OF_M, .n = 5, .m = 4}, sparse, "layer 'test': 5 of 4; allowed 1 <= n <= m <= 64");
     refused(&l, (hd_linear_format){.bits = 16, .sparsity = HD_SPARSE_UNSTRUCTURED}, sparse, "layer 'test': density 0; above 0, at most 1");
     refused(&l, (hd_linear_format){.bits = 16, .sparsity = HD_SPARSE_BLOCK, .density = 0.5f, .block_in = 8}, sparse,

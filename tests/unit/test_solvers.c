@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "../../compiler/compress/recipe.h"
 #include "../support/layer_problem.h"
 
 static hd_linear_options defaults(hd_method m) {
@@ -117,6 +118,46 @@ static double by_size(const layer_problem *l, int blocks) {
     free(norm);
     free(gone);
     return e;
+}
+
+/* Rounding keeps the largest weights of the layer, of each cell, or the blocks of largest norm, and does not move the others; recipes ask for that. */
+static void rounding_keeps_the_largest(void **state) {
+    (void)state;
+    enum { OUT = 16, IN = 24, ALL = OUT * IN };
+    hd_recipe recipe = {.solver = HD_METHOD_RTN};
+    hd_linear_options rtn;
+    hd_recipe_solver(&rtn, &recipe, 1);
+    assert_int_equal(rtn.method, HD_METHOD_RTN);
+    layer_problem l = layer_problem_new(OUT, IN, 11);
+    for (int kind = 0; kind < 3; kind++) {
+        hd_linear_format f = {.bits = 16, .density = 0.5f, .n = 2, .m = 4, .block_in = 4, .block_out = 4};
+        f.sparsity = kind == 0 ? HD_SPARSE_UNSTRUCTURED : kind == 1 ? HD_SPARSE_N_OF_M : HD_SPARSE_BLOCK;
+        hd_linear_result r = layer_solve(&l, &f, &rtn);
+        double size[ALL];
+        int kept = 0;
+        for (int i = 0; i < ALL; i++) {
+            size[i] = 0;
+            for (int j = 0; j < ALL; j++)
+                if (i == j || (kind == 2 && i / IN / 4 == j / IN / 4 && i % IN / 4 == j % IN / 4)) size[i] += (double)(l.w[j] * l.w[j]);
+            kept += r.mask[i];
+            assert_true(r.mask[i] ? fabs((double)(r.w[i] - l.w[i])) <= 0.0005 * fabs((double)l.w[i]) + 1e-7 : r.w[i] == 0);
+        }
+        assert_int_equal(kept, ALL / 2);
+        for (int i = 0; i < ALL; i++)
+            for (int j = 0; j < ALL; j++)
+                if (r.mask[i] && !r.mask[j] && (kind != 1 || i / 4 == j / 4)) assert_true(size[i] >= size[j] * (1 - 1e-9));
+        /* with integers: plain rounding of those that stay */
+        hd_linear_format sparse = f, given = {.bits = 4, .grid = HD_GRID_ODD, .keep = r.mask};
+        sparse.bits = 4;
+        sparse.grid = HD_GRID_ODD;
+        hd_linear_result a = layer_solve(&l, &sparse, &rtn), b = layer_solve(&l, &given, &rtn);
+        assert_memory_equal(a.mask, r.mask, ALL);
+        assert_memory_equal(a.w, b.w, ALL * sizeof(float));
+        hd_linear_result_free(&a);
+        hd_linear_result_free(&b);
+        hd_linear_result_free(&r);
+    }
+    layer_problem_free(&l);
 }
 
 /* Every sparse method on every structure against pruning by size. */
@@ -438,14 +479,14 @@ static void refusals(void **state) {
     refused(&l, (hd_linear_format){.bits = 3, .group = 4}, gptq,
             "layer 'test': scales of groups found on the way; they go with method 'gptq', groups, and columns in order (no act-order)");
     refused(&l, (hd_linear_format){.bits = 3}, defaults(HD_METHOD_IOBS),
-            "layer 'test': method 'iobs' on a dense format; sparse formats go with 'sparsegpt' and 'iobs', dense ones with the others");
+            "layer 'test': method 'iobs' on a dense format; sparse formats go with 'rtn', 'sparsegpt' and 'iobs', dense ones with all others");
     layer_problem_free(&l);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(clip_beats_rtn), cmocka_unit_test(clip_against_all_scales), cmocka_unit_test(iobs_beats_magnitude_and_columns),
-        cmocka_unit_test(sparse_methods_beat_size), cmocka_unit_test(iobs_against_all_supports), cmocka_unit_test(pruning_goes_on_from_a_mask),
+        cmocka_unit_test(rounding_keeps_the_largest), cmocka_unit_test(sparse_methods_beat_size), cmocka_unit_test(iobs_against_all_supports), cmocka_unit_test(pruning_goes_on_from_a_mask),
         cmocka_unit_test(affine_results_are_consistent), cmocka_unit_test(affine_rounding_finds_scale_and_zero),
         cmocka_unit_test(one_scale_is_shared_and_best), cmocka_unit_test(moving_shifts_are_best_when_reached), cmocka_unit_test(gptq_variants_beat_rtn),
         cmocka_unit_test(threads_change_nothing), cmocka_unit_test(refusals),
