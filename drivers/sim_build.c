@@ -3,81 +3,25 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
-#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "../sw/core/file.h"
 #include "../sw/core/progress.h"
+#include "tools.h"
 
 enum { PATH_MAX_ = 1024 };
-
-/* ---- paths ---- */
-
-static hd_status format_path(char *out, size_t n, hd_err *err, const char *format, ...) __attribute__((format(printf, 4, 5)));
-static hd_status format_path(char *out, size_t n, hd_err *err, const char *format, ...) {
-    va_list ap;
-    va_start(ap, format);
-    int len = vsnprintf(out, n, format, ap);
-    va_end(ap);
-    if (len < 0 || (size_t)len >= n) return hd_fail(err, HD_RANGE, "sim: a path of the cache is longer than %zu bytes; set HEDDLE_CACHE to a shorter one", n - 1);
-    return HD_OK;
-}
-
-static const char *source_dir(void) {
-    const char *d = getenv("HEDDLE_SOURCE");
-    return d && *d ? d : HD_SOURCE_DIR;
-}
-
-/* Makes the directory and its parents. */
-static int make_dirs(const char *path) {
-    char p[PATH_MAX_];
-    snprintf(p, sizeof p, "%s", path);
-    for (char *s = p + 1; *s; s++) {
-        if (*s != '/') continue;
-        *s = 0;
-        if (mkdir(p, 0777) && errno != EEXIST) return -1;
-        *s = '/';
-    }
-    return mkdir(p, 0777) && errno != EEXIST ? -1 : 0;
-}
-
-static hd_status cache_dir(char *out, size_t n, hd_err *err) {
-    const char *c = getenv("HEDDLE_CACHE"), *x = getenv("XDG_CACHE_HOME"), *h = getenv("HOME");
-    hd_status st;
-    if (c && *c) st = format_path(out, n, err, "%s", c);
-    else if (x && *x) st = format_path(out, n, err, "%s/heddle", x);
-    else if (h && *h) st = format_path(out, n, err, "%s/.cache/heddle", h);
-    else st = format_path(out, n, err, "/tmp/heddle-cache-%ld", (long)getuid());
-    if (st) return st;
-    if (make_dirs(out)) return hd_fail(err, HD_IO, "%s: cannot make the cache directory: %s (set HEDDLE_CACHE to a writable one)", out, strerror(errno));
-    return HD_OK;
-}
-
-/* The program `name` in PATH; 0 when there is none. */
-static int find_program(const char *name, char *out, size_t n) {
-    const char *path = getenv("PATH");
-    while (path && *path) {
-        size_t len = strcspn(path, ":");
-        if (len && (size_t)snprintf(out, n, "%.*s/%s", (int)len, path, name) < n && access(out, X_OK) == 0) return 1;
-        path += len + (path[len] == ':');
-    }
-    return 0;
-}
 
 int hd_sim_tools(char *why, size_t n) {
     static const char *const tools[] = {"verilator", "g++", "make"};
     char path[PATH_MAX_];
     for (size_t i = 0; i < sizeof tools / sizeof *tools; i++)
-        if (!find_program(tools[i], path, sizeof path)) {
+        if (!hd_tool_find(tools[i], path, sizeof path)) {
             snprintf(why, n, "%s is not installed (Debian package '%s')", tools[i], i == 0 ? "verilator" : i == 1 ? "g++" : "make");
             return 0;
         }
@@ -85,21 +29,6 @@ int hd_sim_tools(char *why, size_t n) {
 }
 
 /* ---- what decides a model ---- */
-
-static void hash_bytes(uint64_t *h, const void *data, size_t n) { /* FNV-1a, 64 bit */
-    const unsigned char *p = data;
-    for (size_t i = 0; i < n; i++) *h = (*h ^ p[i]) * 0x100000001b3ull;
-}
-
-static hd_status hash_file(uint64_t *h, const char *path, hd_err *err) {
-    uint8_t *data;
-    size_t size;
-    hd_status st = hd_file_read(&data, &size, path, 1 << 24, 0, err);
-    if (st) return st;
-    hash_bytes(h, data, size);
-    free(data);
-    return HD_OK;
-}
 
 static int is_verilog(const struct dirent *d) {
     size_t n = strlen(d->d_name);
@@ -116,13 +45,13 @@ static hd_status list_sources(sources *s, hd_err *err) {
     s->n = 0;
     for (int f = 0; f < 2; f++) {
         char dir[PATH_MAX_];
-        hd_status st = format_path(dir, sizeof dir, err, "%s/%s", source_dir(), folders[f]);
+        hd_status st = hd_tool_path(dir, sizeof dir, err, "%s/%s", hd_tool_source(), folders[f]);
         if (st) return st;
         struct dirent **names;
         int count = scandir(dir, &names, is_verilog, alphasort);
         if (count < 0) return hd_fail(err, HD_IO, "%s: cannot read the RTL sources: %s (set HEDDLE_SOURCE to the project's folder)", dir, strerror(errno));
         for (int i = 0; i < count; i++) {
-            if (!st && s->n < 128) st = format_path(s->file[s->n++], PATH_MAX_, err, "%s/%s", dir, names[i]->d_name);
+            if (!st && s->n < 128) st = hd_tool_path(s->file[s->n++], PATH_MAX_, err, "%s/%s", dir, names[i]->d_name);
             free(names[i]);
         }
         free(names);
@@ -131,64 +60,16 @@ static hd_status list_sources(sources *s, hd_err *err) {
     return HD_OK;
 }
 
-static void hash_tool(uint64_t *h, const char *name) {
-    char path[PATH_MAX_], real[PATH_MAX_ * 4];
-    struct stat sb;
-    if (!find_program(name, path, sizeof path) || !realpath(path, real) || stat(real, &sb)) return;
-    hash_bytes(h, real, strlen(real));
-    hash_bytes(h, &sb.st_size, sizeof sb.st_size);
-    hash_bytes(h, &sb.st_mtime, sizeof sb.st_mtime);
-}
-
 /* -march=native is part of the model: the processor's feature line decides too. */
 static void hash_processor(uint64_t *h) {
     FILE *f = fopen("/proc/cpuinfo", "r");
     char line[4096];
     while (f && fgets(line, sizeof line, f))
         if (!strncmp(line, "flags", 5) || !strncmp(line, "Features", 8)) {
-            hash_bytes(h, line, strlen(line));
+            hd_tool_hash(h, line, strlen(line));
             break;
         }
     if (f) fclose(f);
-}
-
-/* ---- running tools ---- */
-
-/* Runs a command with its output in `log`; 0 when it succeeded, -1 interrupted, else its failure. */
-static int run_command(const char *const argv[], const char *cwd, const char *log, hd_progress *progress, double expected) {
-    pid_t pid = fork();
-    if (pid < 0) return 127;
-    if (pid == 0) {
-        setpgid(0, 0);
-        int fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0666), null = open("/dev/null", O_RDONLY);
-        if (fd < 0 || null < 0 || dup2(null, 0) < 0 || dup2(fd, 1) < 0 || dup2(fd, 2) < 0 || chdir(cwd)) _exit(126);
-        unsetenv("MAKEFLAGS");
-        unsetenv("MFLAGS");
-        execvp(argv[0], (char *const *)(uintptr_t)argv);
-        _exit(127);
-    }
-    double start = hd_seconds();
-    for (;;) {
-        int status;
-        pid_t done = waitpid(pid, &status, WNOHANG);
-        if (done == pid) return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
-        if (done < 0 && errno != EINTR) return 127;
-        if (hd_interrupted) {
-            kill(-pid, SIGTERM);
-            waitpid(pid, &status, 0);
-            return -1;
-        }
-        if (progress) {
-            double t = hd_seconds() - start;
-            hd_progress_show(progress, expected * t / (t + expected * 0.5), argv[0]);
-        }
-        nanosleep(&(struct timespec){0, 20000000}, NULL);
-    }
-}
-
-static void remove_tree(const char *dir) {
-    const char *const argv[] = {"rm", "-rf", dir, NULL};
-    run_command(argv, "/", "/dev/null", NULL, 1);
 }
 
 /* The last lines of a tool's log, for the error message. */
@@ -212,11 +93,11 @@ typedef struct model_variant {
 
 static hd_status compile_model(const char *dir, const char *target, const hd_geometry *g, model_variant v, const sources *src, int quiet, hd_err *err) {
     char log[PATH_MAX_], include[PATH_MAX_], wrapper[PATH_MAX_], out[PATH_MAX_], script[PATH_MAX_], text[8192], tail[300];
-    hd_status st = format_path(log, sizeof log, err, "%s/log", dir);
-    if (!st) st = format_path(include, sizeof include, err, "-I%s/hw/include", source_dir());
-    if (!st) st = format_path(wrapper, sizeof wrapper, err, "%s/sim/rtl_model.cpp", source_dir());
-    if (!st) st = format_path(out, sizeof out, err, "%s/model.so", dir);
-    if (!st) st = format_path(script, sizeof script, err, "%s/build.mk", dir);
+    hd_status st = hd_tool_path(log, sizeof log, err, "%s/log", dir);
+    if (!st) st = hd_tool_path(include, sizeof include, err, "-I%s/hw/include", hd_tool_source());
+    if (!st) st = hd_tool_path(wrapper, sizeof wrapper, err, "%s/sim/rtl_model.cpp", hd_tool_source());
+    if (!st) st = hd_tool_path(out, sizeof out, err, "%s/model.so", dir);
+    if (!st) st = hd_tool_path(script, sizeof script, err, "%s/build.mk", dir);
     if (st) return st;
 
     char parameter[15][64];
@@ -247,19 +128,19 @@ static hd_status compile_model(const char *dir, const char *target, const hd_geo
              "%%.o: %%.cpp\n\tg++ $(FLAGS) -c -o $@ $<\n"
              "verilated.o verilated_threads.o verilated_fst_c.o: %%.o: $(ROOT)/include/%%.cpp\n\tg++ $(FLAGS) -c -o $@ $<\n"
              "rtl_model.o: %s\n\tg++ $(FLAGS) -c -o $@ $<\n",
-             v.trace, v.trace, v.trace ? "-DHD_TRACE" : "", source_dir(), v.trace ? "verilated_fst_c.o" : "", wrapper);
+             v.trace, v.trace, v.trace ? "-DHD_TRACE" : "", hd_tool_source(), v.trace ? "verilated_fst_c.o" : "", wrapper);
     if ((st = hd_file_write(script, text, strlen(text), err))) return st;
 
     char label[96];
     snprintf(label, sizeof label, "building the simulator %ux%ux%ux%u (once)", g->rows, g->cols, g->lanes, g->planes);
     hd_progress progress = {0};
     if (!quiet) hd_progress_start(&progress, label, 30);
-    int rc = run_command(argv, dir, log, quiet ? NULL : &progress, 5);
+    int rc = hd_tool_run(argv, dir, log, quiet ? NULL : &progress, 5);
     const char *tool = "verilator";
     if (rc == 0) {
         const char *const make[] = {"make", "-f", "build.mk", "-j2", "model.so", NULL};
         tool = "g++";
-        rc = run_command(make, dir, log, quiet ? NULL : &progress, 25);
+        rc = hd_tool_run(make, dir, log, quiet ? NULL : &progress, 25);
     }
     if (!quiet) hd_progress_end(&progress);
     if (rc == -1) return hd_fail(err, HD_INTERRUPTED, "sim: interrupted while the simulator was built");
@@ -278,27 +159,27 @@ hd_status hd_sim_build(char *path, size_t n, const hd_geometry *g, const hd_devi
     if (st) return st;
     sources *src = malloc(sizeof *src);
     if (!src) return hd_fail(err, HD_NOMEM, "sim: out of memory");
-    uint64_t h = 0xcbf29ce484222325ull;
-    if ((st = list_sources(src, err)) || (st = cache_dir(cache, sizeof cache, err))) goto done;
-    for (int i = 0; i < src->n && !st; i++) st = hash_file(&h, src->file[i], err);
+    uint64_t h = HD_TOOL_HASH;
+    if ((st = list_sources(src, err)) || (st = hd_tool_cache(cache, sizeof cache, err))) goto done;
+    for (int i = 0; i < src->n && !st; i++) st = hd_tool_hash_file(&h, src->file[i], err);
     static const char *const others[] = {"hw/include/heddle_contract.vh", "sim/rtl_model.cpp", "sim/rtl_api.h"};
     for (int i = 0; i < 3 && !st; i++)
-        if (!(st = format_path(file, sizeof file, err, "%s/%s", source_dir(), others[i]))) st = hash_file(&h, file, err);
+        if (!(st = hd_tool_path(file, sizeof file, err, "%s/%s", hd_tool_source(), others[i]))) st = hd_tool_hash_file(&h, file, err);
     if (st) goto done;
-    hash_bytes(&h, g, sizeof *g); /* uint32_t only, no padding */
-    hash_bytes(&h, &v, sizeof v);
-    hash_tool(&h, "verilator_bin");
-    hash_tool(&h, "g++");
+    hd_tool_hash(&h, g, sizeof *g); /* uint32_t only, no padding */
+    hd_tool_hash(&h, &v, sizeof v);
+    hd_tool_hash_program(&h, "verilator_bin");
+    hd_tool_hash_program(&h, "g++");
     hash_processor(&h);
 
-    if ((st = format_path(path, n, err, "%s/sim-%ux%ux%ux%u-%016llx.so", cache, g->rows, g->cols, g->lanes, g->planes, (unsigned long long)h))) goto done;
+    if ((st = hd_tool_path(path, n, err, "%s/sim-%ux%ux%ux%u-%016llx.so", cache, g->rows, g->cols, g->lanes, g->planes, (unsigned long long)h))) goto done;
     if (access(path, R_OK) == 0) goto done;
     if (!hd_sim_tools(why, sizeof why)) {
         st = hd_fail(err, HD_TOOL, "sim: %s", why);
         goto done;
     }
     /* One builder at a time for a model; a second process waits and finds it built. */
-    if ((st = format_path(lock, sizeof lock, err, "%s.lock", path)) || (st = format_path(dir, sizeof dir, err, "%s.build-%ld", path, (long)getpid()))) goto done;
+    if ((st = hd_tool_path(lock, sizeof lock, err, "%s.lock", path)) || (st = hd_tool_path(dir, sizeof dir, err, "%s.build-%ld", path, (long)getpid()))) goto done;
     int fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (fd < 0) {
         st = hd_fail(err, HD_IO, "%s: %s", lock, strerror(errno));
@@ -310,7 +191,7 @@ hd_status hd_sim_build(char *path, size_t n, const hd_geometry *g, const hd_devi
         if (mkdir(dir, 0777)) st = hd_fail(err, HD_IO, "%s: %s", dir, strerror(errno));
         else {
             st = compile_model(dir, path, g, v, src, o && o->quiet, err);
-            remove_tree(dir);
+            hd_tool_remove(dir);
         }
     }
     unlink(lock);

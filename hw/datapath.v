@@ -117,9 +117,8 @@ module datapath #(
                 assign we = h_we && h_addr[CHUNK-1:0] == k;
             end
             wire [31:0] rdata;
-            ram_sdp #(.WIDTH(32), .DEPTH(1 << SW)) u_ram (
-                .clk(clk), .we(we), .waddr(h_addr[CHUNK +: SW]), .wdata(h_wdata),
-                .re(1'b1), .raddr(pc_q[G]), .rdata(rdata));
+            ram_weight #(.DEPTH(1 << SW)) u_ram (
+                .clk(clk), .we(we), .waddr(h_addr[CHUNK +: SW]), .wdata(h_wdata), .raddr(pc_q[G]), .rdata(rdata));
             delay #(.WIDTH(32), .N(1 - LEAN)) u_q (.clk(clk), .x(rdata), .y(weight[k*32 +: 32]));
         end
     endgenerate

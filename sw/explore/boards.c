@@ -4,8 +4,8 @@
 #include <string.h>
 
 static const hd_board boards[] = {
-#define HD_BOARD(name, title, fpga, geometry, memory, ram, spram, clock, assumed, basis) \
-    {#name, title, fpga, geometry, memory, ram, spram, clock, assumed, basis},
+#define HD_BOARD(name, title, fpga, geometry, memory, ram, spram, clock, rate, assumed, basis) \
+    {#name, title, fpga, geometry, memory, ram, spram, clock, rate, assumed, basis},
 #include "../../boards/boards.def"
 #undef HD_BOARD
 };

@@ -11,6 +11,7 @@ typedef struct hd_board {
     unsigned ram_kbit;             /* block RAM of the FPGA */
     unsigned spram_kbit;           /* large single-port RAM of the FPGA, 0 = none */
     unsigned clock_hz;
+    unsigned bit_rate;             /* highest of its serial bridge, bit/s */
     int clock_assumed;             /* 1 until a placed design measured it */
     const char *clock_basis;       /* where the clock comes from, in words */
 } hd_board;

@@ -1,0 +1,55 @@
+// What every board with a serial bridge carries: accelerator, link and reset. A board's top adds its clock, its pins and nothing else.
+//
+// Reset lasts 256 clocks after `locked`: block RAM of the iCE40 answers only some microseconds after configuration.
+// Parameters: those of heddle_core and CLOCKS_PER_BIT of the UART.
+`default_nettype none
+module heddle_board #(
+    parameter ROWS           = 2,
+    parameter COLS           = 4,
+    parameter LANES          = 8,
+    parameter PLANES         = 2,
+    parameter HOP            = 4,
+    parameter ACC_BITS       = 20,
+    parameter ACT_WORDS      = 256,
+    parameter WINDOW_WORDS   = 128,
+    parameter STREAM_WORDS   = 256,
+    parameter PARAM_WORDS    = 128,
+    parameter DESCRIPTORS    = 8,
+    parameter TABLES         = 1,
+    parameter RESIDUAL       = 0,
+    parameter FETCH          = 1,
+    parameter POST           = 4,
+    parameter CLOCKS_PER_BIT = 4
+) (
+    input  wire clk,
+    input  wire locked,         // the clock is good; 0 resets
+    input  wire rx,
+    output wire tx,
+    output wire busy,
+    output wire done
+);
+    reg [1:0] good = 2'd0;
+    reg [7:0] count = 8'd0;
+    reg       rst_n = 1'b0;
+    always @(posedge clk) begin
+        good <= {good[0], locked};
+        if (!good[1]) count <= 8'd0;
+        else if (!rst_n) count <= count + 1'b1;
+        rst_n <= good[1] && (rst_n || &count);
+    end
+
+    wire        core_rst_n, h_we, h_re;
+    wire [2:0]  h_space;
+    wire [23:0] h_addr;
+    wire [31:0] h_wdata, h_rdata;
+    uart_link #(.CLOCKS_PER_BIT(CLOCKS_PER_BIT)) u_link (
+        .clk(clk), .rst_n(rst_n), .rx(rx), .tx(tx), .core_rst_n(core_rst_n),
+        .h_we(h_we), .h_re(h_re), .h_space(h_space), .h_addr(h_addr), .h_wdata(h_wdata), .h_rdata(h_rdata), .busy(busy));
+    heddle_core #(
+        .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .PLANES(PLANES), .HOP(HOP), .ACC_BITS(ACC_BITS), .ACT_WORDS(ACT_WORDS),
+        .WINDOW_WORDS(WINDOW_WORDS), .STREAM_WORDS(STREAM_WORDS), .PARAM_WORDS(PARAM_WORDS), .DESCRIPTORS(DESCRIPTORS), .TABLES(TABLES),
+        .RESIDUAL(RESIDUAL), .FETCH(FETCH), .POST(POST)) u_core (
+        .clk(clk), .rst_n(core_rst_n), .h_we(h_we), .h_re(h_re), .h_space(h_space), .h_addr(h_addr), .h_wdata(h_wdata), .h_rdata(h_rdata),
+        .stall(3'd0), .busy(busy), .done(done));
+endmodule
+`default_nettype wire

@@ -1,0 +1,126 @@
+#include "tools.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../sw/core/file.h"
+
+enum { PATH_MAX_ = 1024 };
+
+hd_status hd_tool_path(char *out, size_t n, hd_err *err, const char *format, ...) {
+    va_list ap;
+    va_start(ap, format);
+    int len = vsnprintf(out, n, format, ap);
+    va_end(ap);
+    if (len < 0 || (size_t)len >= n) return hd_fail(err, HD_RANGE, "a path of the cache is longer than %zu bytes; set HEDDLE_CACHE to a shorter one", n - 1);
+    return HD_OK;
+}
+
+const char *hd_tool_source(void) {
+    const char *d = getenv("HEDDLE_SOURCE");
+    return d && *d ? d : HD_SOURCE_DIR;
+}
+
+/* Makes the directory and its parents. */
+static int make_dirs(const char *path) {
+    char p[PATH_MAX_];
+    snprintf(p, sizeof p, "%s", path);
+    for (char *s = p + 1; *s; s++) {
+        if (*s != '/') continue;
+        *s = 0;
+        if (mkdir(p, 0777) && errno != EEXIST) return -1;
+        *s = '/';
+    }
+    return mkdir(p, 0777) && errno != EEXIST ? -1 : 0;
+}
+
+hd_status hd_tool_cache(char *out, size_t n, hd_err *err) {
+    const char *c = getenv("HEDDLE_CACHE"), *x = getenv("XDG_CACHE_HOME"), *h = getenv("HOME");
+    hd_status st;
+    if (c && *c) st = hd_tool_path(out, n, err, "%s", c);
+    else if (x && *x) st = hd_tool_path(out, n, err, "%s/heddle", x);
+    else if (h && *h) st = hd_tool_path(out, n, err, "%s/.cache/heddle", h);
+    else st = hd_tool_path(out, n, err, "/tmp/heddle-cache-%ld", (long)getuid());
+    if (st) return st;
+    if (make_dirs(out)) return hd_fail(err, HD_IO, "%s: cannot make the cache directory: %s (set HEDDLE_CACHE to a writable one)", out, strerror(errno));
+    return HD_OK;
+}
+
+int hd_tool_find(const char *name, char *out, size_t n) {
+    const char *path = getenv("PATH");
+    while (path && *path) {
+        size_t len = strcspn(path, ":");
+        if (len && (size_t)snprintf(out, n, "%.*s/%s", (int)len, path, name) < n && access(out, X_OK) == 0) return 1;
+        path += len + (path[len] == ':');
+    }
+    return 0;
+}
+
+void hd_tool_hash(uint64_t *h, const void *data, size_t n) { /* FNV-1a, 64 bit */
+    const unsigned char *p = data;
+    for (size_t i = 0; i < n; i++) *h = (*h ^ p[i]) * 0x100000001b3ull;
+}
+
+hd_status hd_tool_hash_file(uint64_t *h, const char *path, hd_err *err) {
+    uint8_t *data;
+    size_t size;
+    hd_status st = hd_file_read(&data, &size, path, 1 << 24, 0, err);
+    if (st) return st;
+    hd_tool_hash(h, data, size);
+    free(data);
+    return HD_OK;
+}
+
+void hd_tool_hash_program(uint64_t *h, const char *name) {
+    char path[PATH_MAX_], real[PATH_MAX_ * 4];
+    struct stat sb;
+    if (!hd_tool_find(name, path, sizeof path) || !realpath(path, real) || stat(real, &sb)) return;
+    hd_tool_hash(h, real, strlen(real));
+    hd_tool_hash(h, &sb.st_size, sizeof sb.st_size);
+    hd_tool_hash(h, &sb.st_mtime, sizeof sb.st_mtime);
+}
+
+int hd_tool_run(const char *const argv[], const char *cwd, const char *log, hd_progress *progress, double expected) {
+    pid_t pid = fork();
+    if (pid < 0) return 127;
+    if (pid == 0) {
+        setpgid(0, 0);
+        int fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0666), null = open("/dev/null", O_RDONLY);
+        if (fd < 0 || null < 0 || dup2(null, 0) < 0 || dup2(fd, 1) < 0 || dup2(fd, 2) < 0 || chdir(cwd)) _exit(126);
+        unsetenv("MAKEFLAGS");
+        unsetenv("MFLAGS");
+        execvp(argv[0], (char *const *)(uintptr_t)argv);
+        _exit(127);
+    }
+    double start = hd_seconds();
+    for (;;) {
+        int status;
+        pid_t done = waitpid(pid, &status, WNOHANG);
+        if (done == pid) return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
+        if (done < 0 && errno != EINTR) return 127;
+        if (hd_interrupted) {
+            kill(-pid, SIGTERM);
+            waitpid(pid, &status, 0);
+            return -1;
+        }
+        if (progress) {
+            double t = hd_seconds() - start;
+            hd_progress_show(progress, expected * t / (t + expected * 0.5), argv[0]);
+        }
+        nanosleep(&(struct timespec){0, 20000000}, NULL);
+    }
+}
+
+void hd_tool_remove(const char *dir) {
+    const char *const argv[] = {"rm", "-rf", dir, NULL};
+    hd_tool_run(argv, "/", "/dev/null", NULL, 1);
+}

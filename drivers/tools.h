@@ -1,0 +1,29 @@
+/* External tools: where they are, where their results are kept, and how they run. */
+#ifndef HD_TOOLS_H
+#define HD_TOOLS_H
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../sw/core/err.h"
+#include "../sw/core/progress.h"
+
+/* A path by a printf format into out (n bytes); HD_RANGE when it is longer. */
+hd_status hd_tool_path(char *out, size_t n, hd_err *err, const char *format, ...) __attribute__((format(printf, 4, 5)));
+/* The project's folder (HEDDLE_SOURCE, else where it was built), lent. */
+const char *hd_tool_source(void);
+/* The cache folder (HEDDLE_CACHE, XDG_CACHE_HOME/heddle, HOME/.cache/heddle), made when it is missing. */
+hd_status hd_tool_cache(char *out, size_t n, hd_err *err);
+/* The program `name` in PATH; 0 when there is none. */
+int hd_tool_find(const char *name, char *out, size_t n);
+
+/* FNV-1a of 64 bits over bytes, a file, and what tells one version of a program from another. Start from HD_TOOL_HASH. */
+#define HD_TOOL_HASH 0xcbf29ce484222325ull
+void hd_tool_hash(uint64_t *h, const void *data, size_t n);
+hd_status hd_tool_hash_file(uint64_t *h, const char *path, hd_err *err);
+void hd_tool_hash_program(uint64_t *h, const char *name);
+
+/* Runs a command in folder cwd with its output appended to `log`; 0 when it succeeded, -1 interrupted (the command is ended), else its failure.
+ * progress may be NULL; expected: seconds it will take, for the progress line. */
+int hd_tool_run(const char *const argv[], const char *cwd, const char *log, hd_progress *progress, double expected);
+void hd_tool_remove(const char *dir);
+#endif

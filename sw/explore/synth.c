@@ -1,0 +1,351 @@
+#include "synth.h"
+
+#include <cjson/cJSON.h>
+#include <dirent.h>
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../../drivers/tools.h"
+#include "../core/file.h"
+
+enum { PATH_BYTES = 1024, MAX_SOURCES = 64 };
+
+/* What the tools call an FPGA. */
+typedef struct fpga {
+    const char *name, *yosys, *nextpnr, *package;
+} fpga;
+
+static const fpga fpgas[] = {{"iCE40UP5K", "u", "--up5k", "sg48"}, {"iCE40HX8K", "hx", "--hx8k", "ct256"}};
+
+static const fpga *find_fpga(const char *name) {
+    for (size_t i = 0; i < sizeof fpgas / sizeof *fpgas; i++)
+        if (!strcmp(fpgas[i].name, name)) return &fpgas[i];
+    return NULL;
+}
+
+double hd_synth_pll(unsigned hz, unsigned *divf, unsigned *divq) {
+    double best = 0;
+    for (unsigned q = 1; q <= 6; q++)
+        for (unsigned f = 0; f < 128; f++) {
+            double vco = 12e6 * (f + 1), out = vco / (1u << q);
+            if (vco < 533e6 || vco > 1066e6 || out > 275e6 || fabs(out - hz) >= fabs(best - hz)) continue;
+            best = out;
+            *divf = f;
+            *divq = q;
+        }
+    return hz < 16000000 || hz > 275000000 ? 0 : best;
+}
+
+/* ---- sources ---- */
+
+typedef struct sources {
+    char path[MAX_SOURCES][PATH_BYTES];
+    int n;
+} sources;
+
+static int is_verilog(const struct dirent *d) {
+    size_t n = strlen(d->d_name);
+    return n > 2 && !strcmp(d->d_name + n - 2, ".v") && strcmp(d->d_name, "datapath_fast.v");
+}
+
+/* A module that the board brings itself stands for the one of the same file name in the folders before. */
+static hd_status add_folder(sources *s, const char *folder, hd_err *err) {
+    char dir[PATH_BYTES];
+    hd_status st = hd_tool_path(dir, sizeof dir, err, "%s/%s", hd_tool_source(), folder);
+    if (st) return st;
+    struct dirent **names;
+    int count = scandir(dir, &names, is_verilog, alphasort);
+    if (count < 0) return hd_fail(err, HD_IO, "%s: cannot read the RTL sources: %s (set HEDDLE_SOURCE to the project's folder)", dir, strerror(errno));
+    for (int i = 0; i < count; i++) {
+        int at = s->n;
+        for (int k = 0; k < s->n; k++)
+            if (!strcmp(strrchr(s->path[k], '/') + 1, names[i]->d_name)) at = k;
+        if (!st && at < MAX_SOURCES) {
+            st = hd_tool_path(s->path[at], PATH_BYTES, err, "%s/%s", dir, names[i]->d_name);
+            if (at == s->n) s->n++;
+        }
+        free(names[i]);
+    }
+    free(names);
+    return st;
+}
+
+static hd_status list_sources(sources *s, const hd_board *board, hd_err *err) {
+    char folder[64];
+    snprintf(folder, sizeof folder, "boards/%s", board->name);
+    s->n = 0;
+    hd_status st = add_folder(s, "hw", err);
+    if (!st) st = add_folder(s, "hw/lib", err);
+    if (!st) st = add_folder(s, "hw/link", err);
+    if (!st) st = add_folder(s, "boards/common", err);
+    return st ? st : add_folder(s, folder, err);
+}
+
+/* ---- running the tools ---- */
+
+typedef struct job {
+    const hd_board *board;
+    const fpga *fpga;
+    sources src;
+    char parameters[1024]; /* of yosys' chparam */
+    char pins[PATH_BYTES], dir[PATH_BYTES], log[PATH_BYTES];
+    double mhz;
+    unsigned seed;
+    hd_progress *progress;
+} job;
+
+/* A text file, to be freed; NULL with the reason in err. */
+static char *read_log(const char *log, hd_err *err) {
+    uint8_t *data = NULL;
+    size_t size;
+    return hd_file_read(&data, &size, log, 1 << 26, 0, err) ? NULL : (char *)data;
+}
+
+static hd_status tool_failed(const job *j, const char *tool, int rc, hd_err *err) {
+    if (rc < 0) return hd_fail(err, HD_INTERRUPTED, "synth: stopped");
+    char *text = read_log(j->log, NULL), line[300] = "";
+    const char *at = text ? strstr(text, "ERROR") : NULL;
+    if (at) snprintf(line, sizeof line, "%.*s", (int)strcspn(at, "\n"), at);
+    free(text);
+    return hd_fail(err, HD_TOOL, "%s: %s failed: %s", j->board->name, tool, *line ? line : "no ERROR line in its log");
+}
+
+static hd_status run_yosys(job *j, hd_err *err) {
+    size_t room = (size_t)j->src.n * (PATH_BYTES + 3) + 8192, used;
+    char *script = malloc(room), path[PATH_BYTES];
+    if (!script) return hd_fail(err, HD_NOMEM, "synth: out of memory");
+    used = (size_t)snprintf(script, room, "read_verilog -I%s/hw/include", hd_tool_source());
+    for (int i = 0; i < j->src.n; i++) used += (size_t)snprintf(script + used, room - used, " %s", j->src.path[i]);
+    snprintf(script + used, room - used, "\nchparam%s top\nsynth_ice40 -abc9 -device %s -top top -json top.json\n", j->parameters, j->fpga->yosys);
+    hd_status st = hd_tool_path(path, sizeof path, err, "%s/synth.ys", j->dir);
+    if (!st) st = hd_file_write(path, script, strlen(script), err);
+    free(script);
+    if (st) return st;
+    const char *const argv[] = {"yosys", "-q", "synth.ys", NULL};
+    int rc = hd_tool_run(argv, j->dir, j->log, j->progress, 40);
+    return rc ? tool_failed(j, "yosys", rc, err) : HD_OK;
+}
+
+/* Reads "ICESTORM_LC:  5308/ 5280 100%" lines. */
+static void read_uses(hd_synth_report *r, const char *text) {
+    r->n_uses = 0;
+    const char *at = strstr(text, "Device utilisation");
+    if (!at) return;
+    for (at = strchr(at, '\n'); at && r->n_uses < HD_SYNTH_USES; at = strchr(at, '\n')) {
+        char name[32];
+        unsigned used, available;
+        at++;
+        if (sscanf(at, "Info: %31[A-Z0-9_]: %u/ %u", name, &used, &available) != 3) break;
+        if (!used) continue;
+        memcpy(r->use[r->n_uses].name, name, sizeof name);
+        r->use[r->n_uses].used = used;
+        r->use[r->n_uses++].available = available;
+    }
+}
+
+static int fits(const hd_synth_report *r) {
+    for (int i = 0; i < r->n_uses; i++)
+        if (r->use[i].used > r->use[i].available) return 0;
+    return 1;
+}
+
+/* Places; *fit is 0 when the tool found that there is no room. */
+static hd_status run_nextpnr(job *j, hd_synth_report *r, int *fit, hd_err *err) {
+    char mhz[32], seed[16];
+    snprintf(mhz, sizeof mhz, "%.4f", j->mhz);
+    snprintf(seed, sizeof seed, "%u", j->seed);
+    const char *const argv[] = {"nextpnr-ice40", j->fpga->nextpnr, "--package", j->fpga->package, "--json", "top.json", "--pcf", j->pins, "--asc", "top.asc",
+                                "--report", "report.json", "--freq", mhz, "--seed", seed, "--timing-allow-fail", NULL};
+    int rc = hd_tool_run(argv, j->dir, j->log, j->progress, 100);
+    if (rc < 0) return tool_failed(j, argv[0], rc, err);
+    char *text = read_log(j->log, err);
+    if (!text) return HD_IO;
+    read_uses(r, text);
+    /* A full device can fail in the placer too, with no count above its limit. */
+    *fit = rc == 0;
+    int room = !fits(r) || strstr(text, "Failed to expand region") || strstr(text, "Unable to place cell") || strstr(text, "unable to legalise");
+    free(text);
+    return rc && !room ? tool_failed(j, argv[0], rc, err) : HD_OK;
+}
+
+static hd_status make(job *j, hd_err *err) {
+    hd_synth_report scratch = {0};
+    int fit = 0;
+    hd_status st = run_yosys(j, err);
+    if (!st) st = run_nextpnr(j, &scratch, &fit, err);
+    if (st || !fit) return st;
+    const char *const argv[] = {"icepack", "top.asc", "top.bin", NULL};
+    int rc = hd_tool_run(argv, j->dir, j->log, j->progress, 1);
+    return rc ? tool_failed(j, "icepack", rc, err) : HD_OK;
+}
+
+/* ---- the report ---- */
+
+/* "u_board.u_core.u_fetch.addr_SB_LUT4_O" belongs to unit u_core.u_fetch, "u_board.u_link.u_link.ring" to u_link. */
+static void unit_of(char *unit, size_t n, const char *cell) {
+    const char *at = strstr(cell, "u_board.");
+    if (!at) {
+        snprintf(unit, n, "%s", strstr(cell, "$PACKER") ? "constants" : "others");
+        return;
+    }
+    at += strlen("u_board.");
+    size_t length = strcspn(at, ".");
+    if (at[length] != '.') length = 0;
+    if (length && !strncmp(at, "u_core.", 7)) {
+        size_t more = strcspn(at + 7, ".");
+        if (at[7 + more] == '.') length = 7 + more;
+    }
+    snprintf(unit, n, "%.*s", (int)length, at);
+    if (!length) snprintf(unit, n, "board");
+}
+
+static void read_path(hd_synth_report *r, const cJSON *steps) {
+    const cJSON *step;
+    cJSON_ArrayForEach(step, steps) {
+        const cJSON *delay = cJSON_GetObjectItem(step, "delay"), *to = cJSON_GetObjectItem(cJSON_GetObjectItem(step, "to"), "cell"), *type = cJSON_GetObjectItem(step, "type");
+        char unit[48];
+        if (!cJSON_IsNumber(delay) || !cJSON_IsString(to) || !cJSON_IsString(type)) continue;
+        unit_of(unit, sizeof unit, to->valuestring);
+        if (!r->n_path || strcmp(r->path[r->n_path - 1].unit, unit)) {
+            if (r->n_path == HD_SYNTH_UNITS) return;
+            memcpy(r->path[r->n_path].unit, unit, sizeof unit);
+            r->path[r->n_path].logic_ns = r->path[r->n_path].routing_ns = 0;
+            r->n_path++;
+        }
+        *(strcmp(type->valuestring, "routing") ? &r->path[r->n_path - 1].logic_ns : &r->path[r->n_path - 1].routing_ns) += delay->valuedouble;
+    }
+}
+
+static hd_status read_timing(hd_synth_report *r, const char *path, hd_err *err) {
+    char *text = read_log(path, err);
+    if (!text) return HD_IO;
+    cJSON *report = cJSON_Parse(text);
+    free(text);
+    const cJSON *clock = cJSON_GetObjectItem(report, "fmax"), *achieved = clock && clock->child ? cJSON_GetObjectItem(clock->child, "achieved") : NULL;
+    if (!cJSON_IsNumber(achieved)) {
+        cJSON_Delete(report);
+        return hd_fail(err, HD_TOOL, "%s: nextpnr reports no clock", path);
+    }
+    r->reached_mhz = achieved->valuedouble;
+    const cJSON *found;
+    cJSON_ArrayForEach(found, cJSON_GetObjectItem(report, "critical_paths")) {
+        const cJSON *from = cJSON_GetObjectItem(found, "from"), *to = cJSON_GetObjectItem(found, "to");
+        if (!cJSON_IsString(from) || !cJSON_IsString(to) || !strstr(from->valuestring, clock->child->string) || !strstr(to->valuestring, clock->child->string)) continue;
+        read_path(r, cJSON_GetObjectItem(found, "path"));
+        break;
+    }
+    cJSON_Delete(report);
+    return HD_OK;
+}
+
+static hd_status read_report(hd_synth_report *r, hd_err *err) {
+    char path[PATH_BYTES];
+    hd_status st = hd_tool_path(path, sizeof path, err, "%s/log", r->folder);
+    char *text = st ? NULL : read_log(path, err);
+    if (!text) return st ? st : HD_IO;
+    read_uses(r, text);
+    free(text);
+    r->placed = access(r->bitstream, R_OK) == 0;
+    if (!r->placed) return HD_OK;
+    st = hd_tool_path(path, sizeof path, err, "%s/report.json", r->folder);
+    return st ? st : read_timing(r, path, err);
+}
+
+/* ---- the whole ---- */
+
+static hd_status set_parameters(job *j, const hd_geometry *g, unsigned hz, hd_synth_report *r, hd_err *err) {
+    unsigned divf = 0, divq = 0;
+    double clock = hd_synth_pll(hz, &divf, &divq), wanted = j->board->bit_rate;
+    if (clock <= 0 || fabs(clock / hz - 1) > 0.02) return hd_fail(err, HD_RANGE, "%s: no PLL setting gives %.3f MHz within 2%%; allowed are 16 to 275 MHz", j->board->name, hz / 1e6);
+    /* As fast as the bridge goes, but 3 clocks a bit at least; bridges divide 12 MHz by eighths, so most rates below exist. */
+    unsigned clocks = (unsigned)ceil(clock / wanted - 0.01);
+    if (clocks < 3) clocks = 3;
+    r->clocks_per_bit = clocks;
+    r->bit_rate = clock / clocks;
+    j->mhz = clock / 1e6;
+    const struct { const char *name; uint32_t value; } set[] = {
+        {"ROWS", g->rows}, {"COLS", g->cols}, {"LANES", g->lanes}, {"PLANES", g->planes}, {"HOP", g->hop}, {"ACC_BITS", g->acc_bits},
+        {"ACT_WORDS", g->act_words}, {"WINDOW_WORDS", g->window_words}, {"STREAM_WORDS", g->stream_words}, {"PARAM_WORDS", g->param_words},
+        {"DESCRIPTORS", g->descriptors}, {"TABLES", g->tables}, {"RESIDUAL", g->residual}, {"FETCH", g->fetch}, {"POST", g->post},
+        {"CLOCKS_PER_BIT", clocks}, {"DIVF", divf}, {"DIVQ", divq}};
+    size_t used = 0;
+    for (size_t i = 0; i < sizeof set / sizeof *set; i++)
+        used += (size_t)snprintf(j->parameters + used, sizeof j->parameters - used, " -set %s %u", set[i].name, set[i].value);
+    return HD_OK;
+}
+
+static hd_status check_tools(hd_err *err) {
+    static const char *const tools[][2] = {{"yosys", "yosys"}, {"nextpnr-ice40", "nextpnr-ice40"}, {"icepack", "fpga-icestorm"}};
+    char path[PATH_BYTES];
+    for (size_t i = 0; i < 3; i++)
+        if (!hd_tool_find(tools[i][0], path, sizeof path)) return hd_fail(err, HD_TOOL, "synth: %s is not installed (Debian package '%s')", tools[i][0], tools[i][1]);
+    return HD_OK;
+}
+
+/* The folder's name tells all that decides its content. */
+static hd_status name_folder(char *folder, const job *j, hd_err *err) {
+    uint64_t h = HD_TOOL_HASH;
+    char cache[PATH_BYTES - 100], contract[PATH_BYTES];
+    hd_status st = hd_tool_cache(cache, sizeof cache, err);
+    for (int i = 0; i < j->src.n && !st; i++) st = hd_tool_hash_file(&h, j->src.path[i], err);
+    if (!st) st = hd_tool_path(contract, sizeof contract, err, "%s/hw/include/heddle_contract.vh", hd_tool_source());
+    if (!st) st = hd_tool_hash_file(&h, contract, err);
+    if (!st) st = hd_tool_hash_file(&h, j->pins, err);
+    hd_tool_hash(&h, j->parameters, strlen(j->parameters));
+    hd_tool_hash(&h, &j->mhz, sizeof j->mhz);
+    hd_tool_hash(&h, &j->seed, sizeof j->seed);
+    hd_tool_hash_program(&h, "yosys");
+    hd_tool_hash_program(&h, "nextpnr-ice40");
+    hd_tool_hash_program(&h, "icepack");
+    return st ? st : hd_tool_path(folder, PATH_BYTES, err, "%s/board-%s-%016llx", cache, j->board->name, (unsigned long long)h);
+}
+
+static hd_status build(job *j, const char *folder, int quiet, hd_err *err) {
+    hd_status st = hd_tool_path(j->dir, sizeof j->dir, err, "%s.build-%ld", folder, (long)getpid());
+    if (!st) st = hd_tool_path(j->log, sizeof j->log, err, "%s/log", j->dir);
+    if (!st && mkdir(j->dir, 0777)) st = hd_fail(err, HD_IO, "%s: %s", j->dir, strerror(errno));
+    if (st) return st;
+    char label[64];
+    hd_progress progress = {0};
+    snprintf(label, sizeof label, "placing %s", j->board->name);
+    if (!quiet) {
+        hd_progress_start(&progress, label, 140);
+        j->progress = &progress;
+    }
+    st = make(j, err);
+    if (!quiet) hd_progress_end(&progress);
+    /* Another process may have been faster: its result is the same. */
+    if (!st && rename(j->dir, folder) && errno != ENOTEMPTY && errno != EEXIST) st = hd_fail(err, HD_IO, "%s: %s", folder, strerror(errno));
+    if (access(j->dir, F_OK) == 0) hd_tool_remove(j->dir);
+    return st;
+}
+
+hd_status hd_synth(hd_synth_report *out, const hd_board *board, const hd_geometry *g, const hd_synth_options *o, hd_err *err) {
+    memset(out, 0, sizeof *out);
+    const fpga *f = find_fpga(board->fpga);
+    if (!f) return hd_fail(err, HD_UNSUPPORTED, "board '%s': no top and no tools for %s yet; heddle synth knows icebreaker and hx8k", board->name, board->fpga);
+    hd_status st = hd_geometry_check(g, err);
+    if (!st) st = check_tools(err);
+    if (st) return st;
+    job *j = calloc(1, sizeof *j);
+    if (!j) return hd_fail(err, HD_NOMEM, "synth: out of memory");
+    j->board = board;
+    j->fpga = f;
+    j->seed = o->seed;
+    st = set_parameters(j, g, o->clock_hz ? o->clock_hz : board->clock_hz, out, err);
+    if (!st) st = list_sources(&j->src, board, err);
+    if (!st) st = hd_tool_path(j->pins, sizeof j->pins, err, "%s/boards/%s/pins.pcf", hd_tool_source(), board->name);
+    if (!st) st = name_folder(out->folder, j, err);
+    if (!st) st = hd_tool_path(out->bitstream, sizeof out->bitstream, err, "%s/top.bin", out->folder);
+    out->wanted_mhz = j->mhz;
+    out->cached = !st && access(out->folder, R_OK) == 0;
+    if (!st && !out->cached) st = build(j, out->folder, o->quiet, err);
+    if (!st) st = read_report(out, err);
+    free(j);
+    return st;
+}

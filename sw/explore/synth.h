@@ -1,0 +1,40 @@
+/* Bitstreams of the boards: yosys, nextpnr and icepack on the Verilog of hw/ and boards/NAME, with the geometry of boards/boards.def. */
+#ifndef HD_SYNTH_H
+#define HD_SYNTH_H
+#include "boards.h"
+
+enum { HD_SYNTH_USES = 8, HD_SYNTH_UNITS = 12 };
+
+typedef struct hd_synth_report {
+    struct {
+        char name[32]; /* as nextpnr calls it: ICESTORM_LC, ICESTORM_RAM, ICESTORM_DSP, ICESTORM_SPRAM, ... */
+        unsigned used, available;
+    } use[HD_SYNTH_USES];
+    int n_uses, cached;
+    int placed;               /* 0: something does not fit; nothing below is set then */
+    double wanted_mhz, reached_mhz;
+    double bit_rate;          /* of the UART, bit/s */
+    unsigned clocks_per_bit;
+    struct {
+        char unit[48];        /* instance below the board, as u_core.u_fetch; "pins" and the like for others */
+        double logic_ns, routing_ns;
+    } path[HD_SYNTH_UNITS];   /* the longest path, unit by unit in its order */
+    int n_path;
+    char bitstream[1024], folder[1024]; /* in the cache; the folder has the tools' logs, netlist (top.json) and placed design (top.asc) */
+} hd_synth_report;
+
+typedef struct hd_synth_options {
+    unsigned clock_hz; /* 0 = the board's */
+    unsigned seed;     /* of the placer */
+    int quiet;         /* no progress */
+} hd_synth_options;
+
+/* Makes the bitstream of geometry g for the board, or finds it in the cache. HD_OK with placed = 0 when the design does not fit, and with
+ * reached_mhz < wanted_mhz when it is too slow: the caller decides what that means. HD_UNSUPPORTED for boards without a top or whose tools are
+ * not known, HD_TOOL for missing tools and their failures, HD_INTERRUPTED after Ctrl-C; nothing is left behind then. */
+hd_status hd_synth(hd_synth_report *out, const hd_board *board, const hd_geometry *g, const hd_synth_options *o, hd_err *err);
+
+/* PLL of the iCE40 behind a 12 MHz oscillator: 12 MHz * (divf + 1) / 2^divq, the oscillator inside at 533 to 1066 MHz. Nearest to hz;
+ * the frequency that results, 0 when hz is out of range (16 to 275 MHz). */
+double hd_synth_pll(unsigned hz, unsigned *divf, unsigned *divq);
+#endif

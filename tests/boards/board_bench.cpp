@@ -1,0 +1,121 @@
+// Runs a script of board_script.c on a Verilated board top through its UART pins and compares every word and the cycles.
+// Built with -DCLOCKS_PER_BIT of the top; the model's prefix is Vboard. board_bench SCRIPT
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <memory>
+#include <sstream>
+#include <string>
+
+#include "../link/host.h"
+#include "Vboard.h"
+#include "verilated.h"
+
+namespace {
+
+struct Uart {
+    std::deque<uint8_t> to_board;
+    std::vector<uint8_t> from_board;
+    int send_bit = -1, send_clock = 0, take_bit = -1, take_clock = 0, value = 0;
+    uint8_t sending = 0;
+    int rx() {
+        if (send_bit < 0) {
+            if (to_board.empty()) return 1;
+            sending = to_board.front();
+            to_board.pop_front();
+            send_bit = send_clock = 0;
+        }
+        int level = send_bit == 0 ? 0 : send_bit == 9 ? 1 : (sending >> (send_bit - 1)) & 1;
+        if (++send_clock == CLOCKS_PER_BIT) {
+            send_clock = 0;
+            if (++send_bit == 10) send_bit = -1;
+        }
+        return level;
+    }
+    void tx(int level) {
+        if (take_bit < 0) {
+            if (!level) take_bit = 0, take_clock = 0, value = 0;
+            return;
+        }
+        if (++take_clock != take_bit * CLOCKS_PER_BIT + CLOCKS_PER_BIT / 2) return;
+        if (take_bit >= 1 && take_bit <= 8) value |= level << (take_bit - 1);
+        if (take_bit == 9) {
+            if (level) from_board.push_back(static_cast<uint8_t>(value));
+            take_bit = -1;
+        } else take_bit++;
+    }
+};
+
+} // namespace
+
+int main(int argc, char **argv) {
+    if (argc != 2) return 2;
+    std::ifstream file(argv[1]);
+    std::string line;
+    Host host(300000);
+    std::deque<Request> wanted; // in the order of the script: READ with the words that must come, RUN with its cycles
+    int programs = 0;
+    while (std::getline(file, line)) {
+        std::istringstream in(line);
+        char kind = 0;
+        Request q;
+        in >> kind;
+        if (kind == '#') {
+            programs++;
+            continue;
+        }
+        if (kind == 'R') {
+            q.op = HD_LINK_OP_RUN;
+            in >> q.cycles;
+        } else {
+            size_t n = 0;
+            q.op = kind == 'W' ? HD_LINK_OP_WRITE : HD_LINK_OP_READ;
+            in >> q.space >> q.address >> n >> std::hex;
+            q.words.resize(n);
+            for (uint32_t &w : q.words) in >> w;
+        }
+        if (!in) return printf("FAIL: bad line '%.60s'\n", line.c_str()), 1;
+        if (q.op != HD_LINK_OP_WRITE) wanted.push_back(q);
+        host.add(q);
+    }
+    uint64_t compared = 0, wrong = 0, runs = 0, total = 0;
+    host.done = [&](const Request &q) {
+        if (q.op == HD_LINK_OP_WRITE) return;
+        const Request &w = wanted.front();
+        if (q.op == HD_LINK_OP_RUN) {
+            runs++;
+            total += w.cycles;
+            if (!q.cycles_known || q.cycles != w.cycles) wrong++, printf("run %llu: %u cycles, model %u\n", (unsigned long long)runs, q.cycles, w.cycles);
+        }
+        for (size_t i = 0; q.op == HD_LINK_OP_READ && i < q.words.size(); i++, compared++)
+            if (q.words[i] != w.words[i] && wrong++ < 10)
+                printf("run %llu, space %u, word %zu: %08x, model %08x\n", (unsigned long long)runs, q.space, q.address + i, q.words[i], w.words[i]);
+        wanted.pop_front();
+    };
+    VerilatedContext context;
+    std::unique_ptr<Vboard> top(new Vboard(&context));
+    Uart uart;
+#ifdef HAS_BUTTON
+    top->BTN_N = 1;
+#endif
+    top->RX = 1;
+    uint64_t clocks = 0, limit = 400000000;
+    for (; !host.idle() && clocks < limit; clocks++) {
+        if (clocks == 2000) host.sync(0x600dbeef);
+        uint8_t byte;
+        while (clocks >= 2000 && uart.to_board.size() < 2 && host.next(byte)) uart.to_board.push_back(byte);
+        top->RX = static_cast<uint8_t>(uart.rx());
+        top->CLK = 1;
+        top->eval();
+        top->CLK = 0;
+        top->eval();
+        uart.tx(top->TX);
+        for (uint8_t b : uart.from_board) host.receive(b);
+        uart.from_board.clear();
+        if (clocks >= 2000) host.clock();
+    }
+    if (!host.idle()) printf("FAIL: the board does not answer\n");
+    printf("%d programs, %llu runs of %llu cycles, %llu words compared, %llu clocks, %llu requests sent again, %llu wrong\n", programs, (unsigned long long)runs,
+           (unsigned long long)total, (unsigned long long)compared, (unsigned long long)clocks, (unsigned long long)host.repeats, (unsigned long long)wrong);
+    return wrong || !host.idle() || !compared || host.repeats;
+}
