@@ -1,0 +1,95 @@
+#!/bin/bash
+# prove.sh SOURCE_DIR PROOF.v [case]: proves the assertions of one harness, then shows that each of its mutants is refuted.
+#
+# The harness (module `proof`) says in `//@` lines what is to be done; several proofs of one harness are several `case` lines:
+#   //@ files FILE...                  Verilog sources, relative to SOURCE_DIR
+#   //@ case NAME ENGINE [P=V ...]     an engine below with these parameters of `proof`
+#   //@ mutant CASE FILE SED           one line of FILE broken by this sed expression; CASE must then find a counterexample
+# Engines:
+#   induct:K   yosys-smtbmc and z3: no counterexample in the first K cycles, and K good cycles are followed by a good one
+#   bmc:K      only the first K cycles; the harness says what they hold
+# A mutant counts as refuted only by a trace from the initial state, never by a failed induction step.
+# Exit code: 0 proven and all mutants refuted, 1 not, 77 a tool is missing.
+set -u
+src=$(realpath "$1") harness=$(realpath "$2") only=${3-}
+name=$(basename "$harness" .v)
+for tool in yosys yosys-smtbmc z3; do
+    command -v $tool >/dev/null || { echo "SKIPPED: $tool is not installed"; exit 77; }
+done
+work=$(mktemp -d) && trap 'rm -rf "$work"' EXIT
+failed=0
+# yosys-smtbmc does not wait for its solver, whose processor time would be lost: this z3 notes its own before it lets go of the lock.
+real=$(command -v z3)
+mkdir "$work/bin"
+printf '#!/bin/bash\nexec 9>"%s/lock"; flock 9\n"%s" "$@" 9>&-\nawk "{print (\\$16 + \\$17) / 100}" /proc/$$/stat >>"%s/spent"\n' "$work" "$real" "$work" >"$work/bin/z3"
+chmod +x "$work/bin/z3"
+PATH="$work/bin:$PATH"
+
+directive() { sed -n "s|^//@ $1 ||p" "$harness"; }
+read -r -a files <<<"$(directive files | tr '\n' ' ')"
+
+# elaborate TREE PARAMETERS...: $work/model.smt2 from the sources in TREE
+elaborate() {
+    local tree=$1 set="" p sources=() f
+    shift
+    for p in "$@"; do set+="chparam -set ${p%%=*} ${p##*=} proof; "; done
+    for f in "${files[@]}"; do sources+=("$tree/$f"); done
+    local common="read_verilog -formal -sv -I$tree/hw/include ${sources[*]} $harness; $set prep -flatten -top proof"
+    yosys -q -p "$common; async2sync; opt; dffunmap; opt_clean; write_smt2 -wires $work/model.smt2" >"$work/log" 2>&1 ||
+        { echo "FAILED $name: yosys"; grep -i error "$work/log" | head; return 1; }
+}
+
+# run ENGINE: prints proven, refuted or unknown
+run() {
+    local engine=${1%%:*} depth=${1##*:}
+    # A mutant of an inductive proof may need more cycles to be seen than the induction.
+    [ "$engine" = induct ] && [ "${2-}" = base ] && depth=$((depth + 6))
+    case $engine in
+    bmc | induct)
+        timeout 400 yosys-smtbmc -s z3 -t "$depth" --noinfo "$work/model.smt2" >"$work/log" 2>&1
+        if grep -q "Status: FAILED" "$work/log"; then echo refuted; return; fi
+        grep -q "Status: PASSED" "$work/log" || { echo unknown; return; }
+        [ "$engine" = bmc ] || [ "${2-}" = base ] && { echo proven; return; }
+        timeout 400 yosys-smtbmc -s z3 -i -t "$depth" --noinfo "$work/model.smt2" >"$work/log" 2>&1
+        grep -q "Status: PASSED" "$work/log" && echo proven || echo unknown ;;
+    *) echo "unknown engine" ;;
+    esac
+}
+
+# Processor seconds of this script's finished children, solvers included.
+cpu() {
+    local own
+    own=$(awk '{print ($16 + $17) / 100}' /proc/$$/stat)
+    flock "$work/lock" true
+    { echo "$own"; cat "$work/spent" 2>/dev/null; } | awk '{ s += $1 } END { print s }'
+}
+
+# report KIND WANTED CASE ENGINE NOTE FOUND SINCE
+report() {
+    local seconds
+    seconds=$(awk -v a="$7" -v b="$(cpu)" 'BEGIN { printf "%.1f", b - a }')
+    if [ "$6" = "$2" ]; then echo "$name $3 $1: $6 ($4, ${seconds} s of processor time) $5"
+    else echo "FAILED $name $3 $1: wanted $2, found $6 ($4, ${seconds} s) $5"; tail -5 "$work/log"; failed=1; fi
+}
+
+while read -r case engine params; do
+    [ -n "$only" ] && [ "$case" != "$only" ] && continue
+    since=$(cpu)
+    # shellcheck disable=SC2086
+    elaborate "$src" $params || { failed=1; continue; }
+    report proof proven "$case" "$engine" "$params" "$(run "$engine")" "$since"
+done < <(directive case)
+
+while read -r case file expression; do
+    [ -n "$only" ] && [ "$case" != "$only" ] && continue
+    rm -rf "$work/mutant"; mkdir "$work/mutant"; cp -r "$src/hw" "$work/mutant/"
+    sed -i -E "$expression" "$work/mutant/$file"
+    changed=$(diff "$src/$file" "$work/mutant/$file" | grep -c '^>')
+    if [ "$changed" != 1 ]; then echo "FAILED $name: mutant of $file changes $changed lines, not one: $expression"; failed=1; continue; fi
+    read -r _ engine params < <(directive case | grep "^$case ")
+    since=$(cpu)
+    # shellcheck disable=SC2086
+    elaborate "$work/mutant" $params || { failed=1; continue; }
+    report mutant refuted "$case" "$engine" "$file: $expression" "$(run "$engine" base)" "$since"
+done < <(directive mutant)
+exit $failed
