@@ -12,9 +12,6 @@
 //@ mutant planes1 hw/pe.v s/\^ \{9\{neg\}\}/^ {9{sel}}/
 //@ mutant planes1 hw/pe.v s/first \? wide : acc/first ? acc : acc/
 //@ mutant planes1 hw/pe.v s/capture \? acc/capture ? drain_in/
-//@ mutant planes1 hw/pe.v s/acc \+ wide;/acc + (wide <<< 1);/
-//@ mutant planes1 hw/lib/add_tree.v s/sum <= a \+ b/sum <= a - b/
-//@ mutant planes2 hw/pe.v s/c <= \{\{2\{p0\[TREE-1\]\}\}, p0\}/c <= {2'b00, p0}/
 `default_nettype none
 module proof #(
     parameter PLANES = 1,
