@@ -94,9 +94,14 @@ static int one(uint64_t seed, const char *geometry, const hd_geometry *g, const 
     hd_lower_options lo = {.board = "", .expand_input = (int)(seed % 3) - 1};
     int bad = 1;
     hd_status lowered = hd_random_model(&m, seed, &err);
+    /* Without the residual adder additions would fit nowhere: the same layers without them do. */
+    for (int i = 0; !lowered && !g->residual && i < m->n_stages; i++) {
+        hd_stage *s = &m->stage[i];
+        s->residual = -1;
+        s->res_mult = s->res_shift = s->res_add = 0;
+    }
     if (!lowered) lowered = hd_lower(&p, m, g, &lo, &err);
-    if (lowered == HD_NOFIT && (g->post || !g->residual)) {
-        /* A shared post lane has no shifts below 17, and the residual adder may be left out. */
+    if (lowered == HD_NOFIT && g->post) { /* a shared post lane has no shifts below 17 */
         ++*unfit;
         bad = 0;
         goto done;
