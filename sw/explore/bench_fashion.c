@@ -3,12 +3,11 @@
  * the others lose so many that the wanted share of the whole network's blocks is gone. */
 #include <math.h>
 #include <string.h>
-#include <time.h>
 
 #include "../../compiler/compress/passes.h"
 #include "../train/tune.h"
 #include "accuracy.h"
-#include "bench.h"
+#include "bench_language.h"
 #include "dataset.h"
 #include "verify.h"
 
@@ -29,13 +28,6 @@ static const struct setting {
     {"w2_block50", 2, 0.5f, 4, 8, 1, 0.53f, 0.9048},
     {"ternary_block75", 0, 0.75f, 4, 8, 1, 0.793f, 0.8848},
 };
-
-/* Half of the processor time: seconds on two cores, whatever else the machine does. */
-static double two_core_seconds(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return 0.5 * ((double)t.tv_sec + 1e-9 * (double)t.tv_nsec);
-}
 
 typedef struct rig {
     hd_graph *g;
@@ -118,7 +110,7 @@ static hd_status run_setting(hd_figures *f, const rig *r, const struct setting *
     hd_program *program = NULL;
     hd_cost *cost = NULL;
     uint32_t compared = 0;
-    double accuracy = 0, start = two_core_seconds();
+    double accuracy = 0, start = hd_two_core_seconds();
     hd_policy_default(&policy);
     policy.base.bits = x->bits;
     policy.base.sparsity = x->sparsity_between > 0 ? x->sparsity_between : x->sparsity;
@@ -130,7 +122,7 @@ static hd_status run_setting(hd_figures *f, const rig *r, const struct setting *
     o.teacher = r->g;
     hd_status s = x->sparsity_between > 0 ? keep_ends(&policy, r->g, err) : HD_OK;
     if (!s) s = hd_tune_model(&m, r->g, &policy, r->train, r->train_labels, CALIBRATION_IMAGES, 1, &o, err);
-    double seconds = two_core_seconds() - start;
+    double seconds = hd_two_core_seconds() - start;
     if (!s) s = hd_model_accuracy(m, r->test, r->test_labels, 0, 1, &accuracy, err);
     if (!s) s = hd_geometry_parse(&geometry, geometry_text[x->geometry], err);
     if (!s) s = hd_lower(&program, m, &geometry, &lower, err);
