@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../compiler/compress/compress.h"
+#include "../../compiler/compress/passes.h"
 #include "../core/progress.h"
 #include "../train/tune.h"
 #include "accuracy.h"
@@ -51,17 +51,12 @@ static hd_status load_data(data *x, hd_err *err) {
                             (uint32_t)hd_shape_size(g->tensor[g->output].shape), err);
 }
 
-/* Adds the rule that keeps a layer dense; the policy owns the copied name. */
+/* Adds the rule that keeps a layer dense. */
 static hd_status keep_dense(hd_policy *p, const char *layer, hd_err *err) {
-    struct hd_policy_rule *rule = realloc(p->rule, ((size_t)p->n_rules + 1) * sizeof *rule);
-    if (rule) p->rule = rule;
-    char *name = rule ? strdup(layer) : NULL;
-    if (!name) return hd_fail(err, HD_NOMEM, "no memory for a policy rule");
-    rule[p->n_rules].layer = name;
-    rule[p->n_rules].policy = p->base;
-    rule[p->n_rules].policy.sparsity = 0;
-    rule[p->n_rules++].policy.skip_sparsity = 1;
-    return HD_OK;
+    hd_layer_policy dense = p->base;
+    dense.sparsity = 0;
+    dense.skip_sparsity = 1;
+    return hd_policy_add(p, layer, &dense) ? HD_OK : hd_fail(err, HD_NOMEM, "no memory for a policy rule");
 }
 
 static hd_status variant_policy(hd_policy *p, const struct variant *v, const hd_graph *g, hd_err *err) {
