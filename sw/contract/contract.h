@@ -29,6 +29,11 @@ enum hd_perf {
 #include "regs.def"
 #undef HD_PERF
 };
+enum hd_segment {
+#define HD_SEGMENT(n, v, d) HD_SEGMENT_##n = (v),
+#include "regs.def"
+#undef HD_SEGMENT
+};
 enum hd_grid {
 #define HD_GRID(n, v, d) HD_GRID_##n = (v),
 #include "formats.def"
@@ -77,6 +82,9 @@ typedef struct hd_field {
 #define HD_INDEX_FIELD(n, l, b, d) static const hd_field HD_I_##n __attribute__((unused)) = {0, l, b, 0};
 #include "regs.def"
 #undef HD_INDEX_FIELD
+#define HD_SEGMENT_FIELD(n, l, b, d) static const hd_field HD_S_##n __attribute__((unused)) = {0, l, b, 0};
+#include "regs.def"
+#undef HD_SEGMENT_FIELD
 #define HD_PARAM_FIELD(n, w, l, b, d) static const hd_field HD_P_##n __attribute__((unused)) = {w, l, b, 0};
 #include "regs.def"
 #undef HD_PARAM_FIELD

@@ -31,6 +31,12 @@ static void print_vh(void) {
 #define HD_INDEX_FIELD(n, l, b, d) printf("localparam HD_I_%s = %d, HD_IW_%s = %d;\n", #n, l, #n, b);
 #include "regs.def"
 #undef HD_INDEX_FIELD
+#define HD_SEGMENT(n, v, d) printf("localparam [3:0] HD_SEGMENT_%s = 4'd%d;\n", #n, v);
+#include "regs.def"
+#undef HD_SEGMENT
+#define HD_SEGMENT_FIELD(n, l, b, d) printf("localparam HD_S_%s = %d, HD_SW_%s = %d;\n", #n, l, #n, b);
+#include "regs.def"
+#undef HD_SEGMENT_FIELD
 #define HD_PARAM_FIELD(n, w, l, b, d) printf("localparam HD_P_%s = %d, HD_PW_%s = %d;\n", #n, (w) * 32 + (l), #n, b);
 #include "regs.def"
 #undef HD_PARAM_FIELD
@@ -69,6 +75,14 @@ static void print_md(void) {
 #define HD_INDEX_FIELD(n, l, b, d) printf("| %s | %d:%d | %s |\n", #n, (l) + (b) - 1, l, d);
 #include "regs.def"
 #undef HD_INDEX_FIELD
+    printf("\n## Segments of the external stream\n\n| format | code | meaning |\n|---|---|---|\n");
+#define HD_SEGMENT(n, v, d) printf("| %s | %d | %s |\n", #n, v, d);
+#include "regs.def"
+#undef HD_SEGMENT
+    printf("\n| header field | bits | meaning |\n|---|---|---|\n");
+#define HD_SEGMENT_FIELD(n, l, b, d) printf("| %s | %d:%d | %s |\n", #n, (l) + (b) - 1, l, d);
+#include "regs.def"
+#undef HD_SEGMENT_FIELD
     printf("\n## Channel parameters\n\n| field | word | bits | meaning |\n|---|---|---|---|\n");
 #define HD_PARAM_FIELD(n, w, l, b, d) printf("| %s | %d | %d:%d | %s |\n", #n, w, (l) + (b) - 1, l, d);
 #include "regs.def"
