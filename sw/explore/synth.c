@@ -13,7 +13,7 @@
 #include "../../drivers/tools.h"
 #include "../core/file.h"
 
-enum { PATH_BYTES = 1024, MAX_SOURCES = 64 };
+enum { PATH_BYTES = HD_SYNTH_PATH };
 
 /* What the tools call an FPGA. */
 typedef struct fpga {
@@ -43,18 +43,13 @@ double hd_synth_pll(unsigned hz, unsigned *divf, unsigned *divq) {
 
 /* ---- sources ---- */
 
-typedef struct sources {
-    char path[MAX_SOURCES][PATH_BYTES];
-    int n;
-} sources;
-
 static int is_verilog(const struct dirent *d) {
     size_t n = strlen(d->d_name);
     return n > 2 && !strcmp(d->d_name + n - 2, ".v") && strcmp(d->d_name, "datapath_fast.v");
 }
 
 /* A module that the board brings itself stands for the one of the same file name in the folders before. */
-static hd_status add_folder(sources *s, const char *folder, hd_err *err) {
+static hd_status add_folder(hd_sources *s, const char *folder, hd_err *err) {
     char dir[PATH_BYTES];
     hd_status st = hd_tool_path(dir, sizeof dir, err, "%s/%s", hd_tool_source(), folder);
     if (st) return st;
@@ -65,7 +60,7 @@ static hd_status add_folder(sources *s, const char *folder, hd_err *err) {
         int at = s->n;
         for (int k = 0; k < s->n; k++)
             if (!strcmp(strrchr(s->path[k], '/') + 1, names[i]->d_name)) at = k;
-        if (!st && at < MAX_SOURCES) {
+        if (!st && at < HD_SYNTH_SOURCES) {
             st = hd_tool_path(s->path[at], PATH_BYTES, err, "%s/%s", dir, names[i]->d_name);
             if (at == s->n) s->n++;
         }
@@ -75,7 +70,7 @@ static hd_status add_folder(sources *s, const char *folder, hd_err *err) {
     return st;
 }
 
-static hd_status list_sources(sources *s, const hd_board *board, hd_err *err) {
+hd_status hd_synth_sources(hd_sources *s, const hd_board *board, hd_err *err) {
     char folder[64];
     snprintf(folder, sizeof folder, "boards/%s", board->name);
     s->n = 0;
@@ -91,7 +86,7 @@ static hd_status list_sources(sources *s, const hd_board *board, hd_err *err) {
 typedef struct job {
     const hd_board *board;
     const fpga *fpga;
-    sources src;
+    hd_sources src;
     char parameters[1024]; /* of yosys' chparam */
     char pins[PATH_BYTES], dir[PATH_BYTES], log[PATH_BYTES];
     double mhz;
@@ -121,7 +116,7 @@ static hd_status run_yosys(job *j, hd_err *err) {
     if (!script) return hd_fail(err, HD_NOMEM, "synth: out of memory");
     used = (size_t)snprintf(script, room, "read_verilog -I%s/hw/include", hd_tool_source());
     for (int i = 0; i < j->src.n; i++) used += (size_t)snprintf(script + used, room - used, " %s", j->src.path[i]);
-    snprintf(script + used, room - used, "\nchparam%s top\nsynth_ice40 -abc9 -device %s -top top -json top.json\n", j->parameters, j->fpga->yosys);
+    snprintf(script + used, room - used, "\nchparam%s top\nhierarchy -top top\nwrite_rtlil design.il\nsynth_ice40 -abc9 -device %s -top top -json top.json\ntee -q -o cells.json stat -json\n", j->parameters, j->fpga->yosys);
     hd_status st = hd_tool_path(path, sizeof path, err, "%s/synth.ys", j->dir);
     if (!st) st = hd_file_write(path, script, strlen(script), err);
     free(script);
@@ -296,6 +291,7 @@ static hd_status name_folder(char *folder, const job *j, hd_err *err) {
     if (!st) st = hd_tool_path(contract, sizeof contract, err, "%s/hw/include/heddle_contract.vh", hd_tool_source());
     if (!st) st = hd_tool_hash_file(&h, contract, err);
     if (!st) st = hd_tool_hash_file(&h, j->pins, err);
+    hd_tool_hash(&h, "2", 1); /* what the folder holds: raise it with the script of run_yosys */
     hd_tool_hash(&h, j->parameters, strlen(j->parameters));
     hd_tool_hash(&h, &j->mhz, sizeof j->mhz);
     hd_tool_hash(&h, &j->seed, sizeof j->seed);
@@ -338,7 +334,7 @@ hd_status hd_synth(hd_synth_report *out, const hd_board *board, const hd_geometr
     j->fpga = f;
     j->seed = o->seed;
     st = set_parameters(j, g, o->clock_hz ? o->clock_hz : board->clock_hz, out, err);
-    if (!st) st = list_sources(&j->src, board, err);
+    if (!st) st = hd_synth_sources(&j->src, board, err);
     if (!st) st = hd_tool_path(j->pins, sizeof j->pins, err, "%s/boards/%s/pins.pcf", hd_tool_source(), board->name);
     if (!st) st = name_folder(out->folder, j, err);
     if (!st) st = hd_tool_path(out->bitstream, sizeof out->bitstream, err, "%s/top.bin", out->folder);

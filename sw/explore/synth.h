@@ -3,7 +3,7 @@
 #define HD_SYNTH_H
 #include "boards.h"
 
-enum { HD_SYNTH_USES = 8, HD_SYNTH_UNITS = 12 };
+enum { HD_SYNTH_USES = 8, HD_SYNTH_UNITS = 12, HD_SYNTH_SOURCES = 64, HD_SYNTH_PATH = 1024 };
 
 typedef struct hd_synth_report {
     struct {
@@ -20,7 +20,9 @@ typedef struct hd_synth_report {
         double logic_ns, routing_ns;
     } path[HD_SYNTH_UNITS];   /* the longest path, unit by unit in its order */
     int n_path;
-    char bitstream[1024], folder[1024]; /* in the cache; the folder has the tools' logs, netlist (top.json) and placed design (top.asc) */
+    /* In the cache. The folder has the tools' log, the script (synth.ys), the elaborated design (design.il), cells by kind (cells.json), netlist
+     * (top.json) and placed design (top.asc). */
+    char bitstream[1024], folder[1024];
 } hd_synth_report;
 
 typedef struct hd_synth_options {
@@ -33,6 +35,15 @@ typedef struct hd_synth_options {
  * reached_mhz < wanted_mhz when it is too slow: the caller decides what that means. HD_UNSUPPORTED for boards without a top or whose tools are
  * not known, HD_TOOL for missing tools and their failures, HD_INTERRUPTED after Ctrl-C; nothing is left behind then. */
 hd_status hd_synth(hd_synth_report *out, const hd_board *board, const hd_geometry *g, const hd_synth_options *o, hd_err *err);
+
+/* The Verilog files of a board's design, in the order in which they are read; a module that the board brings itself stands for the one of the
+ * same file name in hw/. */
+typedef struct hd_sources {
+    char path[HD_SYNTH_SOURCES][HD_SYNTH_PATH];
+    int n;
+} hd_sources;
+
+hd_status hd_synth_sources(hd_sources *s, const hd_board *board, hd_err *err);
 
 /* PLL of the iCE40 behind a 12 MHz oscillator: 12 MHz * (divf + 1) / 2^divq, the oscillator inside at 533 to 1066 MHz. Nearest to hz;
  * the frequency that results, 0 when hz is out of range (16 to 275 MHz). */
