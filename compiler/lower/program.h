@@ -27,6 +27,12 @@ static inline uint32_t hd_geometry_drain(const hd_geometry *g) { return g->post 
 static inline uint32_t hd_geometry_least_shift(const hd_geometry *g) { return g->post ? 17 : 1; }
 static inline uint32_t hd_geometry_weight_words(const hd_geometry *g) { return (g->cols * g->lanes * g->planes + 31) / 32; }
 
+/* Can entries of a geometry stand in code `code` (HD_CODE_*)? Groups of eight lanes, whole channels, and two weight words for one of codes. */
+static inline int hd_code_fits(int code, const hd_geometry *g) {
+    uint32_t bits = g->cols * g->lanes * g->planes;
+    return g->lanes >= 8 && bits % 64 == 0 && g->cols * g->planes % hd_code_planes(code) == 0;
+}
+
 typedef struct hd_port { /* input or output of a program */
     uint32_t h, w, c;
     float scale;

@@ -34,6 +34,12 @@ enum hd_segment {
 #include "regs.def"
 #undef HD_SEGMENT
 };
+enum hd_code {
+#define HD_CODE(n, v, u, p, l, d) HD_CODE_##n = (v),
+#include "regs.def"
+#undef HD_CODE
+    HD_CODES
+};
 enum hd_grid {
 #define HD_GRID(n, v, d) HD_GRID_##n = (v),
 #include "formats.def"
@@ -88,6 +94,32 @@ typedef struct hd_field {
 #define HD_PARAM_FIELD(n, w, l, b, d) static const hd_field HD_P_##n __attribute__((unused)) = {w, l, b, 0};
 #include "regs.def"
 #undef HD_PARAM_FIELD
+
+/* Of a code of the external stream: the unit of hw/decode that makes it (a bit of DECODE), the planes of its weights, the words a LOAD segment brings. */
+static inline uint32_t hd_code_unit(int code) {
+    static const uint8_t unit[HD_CODES] = {
+#define HD_CODE(n, v, u, p, l, d) [v] = (u),
+#include "regs.def"
+#undef HD_CODE
+    };
+    return unit[code];
+}
+static inline uint32_t hd_code_planes(int code) {
+    static const uint8_t planes[HD_CODES] = {
+#define HD_CODE(n, v, u, p, l, d) [v] = (p),
+#include "regs.def"
+#undef HD_CODE
+    };
+    return planes[code];
+}
+static inline uint32_t hd_code_loads(int code) {
+    static const uint16_t words[HD_CODES] = {
+#define HD_CODE(n, v, u, p, l, d) [v] = (l),
+#include "regs.def"
+#undef HD_CODE
+    };
+    return words[code];
+}
 
 static inline uint32_t hd_field_mask(hd_field f) {
     return f.width == 32 ? 0xffffffffu : (1u << f.width) - 1u;

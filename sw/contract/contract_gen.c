@@ -34,6 +34,9 @@ static void print_vh(void) {
 #define HD_SEGMENT(n, v, d) printf("localparam [3:0] HD_SEGMENT_%s = 4'd%d;\n", #n, v);
 #include "regs.def"
 #undef HD_SEGMENT
+#define HD_CODE(n, v, u, p, l, d) printf("localparam [3:0] HD_CODE_%s = 4'd%d;\n", #n, v);
+#include "regs.def"
+#undef HD_CODE
 #define HD_SEGMENT_FIELD(n, l, b, d) printf("localparam HD_S_%s = %d, HD_SW_%s = %d;\n", #n, l, #n, b);
 #include "regs.def"
 #undef HD_SEGMENT_FIELD
@@ -83,6 +86,10 @@ static void print_md(void) {
 #define HD_SEGMENT_FIELD(n, l, b, d) printf("| %s | %d:%d | %s |\n", #n, (l) + (b) - 1, l, d);
 #include "regs.def"
 #undef HD_SEGMENT_FIELD
+    printf("\n| code | id | unit | planes | words of a LOAD | meaning |\n|---|---|---|---|---|---|\n");
+#define HD_CODE(n, v, u, p, l, d) printf("| %s | %d | %d | %d | %d | %s |\n", #n, v, u, p, l, d);
+#include "regs.def"
+#undef HD_CODE
     printf("\n## Channel parameters\n\n| field | word | bits | meaning |\n|---|---|---|---|\n");
 #define HD_PARAM_FIELD(n, w, l, b, d) printf("| %s | %d | %d:%d | %s |\n", #n, w, (l) + (b) - 1, l, d);
 #include "regs.def"
