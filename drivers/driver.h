@@ -1,4 +1,4 @@
-/* The contract of a device: ref (instruction-level model), sim (Verilated RTL), later sysc and usb. One table of functions each;
+/* The contract of a device: ref (instruction-level model), sim (Verilated RTL), usb (a board), later sysc. One table of functions each;
  * the runtime (sw/runtime) drives all of them alike, by memory spaces, registers and RUN (sw/contract/regs.def). */
 #ifndef HD_DRIVER_H
 #define HD_DRIVER_H
@@ -15,6 +15,10 @@ typedef struct hd_device_options {
     uint64_t stall_seed;  /* sim: random stalls on fetch, array and descriptor streams when not 0 */
     int structural;       /* sim: the synthesised array view instead of the fast one */
     int quiet;            /* no progress while a model is built */
+    const char *where;    /* usb: which board (drivers/usb_find.h), NULL = the only one */
+    int usb_fd;           /* usb: an open descriptor of its node instead, 0 = none */
+    unsigned bit_rate;    /* usb: of a serial bridge, 0 = its highest */
+    unsigned run_limit_ms; /* usb: a run that takes longer failed, 0 = ten minutes */
 } hd_device_options;
 
 typedef struct hd_driver {
@@ -31,8 +35,8 @@ typedef struct hd_driver {
     int (*available)(char *why, size_t n);
 } hd_driver;
 
-extern const hd_driver hd_driver_ref, hd_driver_sim;
-/* NULL-terminated list of all, and one by name (NULL = none). */
+extern const hd_driver hd_driver_ref, hd_driver_sim, hd_driver_usb;
+/* NULL-terminated list of all, and one by name (NULL = none). "usb:X" is usb with *where X (NULL for the others; where may be NULL). */
 extern const hd_driver *const hd_drivers[];
-const hd_driver *hd_driver_find(const char *name);
+const hd_driver *hd_driver_find(const char *name, const char **where);
 #endif

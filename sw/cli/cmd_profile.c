@@ -56,8 +56,8 @@ static hd_status print_json(const hd_cost *c, const hd_program *p, const hd_driv
 
 static hd_status profile(const cli_args *a, const hd_program *p, hd_err *err) {
     const char *name = cli_text(a, "--device"), *trace = cli_text(a, "--perfetto");
-    const hd_driver *driver = hd_driver_find(name ? name : "sim");
     hd_device_options o = {0};
+    const hd_driver *driver = hd_driver_find(name ? name : "sim", &o.where);
     hd_cost *cost = NULL;
     clock_choice clock;
     if (!driver) return hd_fail(err, HD_RANGE, "device '%.60s': unknown; heddle devices lists them", name);

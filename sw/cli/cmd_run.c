@@ -11,7 +11,7 @@
 #include "cli.h"
 
 static const cli_option options[] = {
-    {"--device", "NAME", "ref (instruction-level model) or sim (the Verilated RTL) (ref)"},
+    {"--device", "NAME", "ref (instruction-level model), sim (the Verilated RTL) or usb (a board: usb:SERIAL, usb:PATH) (ref)"},
     {"--input", "X.idx", "inputs: u8 and float are quantised, i8 are codes; items [c][h][w] (required)"},
     {"--count", "N", "only the first N, 0 = all (0)"},
     {"-o", "out.bin", "where the outputs go: int8 codes [n][h][w][c]"},
@@ -111,8 +111,8 @@ static hd_status print_run(const cli_args *a, const job *j, const hd_cost *c, do
     return HD_OK;
 }
 
-static hd_status find_driver(const hd_driver **out, const char *name, hd_err *err) {
-    *out = hd_driver_find(name);
+static hd_status find_driver(const hd_driver **out, hd_device_options *o, const char *name, hd_err *err) {
+    *out = hd_driver_find(name, &o->where);
     if (*out) return HD_OK;
     char list[128] = "";
     for (int i = 0; hd_drivers[i]; i++) snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", i ? ", " : "", hd_drivers[i]->name);
@@ -124,7 +124,7 @@ static hd_status run_program(const cli_args *a, job *j, const char *input, int64
     hd_device_options o = {.trace = cli_text(a, "--trace")};
     hd_cost *cost = NULL;
     double seconds = 0;
-    hd_status s = find_driver(&j->driver, device ? device : "ref", err);
+    hd_status s = find_driver(&j->driver, &o, device ? device : "ref", err);
     if (!s && o.trace && strcmp(j->driver->name, "sim")) s = hd_fail(err, HD_USAGE, "run: --trace: only device sim writes waveforms; found %s", j->driver->name);
     if (!s && o.trace) s = cli_can_write(o.trace, err);
     if (!s && out) s = cli_can_write(out, err);

@@ -77,6 +77,12 @@ enum {
 #undef HD_LINK_CONST
 };
 
+enum {
+#define HD_USB_CONST(n, v, d) HD_USB_##n = (v),
+#include "usb.def"
+#undef HD_USB_CONST
+};
+
 /* A bit field of the contract: word within the element, position, width, and whether it sign-extends. */
 typedef struct hd_field {
     uint8_t word, lsb, width, is_signed;

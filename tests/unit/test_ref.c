@@ -126,8 +126,14 @@ static void host_view(void **state) {
     assert_int_equal(hd_driver_ref.run(d, 0, &err), HD_OK);
     assert_int_equal(get(d, HD_SPACE_REG, HD_REG_CYCLES), hd_ref_cycles_overhead());
     hd_driver_ref.close(d);
-    assert_ptr_equal(hd_driver_find("ref"), &hd_driver_ref);
-    assert_null(hd_driver_find("none"));
+    const char *where;
+    assert_ptr_equal(hd_driver_find("ref", NULL), &hd_driver_ref);
+    assert_null(hd_driver_find("none", NULL));
+    assert_ptr_equal(hd_driver_find("usb", &where), &hd_driver_usb);
+    assert_null(where);
+    assert_ptr_equal(hd_driver_find("usb:1-4.2", &where), &hd_driver_usb);
+    assert_string_equal(where, "1-4.2");
+    assert_null(hd_driver_find("ref:1", NULL));
 }
 
 /* ---- cycles, literally ---- */
