@@ -43,7 +43,7 @@ static hd_status open_device(hd_device **out, const hd_geometry *g, const hd_dev
     d->desc = calloc(g->descriptors, HD_DESC_STRIDE * sizeof *d->desc);
     d->perf = calloc(g->descriptors, HD_PERF_WORDS * sizeof *d->perf);
     d->table = calloc(g->tables, 256);
-    d->window = malloc((size_t)g->window_words * g->lanes * sizeof *d->window);
+    d->window = malloc((size_t)(g->window_words + hd_geometry_residual_words(g)) * g->lanes * sizeof *d->window);
     d->out = malloc(65536 + HD_MAX_LANES);
     if (!d->act || !d->index || !d->param || !d->desc || !d->perf || !d->table || !d->window || !d->out) {
         close_device(d);

@@ -34,7 +34,7 @@ uint64_t hd_ref_cycles_overhead(void) {
 /* What decides the timing of a layer. */
 typedef struct shape {
     int64_t rows, drain, kh, kw, sx, ncb, pair, res_pair, out_w, positions, res_n, tile_cols, last_cols, res_after;
-    int single, residual;
+    int single, residual, shared; /* shared: post has residual words in a memory of its own */
 } shape;
 
 /* The fetch unit's last finished pass. */
@@ -99,7 +99,7 @@ static void issue(sequencer_state *q, const shape *s, int64_t word_ready, int is
     perf[HD_PERF_WAIT_WINDOW] += (uint64_t)window;
     perf[HD_PERF_WAIT_DRAIN] += (uint64_t)(x - first - window);
     q->issued = x;
-    if (is_last && s->residual) q->ring[q->tail++ % RING] = x + s->res_after;
+    if (is_last && s->residual && !s->shared) q->ring[q->tail++ % RING] = x + s->res_after;
 }
 
 /* All entries of one pass. */
@@ -107,7 +107,7 @@ static void sequence_pass(sequencer_state *q, const shape *s, const fetch_state 
                           uint64_t *perf) {
     for (uint32_t t = 0; t < tiles; t++) {
         uint32_t first = t ? tile[t - 1] + 1 : 0, last = tile[t];
-        if (!s->residual && q->issued + 1 >= f->last + 3) {
+        if ((!s->residual || s->shared) && q->issued + 1 >= f->last + 3) {
             /* The whole window is there and nothing else reads it: only the drain can hold the last entry. */
             int64_t x = q->issued + (int64_t)(last - first) + 1, wait = max64(q->drain_free - x, 0);
             perf[HD_PERF_WAIT_DRAIN] += (uint64_t)wait;
@@ -139,7 +139,7 @@ static hd_status conv_cycles(uint64_t *perf, const hd_geometry *g, const uint32_
     for (int64_t p = 0; p < passes; p++) {
         fetch_pass(&f, s, p, released[p & 1], perf);
         sequence_pass(&q, s, &f, entry, tile, tiles, perf);
-        released[p & 1] = q.issued + (s->residual ? s->res_after : 0);
+        released[p & 1] = q.issued + (!s->residual ? 0 : s->shared ? s->res_after + s->last_cols * s->drain : s->res_after);
     }
     free(tile);
     perf[HD_PERF_STEPS] = (uint64_t)(n * passes);
@@ -153,7 +153,7 @@ hd_status hd_ref_cycles(uint64_t perf[HD_PERF_WORDS], const hd_geometry *g, cons
     shape s = {.rows = g->rows, .drain = hd_geometry_drain(g), .kh = hd_field_get(d, HD_F_KH), .kw = hd_field_get(d, HD_F_KW), .sx = hd_field_get(d, HD_F_SX),
                .ncb = hd_field_get(d, HD_F_NCB), .out_w = hd_field_get(d, HD_F_OUT_W), .positions = hd_field_get(d, HD_F_POSITIONS),
                .res_n = hd_field_get(d, HD_F_RES_N), .tile_cols = hd_field_get(d, HD_F_TILE_COLS), .last_cols = hd_field_get(d, HD_F_LAST_COLS),
-               .res_after = hd_ref_latency(g) + RES, .single = (int)hd_field_get(d, HD_F_SINGLE), .residual = (int)hd_field_get(d, HD_F_RESIDUAL)};
+               .shared = g->post != 0, .res_after = hd_ref_latency(g) + (g->post ? 0 : RES), .single = (int)hd_field_get(d, HD_F_SINGLE), .residual = (int)hd_field_get(d, HD_F_RESIDUAL)};
     /* A slot brings two words where that is possible all along the walk. */
     s.pair = g->fetch == 2 && s.ncb % 2 == 0 && hd_field_get(d, HD_F_OPCODE) == HD_OP_CONV ? 2 : 1;
     s.res_pair = s.pair == 2 && s.res_n % 2 == 0 ? 2 : 1;

@@ -12,7 +12,7 @@
 // Padding: slots outside the input write PAD instead of memory.
 //
 // Parameters: ROWS positions; LANES bytes of a word; FETCH words of a slot, 1 or 2; AW address bits of the activation memory; WW address bits of one window buffer;
-// RESIDUAL 1 builds the walk over residual words. Widths of counters follow AW: a tensor has no more pixels, and a coordinate no larger size, than
+// RESIDUAL 1 builds the walk over residual words, which go behind the window, or with OWN 1 out on the res_ port (RN words a row). Widths of counters follow AW: a tensor has no more pixels, and a coordinate no larger size, than
 // the memory has words (docs/hardware.md, Parameters).
 `default_nettype none
 module fetch #(
@@ -21,7 +21,11 @@ module fetch #(
     parameter FETCH = 1,
     parameter AW    = 12,
     parameter WW    = 8,
-    parameter RESIDUAL = 1
+    parameter RESIDUAL = 1,
+    parameter OWN   = 0,
+    parameter RN    = 1,
+    parameter RB    = ROWS < 2 ? 1 : $clog2(ROWS),
+    parameter NW    = RN < 2 ? 1 : $clog2(RN)
 ) (
     input  wire               clk,
     input  wire               rst_n,
@@ -42,6 +46,10 @@ module fetch #(
     output reg  [WW:0]        fill,          // words in the last valid row of the buffer being filled
     output reg  [1:0]         fills_done,    // buffers filled so far, modulo 4
     output reg  [WW-1:0]      res_base,      // window word of the first residual word
+    // residual words (w_buf, w_pair, w_data with them)
+    output wire               res_we,
+    output wire [RB-1:0]      res_w_row,
+    output wire [NW-1:0]      res_word,
     // pool unit (shares w_data)
     output wire               p_valid,
     output wire               p_first,
@@ -239,6 +247,7 @@ module fetch #(
         wire [7:0] f_res_n = desc[HD_F_RES_N +: 8];
         wire [23:0] res_stride = {8'd0, desc[HD_F_RES_STRIDE +: 16]};
         reg [7:0] res_j;
+        reg [RB-1:0] ordinal;               // of the row
         reg [AW-1:0] pos, at;
         reg [ROWS-1:0] row;
         assign in_res_now = in_res;
@@ -252,12 +261,20 @@ module fetch #(
             if (go) pos <= desc[HD_F_RES_START +: AW];
             else if (in_res && !stall && row_end) pos <= pos + res_stride[AW-1:0];
             if (!in_res) begin
-                row <= ROW0; res_j <= 8'd0; at <= pos;
+                row <= ROW0; ordinal <= {RB{1'b0}}; res_j <= 8'd0; at <= pos;
             end else if (!stall) begin
                 res_j <= row_end ? 8'd0 : res_j + (pair_res ? 8'd2 : 8'd1);
                 at <= row_end ? pos + res_stride[AW-1:0] : at + (pair_res ? TWO : ONE);
-                if (row_end) row <= row << 1;
+                if (row_end) begin
+                    row <= row << 1; ordinal <= ordinal + 1'b1;
+                end
             end
+        end
+        if (OWN != 0) begin : g_own
+            delay #(.WIDTH(RB + NW), .N(2)) u_at (.clk(clk), .x({ordinal, res_j[NW-1:0]}), .y({res_w_row, res_word}));
+        end else begin : g_behind
+            assign res_w_row = {RB{1'b0}};
+            assign res_word = {NW{1'b0}};
         end
     end else begin : g_no_residual
         assign in_res_now = 1'b0;
@@ -266,6 +283,8 @@ module fetch #(
         assign res_end = 1'b1;
         assign res_row = ROW0;
         assign res_addr = {AW{1'b0}};
+        assign res_w_row = {RB{1'b0}};
+        assign res_word = {NW{1'b0}};
     end endgenerate
 
     // ---- slot pipeline: A (memory address), B (memory word), C (window write)
@@ -296,7 +315,9 @@ module fetch #(
     localparam [WW-1:0] W_ONE = 1, W_TWO = 2;
     reg [WW-1:0] wa [0:ROWS-1];
     reg          wbuf, res_seen;
-    assign w_en = c_valid ? c_rows : {ROWS{1'b0}};
+    wire c_window = c_valid && !(OWN != 0 && c_res);
+    assign w_en = c_window ? c_rows : {ROWS{1'b0}};
+    assign res_we = OWN != 0 && c_valid && c_res;
     assign w_buf = wbuf;
     assign w_data = c_data;
     assign w_pair = c_pair;
@@ -309,7 +330,7 @@ module fetch #(
         assign w_addr[r*WW +: WW] = wa[r];
         always @(posedge clk) begin
             if (go || (c_valid && c_tile_last)) wa[r] <= {WW{1'b0}};
-            else if (c_valid && c_rows[r]) wa[r] <= wa[r] + (c_pair ? W_TWO : W_ONE);
+            else if (c_window && c_rows[r]) wa[r] <= wa[r] + (c_pair ? W_TWO : W_ONE);
         end
     end endgenerate
     always @(posedge clk) begin
@@ -318,7 +339,7 @@ module fetch #(
         end else if (c_valid) begin
             if (c_tile_last) begin
                 wbuf <= ~wbuf; fill <= {(WW+1){1'b0}}; fills_done <= fills_done + 1'b1;
-            end else if (c_last_row) fill <= fill + {1'b0, c_pair ? W_TWO : W_ONE};
+            end else if (c_last_row && c_window) fill <= fill + {1'b0, c_pair ? W_TWO : W_ONE};
             if (c_res && !res_seen) begin
                 res_base <= wa[0]; res_seen <= 1'b1;
             end

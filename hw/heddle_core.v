@@ -57,8 +57,8 @@ module heddle_core #(
     localparam LW = LANES / 4, LC = $clog2(LW);         // 32-bit words of an activation word, and their address bits
     localparam LOG = $clog2(LANES / 2), COMB = PLANES == 1 ? 0 : PLANES == 2 ? 1 : 2;
     localparam HOPS = (COLS + HOP - 1) / HOP - 1, LATA = 6 + LOG + COMB + HOPS;
-    // The shared lane without residuals leaves slack at both ends of the array.
-    localparam LEAN = POST != 0 && RESIDUAL == 0 ? 1 : 0, EARLY = POST < 4 ? 0 : POST - 1 < 2 + COMB ? POST - 1 : 2 + COMB;
+    // The shared lane leaves slack at both ends of the array.
+    localparam LEAN = POST != 0 ? 1 : 0, EARLY = POST < 4 ? 0 : POST - 1 < 2 + COMB ? POST - 1 : 2 + COMB;
     localparam DRAIN = POST == 0 ? 1 : ROWS * POST;      // cycles of a column on the drain
 
     generate
@@ -113,6 +113,10 @@ module heddle_core #(
     wire [WW:0]  fill;
     wire [1:0]   fills_done;
     wire [SW-1:0] s_pc;
+    localparam RN = WINDOW_WORDS / 16, RB = ROWS < 2 ? 1 : $clog2(ROWS), NW = RN < 2 ? 1 : $clog2(RN);    // residual words a row with POST above 0
+    wire         res_we, pass_over;
+    wire [RB-1:0] res_w_row;
+    wire [NW-1:0] res_word;
     wire [ROWS*LANES*8-1:0] word;
     wire [ROWS*ACC_BITS-1:0] drain, row_sum;
 
@@ -123,17 +127,18 @@ module heddle_core #(
         .go(go), .go_post(go_post), .desc(desc), .layer_done(post_done || pool_done),
         .count({stalled_fetch || stalled_array, (post_we && post_word) || pool_we, cnt_wait, cnt_pair, cnt_word, cnt_drain, cnt_window, cnt_step}));
 
-    fetch #(.ROWS(ROWS), .LANES(LANES), .FETCH(FETCH), .AW(AW), .WW(WW), .RESIDUAL(RESIDUAL)) u_fetch (
+    fetch #(.ROWS(ROWS), .LANES(LANES), .FETCH(FETCH), .AW(AW), .WW(WW), .RESIDUAL(RESIDUAL), .OWN(POST != 0), .RN(RN)) u_fetch (
         .clk(clk), .rst_n(rst_n), .go(go), .desc(desc), .stall(stall[0]), .released(released),
         .a_re(f_re), .a_addr(f_addr), .a_rdata(act_rdata),
         .w_en(w_en), .w_buf(w_buf), .w_addr(w_addr), .w_pair(w_pair), .w_data(w_data), .fill(fill), .fills_done(fills_done), .res_base(res_base),
+        .res_we(res_we), .res_w_row(res_w_row), .res_word(res_word),
         .p_valid(p_valid), .p_first(p_first), .p_last(p_last), .p_slice(p_slice), .p_over(p_over),
         .cnt_word(cnt_word), .cnt_pair(cnt_pair), .cnt_wait(cnt_wait), .cnt_stall(stalled_fetch));
 
-    sequencer #(.WW(WW), .SW(SW), .AW(AW), .COLS(COLS), .RES(LATA + 1), .DRAIN(DRAIN)) u_sequencer (
+    sequencer #(.WW(WW), .SW(SW), .AW(AW), .COLS(COLS), .RES(LATA + 1), .DRAIN(DRAIN), .RESIDUAL(RESIDUAL == 0 ? 0 : POST == 0 ? 1 : 2)) u_sequencer (
         .clk(clk), .rst_n(rst_n), .go(go), .desc(desc), .stall(stall[1]),
         .h_we(we_index), .h_addr(h_addr[SW-1:0]), .h_wdata(h_wdata[15:0]),
-        .fill(fill), .fills_done(fills_done), .res_base(res_base), .released(released),
+        .fill(fill), .fills_done(fills_done), .res_base(res_base), .pass_over(pass_over), .released(released),
         .w_re(s_re), .w_buf(s_buf), .w_addr(s_addr), .s_valid(s_valid), .s_first(s_first), .s_last(s_last), .s_final(s_final),
         .s_pc(s_pc), .r_read(r_read),
         .cnt_step(cnt_step), .cnt_window(cnt_window), .cnt_drain(cnt_drain), .cnt_stall(stalled_array));
@@ -160,14 +165,19 @@ module heddle_core #(
             .c_start(c_start), .c_final(c_final), .drain(drain), .row_sum(row_sum), .r_take(r_take), .r_word(word),
             .st_we(post_we), .st_addr(post_addr), .st_data(post_data), .layer_done(post_done));
         assign post_lanes = {LANES{1'b1}};
+        assign pass_over = 1'b0;
+        wire unused_residual = &{1'b0, res_we, res_w_row, res_word};
         assign post_word = 1'b1;
     end else begin : g_post_shared
+        wire unused_word = &{1'b0, r_take, word};
         // A cycle earlier, so that the unit starts from registers.
         delay #(.WIDTH(2), .N(LATA - 1)) u_start (.clk(clk), .x({s_valid && s_last && rst_n, s_final}), .y({c_start, c_final}));
-        post_shared #(.POST(POST), .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .PLANES(PLANES), .ACC_BITS(ACC_BITS), .PW(PW), .TABLES(TABLES), .AW(AW), .RESIDUAL(RESIDUAL)) u_post (
+        post_shared #(.POST(POST), .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .PLANES(PLANES), .ACC_BITS(ACC_BITS), .PW(PW), .TABLES(TABLES), .AW(AW), .RESIDUAL(RESIDUAL),
+            .FETCH(FETCH), .RN(RN)) u_post (
             .clk(clk), .rst_n(rst_n), .go(go_post), .desc(desc),
             .h_param_we(we_param), .h_param_addr(h_addr[PW:0]), .h_table_we(we_table), .h_table_addr(h_addr[9:0]), .h_wdata(h_wdata),
-            .c_next(c_start), .c_final(c_final), .drain(drain), .row_sum(row_sum), .r_take(r_take), .r_word(word),
+            .c_next(c_start), .c_final(c_final), .drain(drain), .row_sum(row_sum),
+            .res_we(res_we), .res_buf(w_buf), .res_w_row(res_w_row), .res_word(res_word), .res_pair(w_pair), .res_data(w_data), .pass_over(pass_over),
             .st_we(post_we), .st_word(post_word), .st_addr(post_addr), .st_lanes(post_lanes), .st_data(post_data), .layer_done(post_done));
     end endgenerate
 

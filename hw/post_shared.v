@@ -6,7 +6,7 @@
 //
 // Latency: the last row of the last column is sampled in cycle x; its byte is written in cycle x + POST + 11. Stall rule: none.
 // Parameters: POST, cycles a value takes in the lane; ROWS, COLS, LANES, PLANES, ACC_BITS; PW parameter address bits; TABLES; AW activation address
-// bits; RESIDUAL 1 builds the residual adder. Requires: POST 1, 2, 4, 8 or 16, and ROWS * POST of 2 or more.
+// bits; RESIDUAL 1 builds the residual adder and the memory of residual words, RN words a row, FETCH a write. Requires: POST 1, 2, 4, 8 or 16, and ROWS * POST of 2 or more.
 `default_nettype none
 module post_shared #(
     parameter POST     = 4,
@@ -18,7 +18,11 @@ module post_shared #(
     parameter PW       = 8,
     parameter TABLES   = 4,
     parameter AW       = 12,
-    parameter RESIDUAL = 1
+    parameter RESIDUAL = 1,
+    parameter FETCH    = 1,
+    parameter RN       = 1,
+    parameter RB       = ROWS < 2 ? 1 : $clog2(ROWS),
+    parameter NW       = RN < 2 ? 1 : $clog2(RN)
 ) (
     // verilator lint_off UNUSEDSIGNAL
     // Descriptor fields, parameters and addresses are as wide as the contract; small memories use fewer bits.
@@ -38,9 +42,14 @@ module post_shared #(
     input  wire [ROWS*ACC_BITS-1:0] drain,
     input  wire [ROWS*ACC_BITS-1:0] row_sum,     // of the tile, from one cycle after its first column to the one after its last; with POST
                                                  // of 4 and more it may come and go up to POST - 1 cycles earlier
-    // residual words, LATA + 2 cycles after the LAST entry they belong to
-    input  wire                     r_take,
-    input  wire [ROWS*LANES*8-1:0]  r_word,
+    // residual words from fetch; pass_over: those of a pass were all read
+    input  wire                     res_we,
+    input  wire                     res_buf,
+    input  wire [RB-1:0]            res_w_row,
+    input  wire [NW-1:0]            res_word,
+    input  wire                     res_pair,
+    input  wire [FETCH*LANES*8-1:0] res_data,
+    output wire                     pass_over,
     // store
     output wire                     st_we,
     output wire                     st_word,     // the first byte of a word
@@ -50,7 +59,7 @@ module post_shared #(
     output reg                      layer_done
 );
 `include "heddle_contract.vh"
-    localparam LB = $clog2(LANES), RB = ROWS < 2 ? 1 : $clog2(ROWS), CB = POST < 2 ? 1 : $clog2(POST);
+    localparam LB = $clog2(LANES), HB = LB + NW, CB = POST < 2 ? 1 : $clog2(POST);
     localparam [RB-1:0] ROW_LAST = ROWS[RB-1:0] - 1'b1;
     localparam [23:0] ROWS24 = ROWS[23:0];
     wire        f_even = desc[HD_F_EVEN], f_table = desc[HD_F_TABLE], f_residual = desc[HD_F_RESIDUAL];
@@ -72,7 +81,7 @@ module post_shared #(
     reg  [KB-1:0] k;              // column within the channel
     reg  [RB-1:0] row;
     reg  [PW-1:0] param_at;
-    reg  [LB-1:0] lane;           // of the channel within its word; only the residual asks
+    reg  [HB-1:0] channel;        // of the pass; only the residual asks
     wire          slot_end;
     wire          take_sum;       // POST below 4: the row before
     generate if (POST == 1) begin : g_every
@@ -91,14 +100,14 @@ module post_shared #(
     wire tile_end = left == {TCB{1'b0}};
     always @(posedge clk) begin
         if (!rst_n || go) begin
-            busy <= 1'b0; k <= {KB{1'b0}}; param_at <= f_param; lane <= {LB{1'b0}};
+            busy <= 1'b0; k <= {KB{1'b0}}; param_at <= f_param; channel <= {HB{1'b0}};
         end else begin
             if (column_end) begin
                 k <= k_last ? {KB{1'b0}} : k + 1'b1;
                 if (tile_end && final_q) begin
-                    param_at <= f_param; lane <= {LB{1'b0}};
+                    param_at <= f_param; channel <= {HB{1'b0}};
                 end else if (k_last) begin
-                    param_at <= param_at + 1'b1; lane <= lane + 1'b1;
+                    param_at <= param_at + 1'b1; channel <= channel + 1'b1;
                 end
             end
             if (c_next) busy <= 1'b1;
@@ -175,22 +184,22 @@ module post_shared #(
     // ---- the byte of the residual word, with the value it belongs to
     wire [7:0] res_3;
     generate if (RESIDUAL != 0) begin : g_residual
-        reg  [ROWS*LANES*8-1:0] hold;
-        reg  [RB-1:0] row_2;
-        reg  [LB-1:0] lane_1, lane_2;
-        reg  [7:0] byte_3;
-        // With POST 1 the first row asks in the cycle in which the words arrive.
-        wire [(LANES*8 << RB)-1:0] all = {{((LANES*8 << RB) - ROWS*LANES*8){1'b0}}, POST == 1 && r_take ? r_word : hold};
-        wire [31:0] at = {{(32-RB-LB){1'b0}}, ROWS == 1 ? {RB{1'b0}} : row_2, lane_2};
+        reg buf_now, over;
+        reg [HB-1:0] channel_1;
         always @(posedge clk) begin
-            if (r_take) hold <= r_word;
-            row_2 <= row_1; lane_1 <= lane; lane_2 <= lane_1;
-            byte_3 <= all[at*8 +: 8];
+            over <= column_end && tile_end && final_q && rst_n;
+            if (!rst_n || go) buf_now <= 1'b0;
+            else if (over) buf_now <= !buf_now;
+            channel_1 <= channel;
         end
-        assign res_3 = byte_3;
+        assign pass_over = over;
+        residual #(.ROWS(ROWS), .LANES(LANES), .FETCH(FETCH), .WORDS(RN)) u_residual (
+            .clk(clk), .we(res_we), .w_buf(res_buf), .w_row(res_w_row), .w_word(res_word), .w_pair(res_pair), .w_data(res_data),
+            .r_buf(buf_now), .r_row(row_1), .r_channel(channel_1), .q(res_3));
     end else begin : g_no_residual
         assign res_3 = 8'd0;
-        wire unused = &{1'b0, lane, r_take, r_word};
+        assign pass_over = 1'b0;
+        wire unused = &{1'b0, channel, res_we, res_buf, res_w_row, res_word, res_pair, res_data};
     end endgenerate
 
     // ---- requantisation: in x+3, to a byte in x+3+POST+7

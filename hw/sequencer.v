@@ -1,12 +1,13 @@
 // Issues the entries of the weight stream to the array, one a cycle, pass after pass.
 //
 // An entry waits for its window word, a tile's last entry also for the drain of the tile before; after issue nothing waits.
-// The index entry and its position `pc` are two steps ahead: a memory read and a register. With RESIDUAL, RES cycles after a tile's last entry the
+// The index entry and its position `pc` are two steps ahead: a memory read and a register. With RESIDUAL 1, RES cycles after a tile's last entry the
 // window memory is read for post instead (`r_read`), and nothing issues in that cycle.
 //
 // Latency: first entry three cycles after `go`. Stall rule: `stall` holds back issue (tests only).
 // Parameters: WW address bits of a window buffer, 4 to 12; SW address bits of the stream; AW of the activation memory; COLS; RES cycles from a LAST entry to its residual read, 2 or more;
-// DRAIN cycles of a column on the drain.
+// DRAIN cycles of a column on the drain; RESIDUAL 0: no residuals, 1: post reads them in the window memory, 2: in a memory of its own, and hands the pass's buffers
+// back by `pass_over`.
 `default_nettype none
 module sequencer #(
     parameter WW  = 8,
@@ -14,8 +15,11 @@ module sequencer #(
     parameter AW  = 12,
     parameter COLS = 8,
     parameter RES = 10,
-    parameter DRAIN = 1
+    parameter DRAIN = 1,
+    parameter RESIDUAL = 1
 ) (
+    // verilator lint_off UNUSEDSIGNAL
+    // Fields are as wide as the contract, small memories use fewer bits; where residual words lie decides what is read.
     input  wire          clk,
     input  wire          rst_n,
     input  wire          go,
@@ -29,6 +33,7 @@ module sequencer #(
     input  wire [WW:0]   fill,
     input  wire [1:0]    fills_done,
     input  wire [WW-1:0] res_base,
+    input  wire          pass_over,    // RESIDUAL 2: post has read a pass's residuals
     output wire          released,
     // to window memory and array
     output wire          w_re,
@@ -47,14 +52,12 @@ module sequencer #(
     output wire          cnt_stall
 );
 `include "heddle_contract.vh"
-    // verilator lint_off UNUSEDSIGNAL
-    // Fields are as wide as the contract; small memories use fewer bits.
     wire [SW-1:0] f_first = desc[HD_F_STREAM_FIRST +: SW], f_last = desc[HD_F_STREAM_LAST +: SW];
     wire [AW:0]   f_passes = desc[HD_F_PASSES +: AW+1];          // no more than the memory has words for
     localparam TCB = $clog2(COLS + 1);
     wire [TCB-1:0] f_tile_cols = desc[HD_F_TILE_COLS +: TCB], f_last_cols = desc[HD_F_LAST_COLS +: TCB];
     wire [7:0]    f_res_tiles = desc[HD_F_RES_TILES +: 8];
-    wire          f_residual = desc[HD_F_RESIDUAL];
+    wire          f_residual = RESIDUAL != 0 && desc[HD_F_RESIDUAL];
     wire          f_conv = desc[HD_F_OPCODE +: HD_W_OPCODE] == HD_OP_CONV;
 
     // ---- read ahead
@@ -134,31 +137,37 @@ module sequencer #(
     end endgenerate
 
     // ---- residual reads, RES cycles after each LAST
-    reg [RES-1:0] res_due, res_final;
-    reg [7:0]     res_tile;
-    reg [WW-1:0]  res_word;
-    reg           res_buf;
-    assign res_now = res_due[RES-1];
-    always @(posedge clk) begin
-        if (!rst_n || go) begin
-            res_due <= {RES{1'b0}}; res_tile <= 8'd0; res_word <= {WW{1'b0}}; res_buf <= 1'b0;
-        end else begin
-            res_due <= {res_due[RES-2:0], issue && ix_last && f_residual};
-            if (res_now && res_final[RES-1]) begin
-                res_tile <= 8'd0; res_word <= {WW{1'b0}}; res_buf <= ~res_buf;
-            end else if (res_now) begin
-                if (res_tile + 1'b1 == f_res_tiles) begin
-                    res_tile <= 8'd0; res_word <= res_word + 1'b1;
-                end else res_tile <= res_tile + 1'b1;
+    generate if (RESIDUAL == 1) begin : g_residual
+        reg [RES-1:0] res_due, res_final;
+        reg [7:0]     res_tile;
+        reg [WW-1:0]  res_word;
+        reg           res_buf;
+        assign res_now = res_due[RES-1];
+        always @(posedge clk) begin
+            if (!rst_n || go) begin
+                res_due <= {RES{1'b0}}; res_tile <= 8'd0; res_word <= {WW{1'b0}}; res_buf <= 1'b0;
+            end else begin
+                res_due <= {res_due[RES-2:0], issue && ix_last && f_residual};
+                if (res_now && res_final[RES-1]) begin
+                    res_tile <= 8'd0; res_word <= {WW{1'b0}}; res_buf <= ~res_buf;
+                end else if (res_now) begin
+                    if (res_tile + 1'b1 == f_res_tiles) begin
+                        res_tile <= 8'd0; res_word <= res_word + 1'b1;
+                    end else res_tile <= res_tile + 1'b1;
+                end
             end
+            res_final <= {res_final[RES-2:0], ix_final};
         end
-        res_final <= {res_final[RES-2:0], ix_final};
-    end
-
-    assign released = f_residual ? res_now && res_final[RES-1] : issue && ix_end;
+        assign released = f_residual ? res_now && res_final[RES-1] : issue && ix_end;
+        assign w_buf = res_now ? res_buf : pass[0];
+        assign w_addr = res_now ? res_base + res_word : ix_addr;
+    end else begin : g_no_window_residual
+        assign res_now = 1'b0;
+        assign released = f_residual ? pass_over : issue && ix_end;
+        assign w_buf = pass[0];
+        assign w_addr = ix_addr;
+    end endgenerate
     assign w_re = issue || res_now;
-    assign w_buf = res_now ? res_buf : pass[0];
-    assign w_addr = res_now ? res_base + res_word : ix_addr;
     assign r_read = res_now;
     assign s_valid = issue;
     assign s_first = first;

@@ -84,7 +84,7 @@ static hd_status check_residual(const desc_check *c, int64_t words) {
     const hd_geometry *g = &c->p->geometry;
     hd_status st;
     if (!GET(c, RESIDUAL)) return equal(c, "RES_N without RESIDUAL", GET(c, RES_N), 0);
-    if ((st = equal(c, "RES_N", GET(c, RES_N), words))) return st;
+    if ((st = equal(c, "RES_N", GET(c, RES_N), words)) || (st = at_most(c, "RES_N", words, hd_geometry_residual_words(g)))) return st;
     if ((st = at_most(c, "residual's end", GET(c, RES_START) + (GET(c, POSITIONS) - 1) * GET(c, RES_STRIDE) + words, g->act_words))) return st;
     int64_t lo = -128 * GET(c, RES_MULT) + GET(c, RES_ADD), hi = 127 * GET(c, RES_MULT) + GET(c, RES_ADD);
     if ((st = at_least(c, "smallest residual product", lo, INT32_MIN)) || (st = at_most(c, "largest residual product", hi, INT32_MAX))) return st;
@@ -138,7 +138,7 @@ static hd_status check_conv(const desc_check *c) {
     if ((st = check_fetch(c, GET(c, NCB)))) return st;
     if ((st = equal(c, "PASSES", GET(c, PASSES), (GET(c, POSITIONS) + g->rows - 1) / g->rows))) return st;
     if ((st = equal(c, "PASS_STEP", GET(c, PASS_STEP), g->rows * GET(c, OUT_STRIDE)))) return st;
-    if ((st = at_most(c, "window words", words + GET(c, RES_N), g->window_words))) return st;
+    if ((st = at_most(c, "window words", words + (g->post ? 0 : GET(c, RES_N)), g->window_words))) return st;
     if ((st = check_stream(c, words, &tiles))) return st;
     if ((st = check_tiles(c, tiles))) return st;
     if ((st = at_most(c, "RESIDUAL", GET(c, RESIDUAL), g->residual)) || (st = check_residual(c, out_words))) return st;

@@ -200,7 +200,7 @@ static uint64_t cut(hd_plan *p, uint32_t step) {
         hd_slice *sl = &p->slice[p->n_slices++];
         *sl = (hd_slice){.o0 = o, .o1 = cout - o < step ? cout : o + step};
         slice_inputs(p, sl);
-        uint64_t words = (uint64_t)p->walk.kh * p->walk.kw * sl->ncb + sl->res_n;
+        uint64_t words = (uint64_t)p->walk.kh * p->walk.kw * sl->ncb + (p->g->post ? 0 : sl->res_n);
         if (words > worst) worst = words;
     }
     return worst;
@@ -215,8 +215,7 @@ static hd_status cut_to_fit(hd_plan *p, hd_err *err) {
     uint64_t need = cut(p, g->lanes);
     for (uint32_t pieces = 1; need <= g->window_words && pieces <= out_words; pieces++) {
         uint32_t step = hd_ceil_div(out_words, pieces);
-        /* RES_N is 8 bits wide. */
-        if (p->s->residual >= 0 && step > 255) continue;
+        if (p->s->residual >= 0 && step > hd_geometry_residual_words(g)) continue;
         if (cut(p, step * g->lanes) <= g->window_words) return HD_OK;
     }
     char thing[40];

@@ -24,6 +24,8 @@ hd_status hd_geometry_parse(hd_geometry *g, const char *text, hd_err *err);
 hd_status hd_geometry_memory(hd_geometry *g, const char *text, hd_err *err);
 /* Cycles of a column on the drain, and the smallest shift of a channel's requantisation. */
 static inline uint32_t hd_geometry_drain(const hd_geometry *g) { return g->post ? g->rows * g->post : 1; }
+/* Residual words of a position that the window memory, or with a shared post lane its own memory, has room for. */
+static inline uint32_t hd_geometry_residual_words(const hd_geometry *g) { return !g->post ? 255 : g->window_words / 16 < 255 ? g->window_words / 16 : 255; }
 static inline uint32_t hd_geometry_least_shift(const hd_geometry *g) { return g->post ? 17 : 1; }
 static inline uint32_t hd_geometry_weight_words(const hd_geometry *g) { return (g->cols * g->lanes * g->planes + 31) / 32; }
 

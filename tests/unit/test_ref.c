@@ -220,7 +220,7 @@ static void fetch_cycle(literal *l, int64_t cycle, uint64_t *perf) {
 
 /* All cycles; RUN is compared through the issue of the last entry. */
 static int64_t simulate(literal *l, const hd_geometry *g, uint64_t *perf) {
-    int64_t residual_after = hd_ref_latency(g) + 1, next = 0, pass = 0, drain_free = 0, cycle = 0, issued = 0;
+    int64_t residual_after = hd_ref_latency(g) + 1, drain = g->post ? (int64_t)g->rows * g->post : 1, next = 0, pass = 0, drain_free = 0, cycle = 0, issued = 0;
     char *busy = calloc(4096, 1); /* residual cycles to come, modulo 4096 */
     assert_non_null(busy);
     l->phase = TILE;
@@ -243,10 +243,12 @@ static int64_t simulate(literal *l, const hd_geometry *g, uint64_t *perf) {
                 perf[HD_PERF_STEPS]++;
                 issued = cycle;
                 if (last) {
-                    drain_free = cycle + (hd_field_get(&e, HD_I_FINAL) ? F(l, LAST_COLS) : F(l, TILE_COLS)) * (g->post ? (int64_t)g->rows * g->post : 1);
-                    if (F(l, RESIDUAL)) busy[(cycle + residual_after) % 4096] = 1;
+                    drain_free = cycle + (hd_field_get(&e, HD_I_FINAL) ? F(l, LAST_COLS) : F(l, TILE_COLS)) * drain;
+                    if (F(l, RESIDUAL) && !g->post) busy[(cycle + residual_after) % 4096] = 1;
                 }
                 if (++next == l->n_entries) {
+                    /* A shared post lane holds the residual words until it has drained the pass. */
+                    if (g->post) residual_after = hd_ref_latency(g) + drain * F(l, LAST_COLS);
                     l->released[pass & 1] = cycle + (F(l, RESIDUAL) ? residual_after : 0);
                     l->released_pass[pass & 1] = pass;
                     next = 0;
