@@ -163,18 +163,11 @@ module post_shared #(
         assign picked = all[at*ACC_BITS +: ACC_BITS];
         assign picked_sum = all_sums[at_1*ACC_BITS +: ACC_BITS];
     end endgenerate
-    reg  [ROWS*32-1:0] ring;                // the newest row lowest
-    wire signed [31:0] earlier = ring[ROWS*32-1 -: 32];
     wire signed [31:0] acc32 = {{(32-ACC_BITS){acc[ACC_BITS-1]}}, acc};
     wire signed [31:0] sum32 = {{(32-ACC_BITS){sum[ACC_BITS-1]}}, sum};
-    wire signed [31:0] merged = first_1 ? acc32 : (earlier <<< PLANES) + acc32;
     reg  signed [31:0] z_sum;
-    wire signed [31:0] z = ring[31:0];
-    generate if (ROWS == 1) begin : g_ring_one
-        always @(posedge clk) if (tick_1) ring <= merged;
-    end else begin : g_ring
-        always @(posedge clk) if (tick_1) ring <= {ring[(ROWS-1)*32-1:0], merged};
-    end endgenerate
+    wire signed [31:0] z;
+    merge_ring #(.ROWS(ROWS), .PLANES(PLANES)) u_merge (.clk(clk), .take(tick_1), .first(first_1), .x(acc32), .z(z));
     always @(posedge clk) begin
         acc <= picked;
         if (take_sum) sum <= picked_sum;

@@ -30,12 +30,13 @@ module post_shared_lane #(
     output reg         [7:0]  y
 );
     localparam K = 16 / POST;               // bits of the multiplier a cycle
-    // Without a residual the clamp follows at once, so that 11 bits saturate as 18 do.
-    localparam HB = RESIDUAL != 0 ? 18 : 11;
+    // Without a residual the clamp follows at once, so that 11 bits saturate as 17 do.
+    localparam HB = RESIDUAL != 0 ? 17 : 11;
     localparam SB = 5;
 
     // ---- x: bias; x+1 ..: high = floor(z_bias * mult / 2^16)
-    reg  signed [31:0] z_bias, high;
+    reg  signed [31:0] z_bias;
+    wire signed [31:0] high;
     reg  [15:0] m;
     reg  [SB-1:0] shift_1, shift_high;      // shift - 17
     wire ready;                             // the last cycle of the multiplication
@@ -51,15 +52,10 @@ module post_shared_lane #(
         if (ready) shift_high <= shift_1;
     end
     generate if (POST == 1) begin : g_whole
-        // verilator lint_off UNUSEDSIGNAL
-        wire signed [48:0] product = z_bias * $signed({1'b0, m});
-        // verilator lint_on UNUSEDSIGNAL
-        always @(posedge clk) begin
-            m <= mult;
-            if (ready) high <= product[47:16];
-        end
+        always @(posedge clk) m <= mult;
+        mul_high #(.LOW(16)) u_scale (.clk(clk), .a(z_bias), .m(m), .y(high));
     end else begin : g_serial
-        reg  signed [31:0] part;
+        reg  signed [31:0] part, done;
         wire signed [31:0] step;
         genvar j;
         for (j = 0; j < K; j = j + 1) begin : g_bit
@@ -81,60 +77,41 @@ module post_shared_lane #(
             m <= take ? mult : m >> K;
             if (take || ready) part <= 32'sd0;
             else part <= step;
-            if (ready) high <= step;
+            if (ready) done <= step;
         end
+        assign high = done;
     end endgenerate
 
-    // ---- y = x + POST + 1: the shift, first within a byte, then by bytes; flags say whether the bits above the window are all sign
-    reg  signed [31:0] fine_1, fine_2;
-    reg  [2:0] sel_1;
-    reg  [1:0] sel_2;
-    always @(posedge clk) begin
-        fine_1 <= high >>> shift_high[1:0]; sel_1 <= shift_high[4:2];
-        fine_2 <= sel_1[0] ? fine_1 >>> 4 : fine_1; sel_2 <= sel_1[2:1];
-    end
-    wire sign = fine_2[31];
-    // verilator lint_off UNUSEDSIGNAL
-    wire [55:0] long = {{24{sign}}, fine_2};
-    // verilator lint_on UNUSEDSIGNAL
-    reg  signed [HB-1:0] half;
-    reg  [HB-1:0] window;
-    reg  fits;
-    always @* begin
-        case (sel_2)
-            2'd0: begin window = long[0 +: HB];  fits = long[31:HB-1]  == {(33-HB){sign}}; end
-            2'd1: begin window = long[8 +: HB];  fits = long[39:HB+7]  == {(33-HB){sign}}; end
-            2'd2: begin window = long[16 +: HB]; fits = long[47:HB+15] == {(33-HB){sign}}; end
-            default: begin window = long[24 +: HB]; fits = 1'b1; end
-        endcase
-    end
-    always @(posedge clk) half <= fits ? window : {sign, {(HB-1){~sign}}};
+    // ---- y = x + POST + 1 .. y+2: the shift
+    wire signed [HB-1:0] half;
+    shift_saturate #(.HB(HB)) u_shift (.clk(clk), .x(high), .s(shift_high), .y(half));
 
     // ---- y+3: floor((p + 2^(shift-1)) / 2^shift) = (floor(p / 2^(shift-1)) + 1) >> 1
-    wire signed [HB-1:0] rounded = {half[HB-1], half[HB-1:1]} + {{(HB-1){1'b0}}, half[0]};
-    localparam TB = RESIDUAL != 0 ? 33 : HB;
-    reg  signed [HB-1:0] q;
+    localparam TB = RESIDUAL != 0 ? 18 : HB;
     wire signed [TB-1:0] zero_t = {{(TB-8){zero[7]}}, zero}, lo_t = {{(TB-8){lo[7]}}, lo}, hi_t = {{(TB-8){hi[7]}}, hi};
     reg  signed [TB-1:0] t;
     generate if (RESIDUAL != 0) begin : g_residual
-        // The term arrives with its q: its byte waits while the value is multiplied and shifted.
-        reg  signed [7:0]  b_1, b_2, b_3, b_4;
-        reg  signed [31:0] scaled, term;
-        wire signed [24:0] product = b_4 * $signed({1'b0, res_mult});
-        wire signed [TB-1:0] q_t = {{(TB-HB){q[HB-1]}}, q}, term_t = {term[31], term};
+        // Of 17 bits only the largest rounds to more than 16 bits: it is not rounded up.
+        wire up = half[0] && half[HB-1:1] != 16'h7fff;
+        reg  signed [HB-2:0] q;
+        // The term arrives with its q: it holds as long as its byte, and values come POST cycles apart. Saturation to 17 bits cannot be seen
+        // behind the clamp, because q and the zero point have less.
+        reg  signed [7:0]  b;
+        wire signed [31:0] scaled;
+        wire signed [16:0] shifted;
+        reg  signed [16:0] term;
+        mul_add u_scale_residual (.clk(clk), .a(b), .m(res_mult), .c(res_add), .y(scaled));
+        shift_saturate #(.HB(17)) u_shift_residual (.clk(clk), .x(scaled), .s(res_shift), .y(shifted));
         always @(posedge clk) begin
-            if (take) b_1 <= residual;
-            if (ready) b_2 <= b_1;
-            b_3 <= b_2; b_4 <= b_3;
-            scaled <= {{7{product[24]}}, product} + $signed(res_add);
-            term <= add_residual ? scaled >>> res_shift : 32'sd0;
-            if (rounded > 18'sd32767) q <= 18'sd32767;
-            else if (rounded < -18'sd32768) q <= -18'sd32768;
-            else q <= rounded;
-            t <= q_t + zero_t + term_t;
+            if (take) b <= residual;
+            term <= add_residual ? shifted : 17'sd0;
+            q <= half[HB-1:1] + {{(HB-2){1'b0}}, up};
+            t <= {{2{q[HB-2]}}, q} + zero_t + {term[16], term};
         end
     end else begin : g_plain
         wire unused = &{1'b0, residual, add_residual, res_mult, res_add, res_shift};
+        wire signed [HB-1:0] rounded = {half[HB-1], half[HB-1:1]} + {{(HB-1){1'b0}}, half[0]};
+        reg  signed [HB-1:0] q;
         always @(posedge clk) begin
             q <= rounded;
             t <= q + zero_t;

@@ -1,5 +1,5 @@
-// Simulation models of iCE40 cells that stand beside a netlist: the PLL passes its clock, the single-port RAM as its data sheet tells. The others
-// are yosys' own (cells_sim.v).
+// Simulation models of iCE40 cells that stand beside a netlist: the PLL passes its clock, the single-port RAM and the multiplier (the modes that
+// boards/icebreaker uses) as their data sheets tell. The others are yosys' own (cells_sim.v).
 `default_nettype none
 module SB_PLL40_PAD #(
     parameter FEEDBACK_PATH = "SIMPLE", parameter [3:0] DIVR = 0, parameter [6:0] DIVF = 0, parameter [2:0] DIVQ = 0, parameter [2:0] FILTER_RANGE = 0,
@@ -35,5 +35,27 @@ module SB_SPRAM256KA (
     always @(posedge CLOCK)
         if (on && WREN) mem[ADDRESS] <= (mem[ADDRESS] & ~mask) | (DATAIN & mask);
         else if (on) DATAOUT <= mem[ADDRESS];
+endmodule
+
+// 16 x 16 bits without inner registers, or A:B, plus C:D; the sum or the product, the sum registered.
+module SB_MAC16 #(
+    parameter A_REG = 0, parameter B_REG = 0, parameter A_SIGNED = 0, parameter B_SIGNED = 0,
+    parameter [1:0] TOPOUTPUT_SELECT = 0, parameter [1:0] TOPADDSUB_LOWERINPUT = 0, parameter TOPADDSUB_UPPERINPUT = 0, parameter [1:0] TOPADDSUB_CARRYSELECT = 0,
+    parameter [1:0] BOTOUTPUT_SELECT = 0, parameter [1:0] BOTADDSUB_LOWERINPUT = 0, parameter BOTADDSUB_UPPERINPUT = 0
+) (
+    input wire CLK, input wire CE, input wire [15:0] A, input wire [15:0] B, input wire [15:0] C, input wire [15:0] D,
+    input wire AHOLD, input wire BHOLD, input wire CHOLD, input wire DHOLD, input wire IRSTTOP, input wire IRSTBOT, input wire ORSTTOP, input wire ORSTBOT,
+    input wire OLOADTOP, input wire OLOADBOT, input wire ADDSUBTOP, input wire ADDSUBBOT, input wire OHOLDTOP, input wire OHOLDBOT,
+    input wire CI, input wire ACCUMCI, input wire SIGNEXTIN, output wire [31:0] O
+);
+    reg  [31:0] ab, sum;
+    wire [15:0] a = A_REG != 0 ? ab[31:16] : A, b = B_REG != 0 ? ab[15:0] : B;
+    wire signed [33:0] product = $signed({A_SIGNED != 0 && a[15], a}) * $signed({B_SIGNED != 0 && b[15], b});
+    always @(posedge CLK)
+        if (CE) begin
+            ab <= {A, B};
+            sum <= OLOADTOP ? {C, D} : (TOPADDSUB_LOWERINPUT == 2'd0 ? {a, b} : product[31:0]) + {C, D};
+        end
+    assign O = TOPOUTPUT_SELECT == 2'd1 ? sum : product[31:0];
 endmodule
 `default_nettype wire
