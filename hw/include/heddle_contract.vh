@@ -153,4 +153,11 @@ localparam HD_LF_NUMBER = 4, HD_LW_NUMBER = 4;
 localparam HD_LF_COUNT = 8, HD_LW_COUNT = 16;
 localparam HD_LF_SPACE = 24, HD_LW_SPACE = 8;
 localparam HD_LF_ADDRESS = 32, HD_LW_ADDRESS = 32;
+// The USB device
+localparam HD_USB_VENDOR = 32'd4617;
+localparam HD_USB_PRODUCT = 32'd1;
+localparam HD_USB_OUT = 32'd1;
+localparam HD_USB_IN = 32'd129;
+localparam HD_USB_FULL_SPEED_PACKET = 32'd64;
+localparam HD_USB_HIGH_SPEED_PACKET = 32'd512;
 // verilator lint_on UNUSEDPARAM

@@ -56,6 +56,10 @@ static void print_vh(void) {
 #define HD_LINK_FIELD(n, byte, l, b, d) printf("localparam HD_LF_%s = %d, HD_LW_%s = %d;\n", #n, (byte) * 8 + (l), #n, b);
 #include "link.def"
 #undef HD_LINK_FIELD
+    printf("// The USB device\n");
+#define HD_USB_CONST(n, v, d) printf("localparam HD_USB_%s = 32'd%u;\n", #n, (unsigned)(v));
+#include "usb.def"
+#undef HD_USB_CONST
     printf("// verilator lint_on UNUSEDPARAM\n");
 }
 
@@ -126,6 +130,10 @@ static void print_md(void) {
 #define HD_LINK_FIELD(n, byte, l, b, d) printf("| %s | %d | %d:%d | %s |\n", #n, byte, (l) + (b) - 1, l, d);
 #include "link.def"
 #undef HD_LINK_FIELD
+    printf("\n## The USB device\n\n| constant | value | meaning |\n|---|---|---|\n");
+#define HD_USB_CONST(n, v, d) printf("| %s | 0x%x | %s |\n", #n, (unsigned)(v), d);
+#include "usb.def"
+#undef HD_USB_CONST
     printf("\n## Status codes\n\n| name | value | meaning |\n|---|---|---|\n");
 #define HD_STATUS(n, v, d) printf("| %s | %d | %s |\n", #n, v, d);
 #include "errors.def"

@@ -11,7 +11,7 @@ enum { REG_SPACE = 7, REG_STATUS = 17, REG_CYCLES = 18 };
 
 /* CRC-32 of IEEE 802.3, a bit at a time. */
 static uint32_t crc_byte(uint32_t crc, uint8_t byte) {
-    for (int i = 0; i < 8; i++) crc = (crc >> 1) ^ (((crc ^ (byte >> i)) & 1) ? 0xedb88320u : 0u);
+    for (int i = 0; i < 8; i++) crc = (crc >> 1) ^ (((crc ^ ((uint32_t)byte >> i)) & 1) ? 0xedb88320u : 0u);
     return crc;
 }
 
