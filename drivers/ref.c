@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ref_cycles.h"
 
 static int available(char *why, size_t n) {
     if (n) why[0] = 0;
@@ -17,6 +16,8 @@ static void close_device(hd_device *d) {
     hd_ref_forget(d);
     free(d->act);
     free(d->weight);
+    free(d->external);
+    free(d->stream.entry);
     free(d->index);
     free(d->param);
     free(d->desc);
@@ -58,8 +59,8 @@ static uint64_t space_words(const hd_device *d, enum hd_space space) {
     const hd_geometry *g = &d->g;
     switch (space) {
     case HD_SPACE_ACT: return (uint64_t)g->act_words * (g->lanes / 4);
-    case HD_SPACE_WEIGHT: return (uint64_t)g->stream_words << d->weight_shift;
-    case HD_SPACE_INDEX: return g->stream_words;
+    case HD_SPACE_WEIGHT: return g->extern_log2 ? (uint64_t)1 << g->extern_log2 : (uint64_t)g->stream_words << d->weight_shift;
+    case HD_SPACE_INDEX: return g->extern_log2 ? 0 : g->stream_words;
     case HD_SPACE_PARAM: return (uint64_t)g->param_words * 2;
     case HD_SPACE_DESC: return (uint64_t)g->descriptors * HD_DESC_STRIDE;
     case HD_SPACE_TABLE: return (uint64_t)g->tables * 64;
@@ -76,15 +77,15 @@ static hd_status check_range(const hd_device *d, enum hd_space space, uint32_t a
     return HD_OK;
 }
 
-/* Weight memory can be large and is seldom full, so it grows with what is written. */
-static hd_status weight_room(hd_device *d, size_t words, hd_err *err) {
-    if (words <= d->weight_room) return HD_OK;
-    size_t room = d->weight_room * 2 > words ? d->weight_room * 2 : words;
-    uint32_t *grown = realloc(d->weight, room * sizeof *grown);
+/* Weight memories can be large and are seldom full, so they grow with what is written. */
+static hd_status grow_words(uint32_t **memory, size_t *have, size_t words, hd_err *err) {
+    if (words <= *have) return HD_OK;
+    size_t room = *have * 2 > words ? *have * 2 : words;
+    uint32_t *grown = realloc(*memory, room * sizeof *grown);
     if (!grown) return hd_fail(err, HD_NOMEM, "ref: out of memory for %zu weight words", room);
-    memset(grown + d->weight_room, 0, (room - d->weight_room) * sizeof *grown);
-    d->weight = grown;
-    d->weight_room = room;
+    memset(grown + *have, 0, (room - *have) * sizeof *grown);
+    *memory = grown;
+    *have = room;
     return HD_OK;
 }
 
@@ -133,7 +134,12 @@ static hd_status write_words(hd_device *d, enum hd_space space, uint32_t at, con
         for (size_t i = 0; i < n; i++) put_le32((uint8_t *)d->act + ((size_t)at + i) * 4, words[i]);
         return HD_OK;
     case HD_SPACE_WEIGHT:
-        st = weight_room(d, (size_t)at + n, err);
+        if (d->g.extern_log2) {
+            st = grow_words(&d->external, &d->external_room, (size_t)at + n, err);
+            if (!st) memcpy(d->external + at, words, n * sizeof *words);
+            break;
+        }
+        st = grow_words(&d->weight, &d->weight_room, (size_t)at + n, err);
         for (size_t i = 0; i < n && !st; i++) d->weight[at + i] = words[i] & weight_mask(d, at + i);
         break;
     case HD_SPACE_INDEX:
@@ -178,6 +184,8 @@ static uint32_t read_register(const hd_device *d, size_t r) {
     case HD_REG_FETCH: return g->fetch;
     case HD_REG_POST: return g->post;
     case HD_REG_RESIDUAL: return g->residual;
+    case HD_REG_EXTERN: return g->extern_log2;
+    case HD_REG_EXTERN_MHZ: return g->extern_mhz;
     case HD_REG_STATUS: return d->done ? 2 : 0;
     case HD_REG_CYCLES: return (uint32_t)d->cycles;
     default: return 0;
@@ -195,6 +203,12 @@ static hd_status read_words(hd_device *d, enum hd_space space, uint32_t at, uint
     case HD_SPACE_REG:
         for (size_t i = 0; i < n; i++) words[i] = read_register(d, at + i);
         return HD_OK;
+    case HD_SPACE_WEIGHT:
+        if (d->g.extern_log2) {
+            for (size_t i = 0; i < n; i++) words[i] = at + i < d->external_room ? d->external[at + i] : 0;
+            return HD_OK;
+        }
+        /* fall through */
     default: return hd_fail(err, HD_RANGE, "ref: space %d cannot be read; ACT, PERF and REG can", (int)space);
     }
 }

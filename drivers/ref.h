@@ -3,6 +3,7 @@
 #ifndef HD_REF_H
 #define HD_REF_H
 #include "driver.h"
+#include "ref_cycles.h"
 
 /* Consecutive drained columns of one channel in one tile, added up at once. Normally all columns of the channel; single columns
  * where the accumulator could wrap, so that it wraps as in the hardware. */
@@ -35,6 +36,9 @@ struct hd_device {
     hd_geometry g;
     int8_t *act;         /* act_words * LANES bytes */
     uint32_t *weight, *index, *param, *desc, *perf;
+    uint32_t *external;  /* with EXTERN: the words written so far; weight and index then hold what hd_ref_decode made of them */
+    size_t external_room;
+    hd_ref_stream stream;
     uint8_t *table;      /* tables * 256 */
     uint32_t weight_shift; /* host words of a weight element, as a power of two */
     size_t weight_room;    /* host words allocated so far */

@@ -12,6 +12,7 @@ enum {
     TAIL = 0,  /* last write to the end of RUN */
     RES = 1,   /* residual read, counted from LAST + latency */
     POOL = 4,  /* last slot of a pooling layer to the end of RUN */
+    LOADED_TO_ISSUE = 2, /* an entry seen by the sequencer to its issue */
     START = 0, /* CONTROL to the first load */
     END = 9    /* the END descriptor's load, to done */
 };
@@ -86,8 +87,10 @@ static int64_t ready(const fetch_state *f, const shape *s, int64_t a) {
     return f->first_slot + (ky * f->columns * s->ncb + f->offset * s->ncb + a % line) / s->pair + 3;
 }
 
-static void issue(sequencer_state *q, const shape *s, int64_t word_ready, int is_last, uint64_t *perf) {
-    int64_t first = q->issued + 1, x = max64(first, word_ready);
+/* `there`: when the entry itself is there, which is later than the one before only with external memory. */
+static void issue(sequencer_state *q, const shape *s, int64_t there, int64_t word_ready, int is_last, uint64_t *perf) {
+    int64_t before = q->issued + 1, first = max64(before, there), x = max64(first, word_ready);
+    perf[HD_PERF_WAIT_STREAM] += (uint64_t)(first - before);
     if (is_last) x = max64(x, q->drain_free);
     while (q->head != q->tail) {
         int64_t taken = q->ring[q->head % RING];
@@ -102,12 +105,20 @@ static void issue(sequencer_state *q, const shape *s, int64_t word_ready, int is
     if (is_last && s->residual && !s->shared) q->ring[q->tail++ % RING] = x + s->res_after;
 }
 
+/* External memory as a layer sees it. */
+typedef struct source {
+    hd_ref_loader *loader; /* NULL: the stream memory holds the layer */
+    uint64_t first;        /* the layer's first entry in the program */
+    int64_t base, passes;  /* the run's cycle 0 of the layer's RUN */
+} source;
+
 /* All entries of one pass. */
 static void sequence_pass(sequencer_state *q, const shape *s, const fetch_state *f, const uint16_t *entry, const uint32_t *tile, uint32_t tiles,
-                          uint64_t *perf) {
+                          source *src, int64_t pass, uint64_t *perf) {
     for (uint32_t t = 0; t < tiles; t++) {
         uint32_t first = t ? tile[t - 1] + 1 : 0, last = tile[t];
-        if ((!s->residual || s->shared) && q->issued + 1 >= f->last + 3) {
+        int loading = src->loader && (pass == 0 || pass == src->passes - 1);
+        if ((!s->residual || s->shared) && !loading && q->issued + 1 >= f->last + 3) {
             /* The whole window is there and nothing else reads it: only the drain can hold the last entry. */
             int64_t x = q->issued + (int64_t)(last - first) + 1, wait = max64(q->drain_free - x, 0);
             perf[HD_PERF_WAIT_DRAIN] += (uint64_t)wait;
@@ -117,14 +128,16 @@ static void sequence_pass(sequencer_state *q, const shape *s, const fetch_state 
                 uint32_t e = entry[i];
                 /* A pass ends, and a residual is read, only with the whole window there. */
                 int whole = i == last && (s->residual || t == tiles - 1);
-                issue(q, s, whole ? f->last + 3 : ready(f, s, hd_field_get(&e, HD_I_ADDRESS)), i == last, perf);
+                int64_t there = src->loader && pass == 0 ? hd_ref_loader_loaded(src->loader, src->first + i) - src->base + LOADED_TO_ISSUE : 0;
+                issue(q, s, there, whole ? f->last + 3 : ready(f, s, hd_field_get(&e, HD_I_ADDRESS)), i == last, perf);
+                if (src->loader && pass == src->passes - 1) hd_ref_loader_free_entry(src->loader, src->first + i, q->issued + src->base);
             }
         }
         q->drain_free = q->issued + (t == tiles - 1 ? s->last_cols : s->tile_cols) * s->drain;
     }
 }
 
-static hd_status conv_cycles(uint64_t *perf, const hd_geometry *g, const uint32_t *d, const shape *s, const uint16_t *entry, hd_err *err) {
+static hd_status conv_cycles(uint64_t *perf, const hd_geometry *g, const uint32_t *d, const shape *s, const uint16_t *entry, source *src, hd_err *err) {
     int64_t n = hd_field_get(d, HD_F_STREAM_LAST) - hd_field_get(d, HD_F_STREAM_FIRST) + 1;
     int64_t passes = (s->positions + s->rows - 1) / s->rows, lanes = g->lanes, released[2] = {-1, -1};
     uint32_t tiles = 0;
@@ -135,10 +148,11 @@ static hd_status conv_cycles(uint64_t *perf, const hd_geometry *g, const uint32_
         if (hd_field_get(&e, HD_I_LAST)) tile[tiles++] = (uint32_t)i;
     }
     fetch_state f = {0};
+    src->passes = passes;
     sequencer_state q = {.issued = 2, .drain_free = 0}; /* the first entry issues from cycle 3 */
     for (int64_t p = 0; p < passes; p++) {
         fetch_pass(&f, s, p, released[p & 1], perf);
-        sequence_pass(&q, s, &f, entry, tile, tiles, perf);
+        sequence_pass(&q, s, &f, entry, tile, tiles, src, p, perf);
         released[p & 1] = q.issued + (!s->residual ? 0 : s->shared ? s->res_after + s->last_cols * s->drain : s->res_after);
     }
     free(tile);
@@ -149,7 +163,14 @@ static hd_status conv_cycles(uint64_t *perf, const hd_geometry *g, const uint32_
     return HD_OK;
 }
 
-hd_status hd_ref_cycles(uint64_t perf[HD_PERF_WORDS], const hd_geometry *g, const uint32_t *d, const uint16_t *entry, hd_err *err) {
+static void pool_cycles(uint64_t *perf, const shape *s, int64_t slices) {
+    int64_t window = s->kh * s->kw, last = slices * (1 + s->positions * (1 + window));
+    perf[HD_PERF_FETCH_WORDS] = (uint64_t)(slices * s->positions * window);
+    perf[HD_PERF_WRITES] = (uint64_t)(slices * s->positions);
+    perf[HD_PERF_CYCLES] = (uint64_t)(LOAD + last + POOL);
+}
+
+hd_status hd_ref_cycles(uint64_t perf[HD_PERF_WORDS], const hd_geometry *g, const uint32_t *d, const uint16_t *entry, hd_ref_loader *loader, hd_err *err) {
     shape s = {.rows = g->rows, .drain = hd_geometry_drain(g), .kh = hd_field_get(d, HD_F_KH), .kw = hd_field_get(d, HD_F_KW), .sx = hd_field_get(d, HD_F_SX),
                .ncb = hd_field_get(d, HD_F_NCB), .out_w = hd_field_get(d, HD_F_OUT_W), .positions = hd_field_get(d, HD_F_POSITIONS),
                .res_n = hd_field_get(d, HD_F_RES_N), .tile_cols = hd_field_get(d, HD_F_TILE_COLS), .last_cols = hd_field_get(d, HD_F_LAST_COLS),
@@ -158,10 +179,13 @@ hd_status hd_ref_cycles(uint64_t perf[HD_PERF_WORDS], const hd_geometry *g, cons
     s.pair = g->fetch == 2 && s.ncb % 2 == 0 && hd_field_get(d, HD_F_OPCODE) == HD_OP_CONV ? 2 : 1;
     s.res_pair = s.pair == 2 && s.res_n % 2 == 0 ? 2 : 1;
     memset(perf, 0, HD_PERF_WORDS * sizeof *perf);
-    if (hd_field_get(d, HD_F_OPCODE) == HD_OP_CONV) return conv_cycles(perf, g, d, &s, entry, err);
-    int64_t slices = hd_field_get(d, HD_F_SLICES), window = s.kh * s.kw, last = slices * (1 + s.positions * (1 + window));
-    perf[HD_PERF_FETCH_WORDS] = (uint64_t)(slices * s.positions * window);
-    perf[HD_PERF_WRITES] = (uint64_t)(slices * s.positions);
-    perf[HD_PERF_CYCLES] = (uint64_t)(LOAD + last + POOL);
-    return HD_OK;
+    hd_status st = HD_OK;
+    if (hd_field_get(d, HD_F_OPCODE) == HD_OP_CONV) {
+        source src = {.loader = loader, .first = (uint64_t)hd_field_get(d, HD_F_STREAM_FIRST), .base = loader ? (int64_t)loader->now + START + LOAD : 0};
+        st = conv_cycles(perf, g, d, &s, entry, &src, err);
+    } else {
+        pool_cycles(perf, &s, hd_field_get(d, HD_F_SLICES));
+    }
+    if (loader) loader->now += perf[HD_PERF_CYCLES];
+    return st;
 }

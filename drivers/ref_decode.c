@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "ref.h"
-#include "ref_cycles.h"
 
 #define GET(l, name) hd_field_get((l)->desc, HD_F_##name)
 
@@ -32,12 +31,16 @@ static hd_status check_common(const hd_ref_layer *l, uint32_t n, hd_err *err) {
     return HD_OK;
 }
 
+static int64_t entries_of(const hd_device *d) {
+    return d->g.extern_log2 ? (int64_t)d->stream.n : (int64_t)d->g.stream_words;
+}
+
 static hd_status check_conv(const hd_device *d, const hd_ref_layer *l, uint32_t n, hd_err *err) {
     hd_status st = check_common(l, n, err);
     if (st) return st;
     if (!GET(l, SINGLE) && GET(l, SX) > GET(l, KW)) return refuse(n, "SX > KW without SINGLE", err);
     if (GET(l, KH) * GET(l, KW) * GET(l, NCB) + GET(l, RES_N) > d->g.window_words) return refuse(n, "window larger than its memory", err);
-    if (GET(l, STREAM_FIRST) > GET(l, STREAM_LAST) || GET(l, STREAM_LAST) >= d->g.stream_words) return refuse(n, "stream outside its memory", err);
+    if (GET(l, STREAM_FIRST) > GET(l, STREAM_LAST) || GET(l, STREAM_LAST) >= entries_of(d)) return refuse(n, "stream outside its memory", err);
     if (!GET(l, CPC) || !GET(l, TILE_COLS) || !GET(l, LAST_COLS) || GET(l, TILE_COLS) > d->g.cols || GET(l, LAST_COLS) > d->g.cols)
         return refuse(n, "columns outside the array", err);
     if (GET(l, NCH) < GET(l, COUT) || !GET(l, COUT)) return refuse(n, "no channels, or fewer drained than written", err);
@@ -56,7 +59,7 @@ static hd_status find_tiles(hd_device *d, hd_ref_layer *l, uint32_t n, hd_err *e
     l->entry = malloc(l->n_entries * sizeof *l->entry);
     if (!l->entry) return hd_fail(err, HD_NOMEM, "ref: out of memory for %u entries", l->n_entries);
     for (uint32_t i = 0; i < l->n_entries; i++) {
-        uint32_t e = d->index[first + i];
+        uint32_t e = d->g.extern_log2 ? d->stream.entry[first + i].index : d->index[first + i];
         l->entry[i] = (uint16_t)e;
         l->n_tiles += hd_field_get(&e, HD_I_LAST) != 0;
         if (hd_field_get(&e, HD_I_ADDRESS) >= window) return refuse(n, "entry addresses a word outside the window", err);
@@ -83,15 +86,18 @@ static hd_status find_tiles(hd_device *d, hd_ref_layer *l, uint32_t n, hd_err *e
 /* Factors of one column: sum over planes of 2^p * sign, for each lane of each step; the ones come off the sum. */
 static void column_factors(const hd_device *d, const hd_ref_layer *l, const hd_ref_tile *t, uint32_t position, int32_t *factor, int64_t *ones) {
     uint32_t lanes = d->g.lanes, planes = d->g.planes;
+    const uint32_t *memory = d->g.extern_log2 ? d->external : d->weight;
+    size_t room = d->g.extern_log2 ? d->external_room : d->weight_room;
     *ones = 0;
     for (uint32_t s = 0; s < t->steps; s++) {
-        size_t element = (size_t)(GET(l, STREAM_FIRST) + t->first + s) << d->weight_shift;
+        size_t n = (size_t)GET(l, STREAM_FIRST) + t->first + s;
+        size_t element = d->g.extern_log2 ? d->stream.entry[n].weights : n << d->weight_shift;
         for (uint32_t i = 0; i < lanes / 2; i++) {
             int32_t a0 = 0, a1 = 0;
             for (uint32_t p = 0; p < planes; p++) {
                 uint32_t bit = position * lanes * planes + p * lanes + 2 * i;
                 /* Weights never written read as zero. */
-                uint32_t word = element + bit / 32 < d->weight_room ? d->weight[element + bit / 32] : 0;
+                uint32_t word = element + bit / 32 < room ? memory[element + bit / 32] : 0;
                 uint32_t sel = word >> (bit % 32) & 1, neg = word >> (bit % 32 + 1) & 1;
                 int32_t s0 = neg ? -1 : 1, s1 = sel ? -s0 : s0;
                 a0 += s0 * (1 << p);
@@ -204,12 +210,20 @@ static hd_status decode_conv(hd_device *d, hd_ref_layer *l, uint32_t n, hd_err *
     return st;
 }
 
-hd_status hd_ref_decode(hd_device *d, hd_err *err) {
-    hd_ref_forget(d);
-    d->layer = calloc(d->g.descriptors, sizeof *d->layer);
-    if (!d->layer) return hd_fail(err, HD_NOMEM, "ref: out of memory");
+/* A device with a ring takes entries in order and would wait for ever for one that has left it. */
+static hd_status check_order(const hd_device *d, const hd_ref_layer *l, uint32_t n, uint64_t *next, hd_err *err) {
+    uint64_t first = (uint64_t)GET(l, STREAM_FIRST), entries = (uint64_t)GET(l, STREAM_LAST) - first + 1;
+    if (first != *next) return refuse(n, "entries that do not follow those of the layer before", err);
+    if (GET(l, POSITIONS) > d->g.rows && entries > d->g.stream_words) return refuse(n, "several passes over more entries than the ring has", err);
+    *next = first + entries;
+    return HD_OK;
+}
+
+/* All descriptors up to END; with EXTERN they take the stream's entries in order, as the loader brings them. */
+static hd_status decode_all(hd_device *d, hd_ref_loader *loader, hd_err *err) {
     hd_status st = HD_OK;
     size_t gather = 1;
+    uint64_t next = 0;
     for (uint32_t i = 0;; i++) {
         if (i == d->g.descriptors) return refuse(i, "no END", err);
         hd_ref_layer *l = &d->layer[i];
@@ -217,14 +231,15 @@ hd_status hd_ref_decode(hd_device *d, hd_err *err) {
         if (GET(l, OPCODE) == HD_OP_END) break;
         d->n_layers = i + 1;
         if (GET(l, OPCODE) == HD_OP_CONV) {
-            st = decode_conv(d, l, i, err);
+            st = loader ? check_order(d, l, i, &next, err) : HD_OK;
+            if (!st) st = decode_conv(d, l, i, err);
         } else if (GET(l, OPCODE) == HD_OP_MAXPOOL) {
             st = check_common(l, i, err);
             if (!st && GET(l, NCB) != 1) st = refuse(i, "NCB of a pooling layer", err);
         } else {
             st = refuse(i, "unknown opcode", err);
         }
-        if (!st) st = hd_ref_cycles(l->perf, &d->g, l->desc, l->entry, err);
+        if (!st) st = hd_ref_cycles(l->perf, &d->g, l->desc, l->entry, loader, err);
         if (st) return st;
         if (l->most_steps > gather) gather = l->most_steps;
     }
@@ -233,4 +248,17 @@ hd_status hd_ref_decode(hd_device *d, hd_err *err) {
     if (!d->gather) return hd_fail(err, HD_NOMEM, "ref: out of memory");
     d->decoded = 1;
     return HD_OK;
+}
+
+hd_status hd_ref_decode(hd_device *d, hd_err *err) {
+    hd_ref_forget(d);
+    d->layer = calloc(d->g.descriptors, sizeof *d->layer);
+    if (!d->layer) return hd_fail(err, HD_NOMEM, "ref: out of memory");
+    hd_status st = HD_OK;
+    hd_ref_loader loader = {0};
+    if (d->g.extern_log2) st = hd_ref_stream_read(&d->stream, &d->g, d->external, d->external_room, err);
+    if (d->g.extern_log2 && !st) st = hd_ref_loader_start(&loader, &d->stream, &d->g, err);
+    if (!st) st = decode_all(d, d->g.extern_log2 ? &loader : NULL, err);
+    hd_ref_loader_free(&loader);
+    return st;
 }

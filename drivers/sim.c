@@ -12,6 +12,7 @@ struct hd_device {
     const hd_rtl_api *api;
     hd_rtl *model;
     uint64_t stall_seed;
+    int external;
 };
 
 static void sim_close(hd_device *d) {
@@ -28,6 +29,7 @@ static hd_status sim_open(hd_device **out, const hd_geometry *g, const hd_device
     hd_device *d = calloc(1, sizeof *d);
     if (!d) return hd_fail(err, HD_NOMEM, "sim: out of memory");
     d->stall_seed = o ? o->stall_seed : 0;
+    d->external = g->extern_log2 != 0;
     d->library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     hd_rtl_api_get_fn get = NULL;
     if (d->library) *(void **)(&get) = dlsym(d->library, "hd_rtl_api_get");
@@ -47,17 +49,23 @@ static hd_status sim_open(hd_device **out, const hd_geometry *g, const hd_device
     return HD_OK;
 }
 
+static hd_status check_memory(hd_device *d, hd_err *err) {
+    uint64_t at = 0;
+    const char *fault = d->api->fault(d->model, &at);
+    return fault ? hd_fail(err, HD_DEVICE, "sim: the external memory's rule '%s' was broken in clock %llu", fault, (unsigned long long)at) : HD_OK;
+}
+
 static hd_status sim_write(hd_device *d, enum hd_space space, uint32_t at, const uint32_t *words, size_t n, hd_err *err) {
-    (void)err;
     d->api->write(d->model, (unsigned)space, at, words, n);
-    return HD_OK;
+    return space == HD_SPACE_WEIGHT ? check_memory(d, err) : HD_OK;
 }
 
 static hd_status sim_read(hd_device *d, enum hd_space space, uint32_t at, uint32_t *words, size_t n, hd_err *err) {
-    if (space != HD_SPACE_ACT && space != HD_SPACE_PERF && space != HD_SPACE_REG)
+    int external = space == HD_SPACE_WEIGHT && d->external;
+    if (space != HD_SPACE_ACT && space != HD_SPACE_PERF && space != HD_SPACE_REG && !external)
         return hd_fail(err, HD_RANGE, "sim: space %d cannot be read; ACT, PERF and REG can", (int)space);
     d->api->read(d->model, (unsigned)space, at, words, n);
-    return HD_OK;
+    return external ? check_memory(d, err) : HD_OK;
 }
 
 static hd_status sim_run(hd_device *d, uint64_t max_cycles, hd_err *err) {
@@ -65,7 +73,7 @@ static hd_status sim_run(hd_device *d, uint64_t max_cycles, hd_err *err) {
     if (d->stall_seed) d->stall_seed = d->stall_seed * 6364136223846793005ull + 1442695040888963407ull;
     if (rc == 1) return hd_fail(err, HD_DEVICE, "sim: no END after %llu cycles", (unsigned long long)max_cycles);
     if (rc == 2) return hd_fail(err, HD_INTERRUPTED, "sim: interrupted");
-    return HD_OK;
+    return check_memory(d, err);
 }
 
 static int sim_available(char *why, size_t n) { return hd_sim_tools(why, n); }

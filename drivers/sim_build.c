@@ -41,9 +41,9 @@ typedef struct sources {
 } sources;
 
 static hd_status list_sources(sources *s, hd_err *err) {
-    static const char *const folders[] = {"hw", "hw/lib"};
+    static const char *const folders[] = {"hw", "hw/lib", "sim"};
     s->n = 0;
-    for (int f = 0; f < 2; f++) {
+    for (int f = 0; f < 3; f++) {
         char dir[PATH_MAX_];
         hd_status st = hd_tool_path(dir, sizeof dir, err, "%s/%s", hd_tool_source(), folders[f]);
         if (st) return st;
@@ -100,18 +100,19 @@ static hd_status compile_model(const char *dir, const char *target, const hd_geo
     if (!st) st = hd_tool_path(script, sizeof script, err, "%s/build.mk", dir);
     if (st) return st;
 
-    char parameter[15][64];
-    const struct { const char *name; uint32_t value; } set[15] = {
+    char parameter[17][64];
+    const struct { const char *name; uint32_t value; } set[17] = {
         {"ROWS", g->rows}, {"COLS", g->cols}, {"LANES", g->lanes}, {"PLANES", g->planes}, {"HOP", g->hop}, {"ACC_BITS", g->acc_bits},
         {"ACT_WORDS", g->act_words}, {"WINDOW_WORDS", g->window_words}, {"STREAM_WORDS", g->stream_words}, {"PARAM_WORDS", g->param_words},
-        {"DESCRIPTORS", g->descriptors}, {"TABLES", g->tables}, {"RESIDUAL", g->residual}, {"FETCH", g->fetch}, {"POST", g->post}};
+        {"DESCRIPTORS", g->descriptors}, {"TABLES", g->tables}, {"RESIDUAL", g->residual}, {"FETCH", g->fetch}, {"POST", g->post},
+        {"EXTERN", g->extern_log2}, {"EXTERN_MHZ", g->extern_mhz}};
     const char *argv[200] = {"verilator", "--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert", "-Wno-fatal", "--unroll-count", "4",
-                             "--prefix", "Vheddle", "--top-module", "heddle_core", "--Mdir", dir, include};
+                             "--prefix", "Vheddle", "--top-module", g->extern_log2 ? "heddle_extern" : "heddle_core", "--Mdir", dir, include};
     int n = 0;
     while (argv[n]) n++;
     if (!v.structural) argv[n++] = "-DHD_FAST_ARRAY";
     if (v.trace) argv[n++] = "--trace-fst";
-    for (int i = 0; i < 15; i++) {
+    for (int i = 0; i < 17; i++) {
         snprintf(parameter[i], sizeof parameter[i], "-G%s=%u", set[i].name, set[i].value);
         argv[n++] = parameter[i];
     }
@@ -120,7 +121,7 @@ static hd_status compile_model(const char *dir, const char *target, const hd_geo
     /* make, so that several files compile at once; the recipe needs nothing of Verilator's own makefiles. */
     snprintf(text, sizeof text,
              "ROOT := $(shell verilator --getenv VERILATOR_ROOT)\n"
-             "FLAGS := -O3 -march=native -fPIC -std=gnu++17 -w -DVM_COVERAGE=0 -DVM_SC=0 -DVM_TRACE=%d -DVM_TRACE_FST=%d -DVM_TRACE_VCD=0 %s "
+             "FLAGS := -O3 -march=native -fPIC -std=gnu++17 -w -DVM_COVERAGE=0 -DVM_SC=0 -DVM_TRACE=%d -DVM_TRACE_FST=%d -DVM_TRACE_VCD=0 %s %s "
              "-I. -I$(ROOT)/include -I$(ROOT)/include/vltstd -I%s/sim\n"
              "CPP := $(wildcard Vheddle*.cpp)\n"
              "OBJ := $(CPP:.cpp=.o) verilated.o verilated_threads.o rtl_model.o %s\n"
@@ -128,7 +129,7 @@ static hd_status compile_model(const char *dir, const char *target, const hd_geo
              "%%.o: %%.cpp\n\tg++ $(FLAGS) -c -o $@ $<\n"
              "verilated.o verilated_threads.o verilated_fst_c.o: %%.o: $(ROOT)/include/%%.cpp\n\tg++ $(FLAGS) -c -o $@ $<\n"
              "rtl_model.o: %s\n\tg++ $(FLAGS) -c -o $@ $<\n",
-             v.trace, v.trace, v.trace ? "-DHD_TRACE" : "", hd_tool_source(), v.trace ? "verilated_fst_c.o" : "", wrapper);
+             v.trace, v.trace, v.trace ? "-DHD_TRACE" : "", g->extern_log2 ? "-DHD_EXTERN" : "", hd_tool_source(), v.trace ? "verilated_fst_c.o" : "", wrapper);
     if ((st = hd_file_write(script, text, strlen(text), err))) return st;
 
     char label[96];

@@ -5,6 +5,8 @@
 //
 // Host port: 32-bit words, addresses as in docs/contract.md. A write takes one cycle. Read data is on h_rdata three cycles after
 // h_re. While busy, only REG may be read and nothing written.
+// With EXTERN h_wait is high while external memory is at work (and for 200 us after power-up): then nothing may be written, read or started,
+// and read data of space WEIGHT is on h_rdata two cycles after h_wait has fallen.
 // `stall` holds back fetch (0), array (1) and descriptor load (2): tests inject random stalls; boards tie it to 0.
 //
 // Parameters, all published in capability registers:
@@ -20,6 +22,8 @@
 //   FETCH      activation words a fetch slot brings     Requires: 1 or 2 (2 halves the depth of activation and window banks and doubles their number)
 //   POST       0: a post lane each row. 1, 2, 4, 8, 16: one lane for all rows, so many cycles a value; a column then takes ROWS*POST cycles to drain.
 //              Requires: ROWS*POST not 1
+//   EXTERN     0, or log2 of the 32-bit words of external memory from which the weights come, 10..23: sdram and loader are built, and
+//              STREAM_WORDS is a ring in front of the array. EXTERN_MHZ the clock, 16..133, for the memory's timing.
 `default_nettype none
 module heddle_core #(
     parameter ROWS         = 4,
@@ -36,7 +40,9 @@ module heddle_core #(
     parameter TABLES       = 4,
     parameter RESIDUAL     = 1,
     parameter FETCH        = 1,
-    parameter POST         = 0
+    parameter POST         = 0,
+    parameter EXTERN       = 0,
+    parameter EXTERN_MHZ   = 50
 ) (
     input  wire        clk,
     input  wire        rst_n,
@@ -48,7 +54,16 @@ module heddle_core #(
     output reg  [31:0] h_rdata,
     input  wire [2:0]  stall,
     output wire        busy,
-    output wire        done
+    output wire        done,
+    output wire        h_wait,
+    // external memory (hw/sdram.v); idle without EXTERN
+    output wire [3:0]  sd_cmd,
+    output wire [1:0]  sd_bank,
+    output wire [12:0] sd_addr,
+    output wire        sd_dqm,
+    output wire [15:0] sd_out,
+    output wire        sd_oe,
+    input  wire [15:0] sd_in
 );
 `include "heddle_contract.vh"
     localparam AW = $clog2(ACT_WORDS), WW = $clog2(WINDOW_WORDS), SW = $clog2(STREAM_WORDS);
@@ -101,6 +116,12 @@ module heddle_core #(
     wire         released, post_done, pool_done, post_we, pool_we, f_re;
     wire         w_buf, s_re, s_buf, s_valid, s_first, s_last, s_final, r_read;
     wire         p_valid, p_first, p_last, p_slice, p_over, post_word;
+    wire         cnt_stream, freed, i_we, l_we;
+    wire [SW-1:0] i_addr;
+    wire [15:0]  i_data;
+    wire [SW+CHUNK-1:0] l_addr;
+    wire [31:0]  l_data;
+    wire [SW:0]  loaded;
     wire         cnt_step, cnt_window, cnt_drain, cnt_word, cnt_wait, stalled_fetch, stalled_array;
     wire [AW-1:0] f_addr, post_addr, pool_addr;
     wire [FETCH*LANES*8-1:0] act_rdata, w_data;
@@ -125,7 +146,7 @@ module heddle_core #(
         .h_desc_we(we_desc), .h_desc_addr(h_addr[DW+4:0]), .h_wdata(h_wdata),
         .h_perf_re(h_re), .h_perf_addr(h_addr[DW+2:0]), .h_perf_rdata(perf_rdata),
         .go(go), .go_post(go_post), .desc(desc), .layer_done(post_done || pool_done),
-        .count({stalled_fetch || stalled_array, (post_we && post_word) || pool_we, cnt_wait, cnt_pair, cnt_word, cnt_drain, cnt_window, cnt_step}));
+        .count({stalled_fetch || stalled_array || cnt_stream, (post_we && post_word) || pool_we, cnt_wait, cnt_pair, cnt_word, cnt_drain, cnt_window, cnt_step}));
 
     fetch #(.ROWS(ROWS), .LANES(LANES), .FETCH(FETCH), .AW(AW), .WW(WW), .RESIDUAL(RESIDUAL), .OWN(POST != 0), .RN(RN)) u_fetch (
         .clk(clk), .rst_n(rst_n), .go(go), .desc(desc), .stall(stall[0]), .released(released),
@@ -135,13 +156,13 @@ module heddle_core #(
         .p_valid(p_valid), .p_first(p_first), .p_last(p_last), .p_slice(p_slice), .p_over(p_over),
         .cnt_word(cnt_word), .cnt_pair(cnt_pair), .cnt_wait(cnt_wait), .cnt_stall(stalled_fetch));
 
-    sequencer #(.WW(WW), .SW(SW), .AW(AW), .COLS(COLS), .RES(LATA + 1), .DRAIN(DRAIN), .RESIDUAL(RESIDUAL == 0 ? 0 : POST == 0 ? 1 : 2)) u_sequencer (
+    sequencer #(.WW(WW), .SW(SW), .AW(AW), .COLS(COLS), .RES(LATA + 1), .DRAIN(DRAIN), .RESIDUAL(RESIDUAL == 0 ? 0 : POST == 0 ? 1 : 2), .EXTERN(EXTERN != 0 ? 1 : 0)) u_sequencer (
         .clk(clk), .rst_n(rst_n), .go(go), .desc(desc), .stall(stall[1]),
-        .h_we(we_index), .h_addr(h_addr[SW-1:0]), .h_wdata(h_wdata[15:0]),
+        .h_we(i_we), .h_addr(i_addr), .h_wdata(i_data), .loaded(loaded), .freed(freed),
         .fill(fill), .fills_done(fills_done), .res_base(res_base), .pass_over(pass_over), .released(released),
         .w_re(s_re), .w_buf(s_buf), .w_addr(s_addr), .s_valid(s_valid), .s_first(s_first), .s_last(s_last), .s_final(s_final),
         .s_pc(s_pc), .r_read(r_read),
-        .cnt_step(cnt_step), .cnt_window(cnt_window), .cnt_drain(cnt_drain), .cnt_stall(stalled_array));
+        .cnt_step(cnt_step), .cnt_window(cnt_window), .cnt_drain(cnt_drain), .cnt_stream(cnt_stream), .cnt_stall(stalled_array));
 
 `ifdef HD_FAST_ARRAY
     datapath_fast #(
@@ -151,9 +172,38 @@ module heddle_core #(
         .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .PLANES(PLANES), .HOP(HOP), .ACC_BITS(ACC_BITS), .FETCH(FETCH), .DRAIN(DRAIN), .LEAN(LEAN), .EARLY(EARLY),
         .WW(WW), .SW(SW), .CHUNK(CHUNK)) u_datapath (
         .clk(clk), .w_en(w_en), .w_buf(w_buf), .w_addr(w_addr), .w_pair(w_pair), .w_data(w_data),
-        .h_we(we_weight), .h_addr(h_addr[SW+CHUNK-1:0]), .h_wdata(h_wdata),
+        .h_we(l_we), .h_addr(l_addr), .h_wdata(l_data),
         .re(s_re), .r_buf(s_buf), .r_addr(s_addr), .s_valid(s_valid), .s_first(s_first), .s_last(s_last), .s_pc(s_pc),
         .word(word), .drain(drain), .row_sum(row_sum));
+
+    // ---- where weights and index entries come from
+    wire [31:0] x_rdata;
+    generate if (EXTERN == 0) begin : g_written
+        assign {i_we, i_addr, i_data} = {we_index, h_addr[SW-1:0], h_wdata[15:0]};
+        assign {l_we, l_addr, l_data} = {we_weight, h_addr[SW+CHUNK-1:0], h_wdata};
+        assign loaded = {(SW+1){1'b0}};
+        assign x_rdata = 32'd0;
+        assign h_wait = 1'b0;
+        assign {sd_cmd, sd_bank, sd_addr, sd_dqm, sd_out, sd_oe} = {4'b1111, 33'd0};
+        wire unused = &{freed, sd_in};
+    end else begin : g_loaded
+        wire        stream, m_valid, room, asked;
+        wire [31:0] m_data;
+        // verilator lint_off UNUSEDSIGNAL
+        wire [3:0]  d_variant;
+        wire        d_load, d_valid;
+        wire [31:0] d_data;
+        wire        unused = we_index;
+        // verilator lint_on UNUSEDSIGNAL
+        sdram #(.MHZ(EXTERN_MHZ), .EW(EXTERN)) u_sdram (
+            .clk(clk), .start(start), .stream(stream), .room(room), .asked(asked), .m_valid(m_valid), .m_data(m_data),
+            .x_we(we_weight), .x_re(h_re && h_space == HD_SPACE_WEIGHT && !busy), .x_addr(h_addr[EXTERN-1:0]), .x_wdata(h_wdata), .x_rdata(x_rdata), .x_wait(h_wait),
+            .sd_cmd(sd_cmd), .sd_bank(sd_bank), .sd_addr(sd_addr), .sd_dqm(sd_dqm), .sd_out(sd_out), .sd_oe(sd_oe), .sd_in(sd_in));
+        loader #(.SW(SW), .WORDS(WORDS), .CHUNK(CHUNK), .LATE(HOPS + 2)) u_loader (
+            .clk(clk), .rst_n(rst_n), .start(start), .stream(stream), .s_valid(m_valid), .s_data(m_data), .room(room), .asked(asked),
+            .d_variant(d_variant), .d_load(d_load), .d_valid(d_valid), .d_data(d_data), .d_words(10'd1), .d_busy(1'b0), .d_out_valid(1'b0), .d_out_data(32'd0),
+            .freed(freed), .loaded(loaded), .i_we(i_we), .i_addr(i_addr), .i_data(i_data), .w_we(l_we), .w_addr(l_addr), .w_data(l_data));
+    end endgenerate
 
     wire c_start, c_final, r_take;
     delay #(.WIDTH(1), .N(1)) u_take (.clk(clk), .x(r_read && rst_n), .y(r_take));
@@ -260,6 +310,8 @@ module heddle_core #(
             HD_REG_FETCH:        reg_word = FETCH;
             HD_REG_POST:         reg_word = POST;
             HD_REG_RESIDUAL:     reg_word = RESIDUAL;
+            HD_REG_EXTERN:       reg_word = EXTERN;
+            HD_REG_EXTERN_MHZ:   reg_word = EXTERN == 0 ? 0 : EXTERN_MHZ;
             HD_REG_STATUS:       reg_word = {30'd0, done, busy};
             HD_REG_CYCLES:       reg_word = cycles;
             default:             reg_word = 32'd0;
@@ -274,7 +326,7 @@ module heddle_core #(
         if (h_re) begin
             space_q <= h_space; addr_q <= h_addr;
         end
-        h_rdata <= space_q == HD_SPACE_REG ? reg_word : space_q == HD_SPACE_PERF ? perf_rdata : act_word;
+        h_rdata <= space_q == HD_SPACE_REG ? reg_word : space_q == HD_SPACE_PERF ? perf_rdata : EXTERN != 0 && space_q == HD_SPACE_WEIGHT ? x_rdata : act_word;
     end
 endmodule
 `default_nettype wire

@@ -7,7 +7,7 @@
 // Latency: first entry three cycles after `go`. Stall rule: `stall` holds back issue (tests only).
 // Parameters: WW address bits of a window buffer, 4 to 12; SW address bits of the stream; AW of the activation memory; COLS; RES cycles from a LAST entry to its residual read, 2 or more;
 // DRAIN cycles of a column on the drain; RESIDUAL 0: no residuals, 1: post reads them in the window memory, 2: in a memory of its own, and hands the pass's buffers
-// back by `pass_over`.
+// back by `pass_over`. EXTERN 1: the stream memory is a ring that hw/loader.v fills, and an entry also waits until it is loaded.
 `default_nettype none
 module sequencer #(
     parameter WW  = 8,
@@ -16,7 +16,8 @@ module sequencer #(
     parameter COLS = 8,
     parameter RES = 10,
     parameter DRAIN = 1,
-    parameter RESIDUAL = 1
+    parameter RESIDUAL = 1,
+    parameter EXTERN = 0
 ) (
     // verilator lint_off UNUSEDSIGNAL
     // Fields are as wide as the contract, small memories use fewer bits; where residual words lie decides what is read.
@@ -25,10 +26,12 @@ module sequencer #(
     input  wire          go,
     input  wire [767:0]  desc,
     input  wire          stall,
-    // host side of the index memory
+    // the writer of the index memory: the host or the loader
     input  wire          h_we,
     input  wire [SW-1:0] h_addr,
     input  wire [15:0]   h_wdata,
+    input  wire [SW:0]   loaded,       // EXTERN: entries loaded since the run began, modulo twice the ring
+    output wire          freed,        // EXTERN: an entry was issued for the last time
     // from fetch
     input  wire [WW:0]   fill,
     input  wire [1:0]    fills_done,
@@ -49,10 +52,13 @@ module sequencer #(
     output wire          cnt_step,
     output wire          cnt_window,
     output wire          cnt_drain,
+    output wire          cnt_stream,
     output wire          cnt_stall
 );
 `include "heddle_contract.vh"
-    wire [SW-1:0] f_first = desc[HD_F_STREAM_FIRST +: SW], f_last = desc[HD_F_STREAM_LAST +: SW];
+    // With EXTERN entries are counted over the whole program; the low bits are the place in the ring.
+    localparam PC = EXTERN != 0 ? HD_W_STREAM_LAST : SW;
+    wire [PC-1:0] f_first = desc[HD_F_STREAM_FIRST +: PC], f_last = desc[HD_F_STREAM_LAST +: PC];
     wire [AW:0]   f_passes = desc[HD_F_PASSES +: AW+1];          // no more than the memory has words for
     localparam TCB = $clog2(COLS + 1);
     wire [TCB-1:0] f_tile_cols = desc[HD_F_TILE_COLS +: TCB], f_last_cols = desc[HD_F_LAST_COLS +: TCB];
@@ -62,17 +68,32 @@ module sequencer #(
 
     // ---- read ahead
     reg           reading, rd_valid, rd_end, ix_valid, ix_end;
-    reg [SW-1:0]  pc, rd_pc, ix_pc;
+    reg [PC-1:0]  pc;
+    reg [SW-1:0]  rd_pc, ix_pc;
+    reg           rd_over, ix_over;     // of the layer's last pass
     reg [AW:0]    passes_left;
     wire          one_pass = passes_left == {{AW{1'b0}}, 1'b1};
     wire [15:0]   rd;
     reg  [15:0]   ix;                 // a register: the memory's output is too late for the choice to issue
     wire          issue;
     wire          move = rd_valid && (!ix_valid || issue);
-    wire          advance = reading && (!rd_valid || move);
+    wire          there_to_read;
+    wire          advance = reading && there_to_read && (!rd_valid || move);
+    generate if (EXTERN != 0) begin : g_extern
+        reg [1:0] began;
+        assign there_to_read = pc[SW:0] != loaded;
+        assign freed = issue && ix_over;
+        assign cnt_stream = began[1] && (reading || rd_valid) && !ix_valid && !stall;
+        always @(posedge clk) began <= go || !rst_n ? 2'd0 : {began[0], 1'b1};
+    end else begin : g_intern
+        assign there_to_read = 1'b1;
+        assign freed = 1'b0;
+        assign cnt_stream = 1'b0;
+        wire unused = &loaded;
+    end endgenerate
 
     ram_sdp #(.WIDTH(16), .DEPTH(1 << SW)) u_index (
-        .clk(clk), .we(h_we), .waddr(h_addr), .wdata(h_wdata), .re(advance), .raddr(pc), .rdata(rd));
+        .clk(clk), .we(h_we), .waddr(h_addr), .wdata(h_wdata), .re(advance), .raddr(pc[SW-1:0]), .rdata(rd));
 
     always @(posedge clk) begin
         if (!rst_n) begin
@@ -91,10 +112,10 @@ module sequencer #(
         end else if (advance) begin
             pc <= pc == f_last ? f_first : pc + 1'b1;
             if (pc == f_last) passes_left <= passes_left - 1'b1;
-            rd_pc <= pc; rd_end <= pc == f_last;
+            rd_pc <= pc[SW-1:0]; rd_end <= pc == f_last; rd_over <= one_pass;
         end
         if (move) begin
-            ix <= rd; ix_pc <= rd_pc; ix_end <= rd_end;
+            ix <= rd; ix_pc <= rd_pc; ix_end <= rd_end; ix_over <= rd_over;
         end
     end
 

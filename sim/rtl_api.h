@@ -9,7 +9,7 @@
 extern "C" {
 #endif
 
-#define HD_RTL_API_VERSION 1
+#define HD_RTL_API_VERSION 2
 
 typedef struct hd_rtl hd_rtl;
 
@@ -18,12 +18,14 @@ typedef struct hd_rtl_api {
     /* A model after reset; trace: FST file or NULL (a model built without tracing ignores it). NULL without memory. */
     hd_rtl *(*open)(const char *trace);
     void (*close)(hd_rtl *m);
-    /* One clock cycle a word. */
+    /* One clock cycle a word; words of external memory as many as its controller takes. */
     void (*write)(hd_rtl *m, unsigned space, uint32_t at, const uint32_t *words, size_t n);
     void (*read)(hd_rtl *m, unsigned space, uint32_t at, uint32_t *words, size_t n);
     /* Starts the program and clocks until done. stall_seed != 0: random stalls on fetch, array and descriptor load. *stop is looked at now and
      * then. Returns 0 done, 1 after max_cycles (0 = no limit), 2 stopped. */
     int (*run)(hd_rtl *m, uint64_t max_cycles, uint64_t stall_seed, const volatile int *stop);
+    /* The first timing rule of the external memory that the controller broke, and the clock since power-up; NULL: none. */
+    const char *(*fault)(hd_rtl *m, uint64_t *at);
 } hd_rtl_api;
 
 typedef const hd_rtl_api *(*hd_rtl_api_get_fn)(void);

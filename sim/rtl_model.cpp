@@ -20,6 +20,7 @@ struct hd_rtl {
     std::unique_ptr<VerilatedFstC> trace;
     uint64_t time = 0;
 #endif
+    char fault[17] = "";
     // One clock cycle: inputs are taken at the rising edge.
     void cycle() {
         top->clk = 1;
@@ -75,10 +76,17 @@ void rtl_close(hd_rtl *m) {
     delete m;
 }
 
+// External memory takes its time; a controller that never lets go is a fault that shows as words that do not come.
+void wait_for_memory(hd_rtl *m) {
+    for (int i = 0; i < 100000 && m->top->h_wait; i++) m->cycle();
+}
+
 void rtl_write(hd_rtl *m, unsigned space, uint32_t at, const uint32_t *words, size_t n) {
-    m->top->h_we = 1;
     m->top->h_space = static_cast<uint8_t>(space);
     for (size_t i = 0; i < n; i++) {
+        m->top->h_we = 0;
+        wait_for_memory(m);
+        m->top->h_we = 1;
         m->top->h_addr = (at + static_cast<uint32_t>(i)) & 0xffffffu;
         m->top->h_wdata = words[i];
         m->cycle();
@@ -93,6 +101,7 @@ void rtl_read(hd_rtl *m, unsigned space, uint32_t at, uint32_t *words, size_t n)
         m->top->h_re = 1;
         m->cycle();
         m->top->h_re = 0;
+        wait_for_memory(m);
         m->cycle();
         words[i] = m->top->h_rdata;
     }
@@ -134,7 +143,21 @@ int rtl_run(hd_rtl *m, uint64_t max_cycles, uint64_t stall_seed, const volatile 
     return result;
 }
 
-const hd_rtl_api api = {HD_RTL_API_VERSION, rtl_open, rtl_close, rtl_write, rtl_read, rtl_run};
+const char *rtl_fault(hd_rtl *m, uint64_t *at) {
+    int n = 0;
+#ifdef HD_EXTERN
+    // A Verilog string: the last character in the lowest byte.
+    for (int i = 15; i >= 0; i--) {
+        char c = static_cast<char>(m->top->fault[i / 4] >> (i % 4 * 8) & 0xff);
+        if (c) m->fault[n++] = c;
+    }
+    *at = m->top->fault_at;
+#endif
+    m->fault[n] = 0;
+    return n ? m->fault : nullptr;
+}
+
+const hd_rtl_api api = {HD_RTL_API_VERSION, rtl_open, rtl_close, rtl_write, rtl_read, rtl_run, rtl_fault};
 
 } // namespace
 

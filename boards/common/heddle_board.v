@@ -19,6 +19,8 @@ module heddle_board #(
     parameter RESIDUAL       = 0,
     parameter FETCH          = 1,
     parameter POST           = 4,
+    parameter EXTERN         = 0,
+    parameter EXTERN_MHZ     = 50,
     parameter CLOCKS_PER_BIT = 4
 ) (
     input  wire clk,
@@ -26,7 +28,15 @@ module heddle_board #(
     input  wire rx,
     output wire tx,
     output wire busy,
-    output wire done
+    output wire done,
+    // external memory, where the board has one
+    output wire [3:0]  sd_cmd,
+    output wire [1:0]  sd_bank,
+    output wire [12:0] sd_addr,
+    output wire        sd_dqm,
+    output wire [15:0] sd_out,
+    output wire        sd_oe,
+    input  wire [15:0] sd_in
 );
     reg [1:0] good = 2'd0;
     reg [7:0] count = 8'd0;
@@ -38,18 +48,19 @@ module heddle_board #(
         rst_n <= good[1] && (rst_n || &count);
     end
 
-    wire        core_rst_n, h_we, h_re;
+    wire        core_rst_n, h_we, h_re, h_wait;
     wire [2:0]  h_space;
     wire [23:0] h_addr;
     wire [31:0] h_wdata, h_rdata;
     uart_link #(.CLOCKS_PER_BIT(CLOCKS_PER_BIT)) u_link (
         .clk(clk), .rst_n(rst_n), .rx(rx), .tx(tx), .core_rst_n(core_rst_n),
-        .h_we(h_we), .h_re(h_re), .h_space(h_space), .h_addr(h_addr), .h_wdata(h_wdata), .h_rdata(h_rdata), .busy(busy));
+        .h_we(h_we), .h_re(h_re), .h_space(h_space), .h_addr(h_addr), .h_wdata(h_wdata), .h_rdata(h_rdata), .busy(busy), .h_wait(h_wait));
     heddle_core #(
         .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .PLANES(PLANES), .HOP(HOP), .ACC_BITS(ACC_BITS), .ACT_WORDS(ACT_WORDS),
         .WINDOW_WORDS(WINDOW_WORDS), .STREAM_WORDS(STREAM_WORDS), .PARAM_WORDS(PARAM_WORDS), .DESCRIPTORS(DESCRIPTORS), .TABLES(TABLES),
-        .RESIDUAL(RESIDUAL), .FETCH(FETCH), .POST(POST)) u_core (
+        .RESIDUAL(RESIDUAL), .FETCH(FETCH), .POST(POST), .EXTERN(EXTERN), .EXTERN_MHZ(EXTERN_MHZ)) u_core (
         .clk(clk), .rst_n(core_rst_n), .h_we(h_we), .h_re(h_re), .h_space(h_space), .h_addr(h_addr), .h_wdata(h_wdata), .h_rdata(h_rdata),
-        .stall(3'd0), .busy(busy), .done(done));
+        .stall(3'd0), .busy(busy), .done(done), .h_wait(h_wait),
+        .sd_cmd(sd_cmd), .sd_bank(sd_bank), .sd_addr(sd_addr), .sd_dqm(sd_dqm), .sd_out(sd_out), .sd_oe(sd_oe), .sd_in(sd_in));
 endmodule
 `default_nettype wire

@@ -30,11 +30,14 @@ module top #(
     wire clk, locked, busy, done;
     SB_PLL40_CORE #(.FEEDBACK_PATH("SIMPLE"), .DIVR(4'd0), .DIVF(DIVF), .DIVQ(DIVQ), .FILTER_RANGE(3'd1)) u_pll (
         .REFERENCECLK(CLK), .PLLOUTGLOBAL(clk), .LOCK(locked), .RESETB(1'b1), .BYPASS(1'b0));
+    // verilator lint_off PINMISSING
+    // This board has no external memory.
     heddle_board #(
         .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .PLANES(PLANES), .HOP(HOP), .ACC_BITS(ACC_BITS), .ACT_WORDS(ACT_WORDS),
         .WINDOW_WORDS(WINDOW_WORDS), .STREAM_WORDS(STREAM_WORDS), .PARAM_WORDS(PARAM_WORDS), .DESCRIPTORS(DESCRIPTORS), .TABLES(TABLES),
         .RESIDUAL(RESIDUAL), .FETCH(FETCH), .POST(POST), .CLOCKS_PER_BIT(CLOCKS_PER_BIT)) u_board (
         .clk(clk), .locked(locked), .rx(RX), .tx(TX), .busy(busy), .done(done));
+    // verilator lint_on PINMISSING
     assign LED0 = busy;
     assign LED1 = done;
 endmodule

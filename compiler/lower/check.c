@@ -198,7 +198,7 @@ static hd_status check_counts(const hd_program *p, hd_err *err) {
     const struct {
         const char *name;
         uint32_t found, low, high;
-    } rule[] = {{"descriptors", p->n_desc, 1, g->descriptors}, {"stream entries", p->n_stream, 0, g->stream_words},
+    } rule[] = {{"descriptors", p->n_desc, 1, g->descriptors}, {"stream entries", p->n_stream, 0, g->extern_log2 ? hd_field_mask(HD_F_STREAM_LAST) : g->stream_words},
                 {"parameters", p->n_param, 0, g->param_words}, {"tables", p->n_table, 0, g->tables}, {"layers", p->n_layers, 0, p->n_desc}};
     for (size_t i = 0; i < sizeof rule / sizeof rule[0]; i++)
         if (rule[i].found < rule[i].low || rule[i].found > rule[i].high)
@@ -237,5 +237,6 @@ hd_status hd_program_check(const hd_program *p, hd_err *err) {
         if ((op == HD_OP_END) != (i == p->n_desc - 1))
             return hd_fail(err, HD_FORMAT, "descriptor %u: opcode %lld; END is the last of %u descriptors", i, (long long)op, p->n_desc);
     }
+    if ((st = hd_external_check(p, err))) return st;
     return check_layers(p, err);
 }

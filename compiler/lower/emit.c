@@ -25,7 +25,10 @@ static hd_status no_memory(const char *layer, hd_err *err) {
 hd_status hd_emit_entry(hd_emit *e, const char *layer, uint32_t *at, hd_err *err) {
     hd_program *p = e->p;
     uint32_t words = hd_geometry_weight_words(&p->geometry);
-    if (p->n_stream >= p->geometry.stream_words)
+    /* Behind a ring the stream is as long as the field that counts it. */
+    if (p->geometry.extern_log2 && p->n_stream >= hd_field_mask(HD_F_STREAM_LAST))
+        return hd_nofit(&p->geometry, layer, (uint64_t)p->n_stream + 1, "stream entries (with the layers before it), at least", hd_field_mask(HD_F_STREAM_LAST), err);
+    if (!p->geometry.extern_log2 && p->n_stream >= p->geometry.stream_words)
         return hd_nofit(&p->geometry, layer, (uint64_t)p->n_stream + 1, "stream words (with the layers before it), at least", p->geometry.stream_words, err);
     uint32_t capacity = e->cap_stream;
     void *index = p->index, *weight = p->weight;

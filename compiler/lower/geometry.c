@@ -60,6 +60,11 @@ hd_status hd_geometry_check(const hd_geometry *g, hd_err *err) {
         if (v < m->lo || v > m->hi || (v && !power_of_two(v)))
             return hd_fail(err, HD_RANGE, "geometry: memory %s=%u; allowed powers of two %u..%u", m->name, v, m->lo, m->hi);
     }
+    if (g->extern_log2 && (g->extern_log2 < 10 || g->extern_log2 > HD_EXTERN_MAX))
+        return hd_fail(err, HD_RANGE, "geometry: extern %u; allowed 0 or 10..%d", g->extern_log2, HD_EXTERN_MAX);
+    uint32_t slow = g->extern_log2 ? HD_EXTERN_MIN_MHZ : 0, fast = g->extern_log2 ? HD_SDRAM_MAX_MHZ : 0;
+    if (g->extern_mhz < slow || g->extern_mhz > fast)
+        return hd_fail(err, HD_RANGE, "geometry: mhz %u with extern %u; allowed %u..%u", g->extern_mhz, g->extern_log2, slow, fast);
     return HD_OK;
 }
 
@@ -99,6 +104,7 @@ hd_status hd_geometry_parse(hd_geometry *g, const char *text, hd_err *err) {
 hd_status hd_geometry_memory(hd_geometry *g, const char *text, hd_err *err) {
     hd_geometry n = *g;
     const char *p = text;
+    int ring = 0;
     while (*p) {
         size_t len = strcspn(p, "=,");
         size_t offset = 0;
@@ -110,8 +116,10 @@ hd_status hd_geometry_memory(hd_geometry *g, const char *text, hd_err *err) {
         if (!found && len == 5 && !strncmp(p, "fetch", 5)) offset = offsetof(hd_geometry, fetch), found = 1;
         if (!found && len == 4 && !strncmp(p, "post", 4)) offset = offsetof(hd_geometry, post), found = 1;
         if (!found && len == 8 && !strncmp(p, "residual", 8)) offset = offsetof(hd_geometry, residual), found = 1;
+        if (!found && len == 6 && !strncmp(p, "extern", 6)) offset = offsetof(hd_geometry, extern_log2), found = 1;
+        if (!found && len == 3 && !strncmp(p, "mhz", 3)) offset = offsetof(hd_geometry, extern_mhz), found = 1;
         if (!found)
-            return hd_fail(err, HD_USAGE, "memory '%.*s': allowed act, window, stream, param, descriptors, tables, hop, acc, fetch, post, residual",
+            return hd_fail(err, HD_USAGE, "memory '%.*s': allowed act, window, stream, param, descriptors, tables, hop, acc, fetch, post, residual, extern, mhz",
                            (int)(len > 60 ? 60 : len), p);
         const char *name = p;
         p += len;
@@ -120,8 +128,11 @@ hd_status hd_geometry_memory(hd_geometry *g, const char *text, hd_err *err) {
             return hd_fail(err, HD_USAGE, "memory '%.*s': expected %.*s=NUMBER", (int)strcspn(name, ",") > 60 ? 60 : (int)strcspn(name, ","), name,
                            (int)len, name);
         *field(&n, offset) = v;
+        if (offset == offsetof(hd_geometry, stream_words)) ring = 1;
         if (*p == ',' && !*++p) return hd_fail(err, HD_USAGE, "memory '%.60s': ends in a comma", text);
     }
+    if (n.extern_log2 && !n.extern_mhz) n.extern_mhz = 50;
+    if (n.extern_log2 && !g->extern_log2 && !ring) n.stream_words = 1024;
     hd_status st = hd_geometry_check(&n, err);
     if (st == HD_OK) *g = n;
     return st;

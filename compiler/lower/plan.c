@@ -206,16 +206,18 @@ static uint64_t cut(hd_plan *p, uint32_t step) {
     return worst;
 }
 
-/* The fewest slices whose windows fit. Grouped layers read fewer inputs a slice; others only save residual words. */
-static hd_status cut_to_fit(hd_plan *p, hd_err *err) {
+/* The fewest slices, `from` or more, whose windows fit; how many pieces that were to *got. Grouped layers read fewer inputs a slice; others only save residual words. */
+static hd_status cut_to_fit(hd_plan *p, uint32_t from, uint32_t *got, hd_err *err) {
     const hd_geometry *g = p->g;
     uint32_t cout = (uint32_t)p->s->cout, out_words = hd_ceil_div(cout, g->lanes);
+    free(p->slice);
     p->slice = malloc(out_words * sizeof *p->slice);
     if (!p->slice) return hd_fail(err, HD_NOMEM, "layer '%.100s': out of memory", p->s->name);
     uint64_t need = cut(p, g->lanes);
-    for (uint32_t pieces = 1; need <= g->window_words && pieces <= out_words; pieces++) {
+    for (uint32_t pieces = from; need <= g->window_words && pieces <= out_words; pieces++) {
         uint32_t step = hd_ceil_div(out_words, pieces);
         if (p->s->residual >= 0 && step > hd_geometry_residual_words(g)) continue;
+        *got = pieces;
         if (cut(p, step * g->lanes) <= g->window_words) return HD_OK;
     }
     char thing[40];
@@ -320,30 +322,47 @@ hd_status hd_check_fields(const hd_model *m, const hd_stage *s, hd_err *err) {
     return HD_OK;
 }
 
+/* Entries of the largest slice that runs in several passes and does not fit the ring in front of external memory; 0: all fit. */
+static uint64_t over_ring(const hd_plan *p) {
+    uint64_t most = 0;
+    if (!p->g->extern_log2 || (uint64_t)p->walk.out_h * p->walk.out_w <= p->g->rows) return 0;
+    for (uint32_t i = 0; i < p->n_slices; i++)
+        if (p->slice[i].steps > most) most = p->slice[i].steps;
+    return most > p->g->stream_words ? most : 0;
+}
+
+/* Encoding and tiles of the slices as they are cut. */
+static hd_status plan_slices(hd_plan *p, hd_err *err) {
+    hd_status st = HD_OK;
+    uint32_t words = 0;
+    for (uint32_t i = 0; i < p->n_slices; i++) words = p->slice[i].words > words ? p->slice[i].words : words;
+    hd_bitmap *maps = calloc(p->n_slices, sizeof *maps);
+    uint64_t *set = calloc(words / 64 + 1, sizeof *set);
+    if (!maps || !set) st = hd_fail(err, HD_NOMEM, "layer '%.100s': out of memory", p->s->name);
+    for (uint32_t i = 0; i < p->n_slices && !st; i++) st = hd_bitmap_make(&maps[i], p, &p->slice[i], err);
+    if (!st) st = choose(p, maps, set, err);
+    for (uint32_t i = 0; maps && i < p->n_slices; i++) hd_bitmap_free(&maps[i]);
+    free(maps);
+    free(set);
+    return st;
+}
+
 hd_status hd_plan_make(hd_plan *out, const hd_model *m, const hd_stage *s, const hd_geometry *g, int expand, hd_err *err) {
     hd_plan p = {.s = s, .m = m, .g = g, .expanded = expand, .cin = (uint32_t)s->cin, .taps = (uint32_t)s->kh * (uint32_t)s->kw,
                  .cpg = (uint32_t)(s->cin / s->groups), .opg = (uint32_t)(s->cout / s->groups)};
     hd_status st = hd_check_fields(m, s, err);
     if (st) return st;
     set_walk(&p, expand);
-    st = cut_to_fit(&p, err);
-    hd_bitmap *maps = NULL;
-    uint64_t *set = NULL;
-    if (st) goto done;
-    maps = calloc(p.n_slices, sizeof *maps);
-    uint32_t words = 0;
-    for (uint32_t i = 0; i < p.n_slices; i++) words = p.slice[i].words > words ? p.slice[i].words : words;
-    set = calloc(words / 64 + 1, sizeof *set);
-    if (!maps || !set) {
-        st = hd_fail(err, HD_NOMEM, "layer '%.100s': out of memory", s->name);
-        goto done;
+    for (uint32_t pieces = 1;; pieces++) {
+        st = cut_to_fit(&p, pieces, &pieces, err);
+        if (!st) st = plan_slices(&p, err);
+        uint64_t over = st ? 0 : over_ring(&p);
+        if (!over) break;
+        if (pieces >= hd_ceil_div((uint32_t)s->cout, g->lanes)) {
+            st = hd_nofit(g, s->name, over, "stream words for one pass of a slice", g->stream_words, err);
+            break;
+        }
     }
-    for (uint32_t i = 0; i < p.n_slices && !st; i++) st = hd_bitmap_make(&maps[i], &p, &p.slice[i], err);
-    if (!st) st = choose(&p, maps, set, err);
-done:
-    for (uint32_t i = 0; maps && i < p.n_slices; i++) hd_bitmap_free(&maps[i]);
-    free(maps);
-    free(set);
     if (st) hd_plan_free(&p);
     else *out = p;
     return st;

@@ -13,6 +13,7 @@ void hd_program_free(hd_program *p) {
     free(p->desc);
     free(p->index);
     free(p->weight);
+    free(p->external);
     free(p->param);
     free(p->table);
     free(p->layer);
@@ -65,8 +66,8 @@ hd_status hd_program_save(const hd_program *p, const char *path, hd_err *err) {
     hd_writer w = {0};
     const hd_geometry *g = &p->geometry;
     hd_put_u32(&w, HD_CONTRACT_VERSION);
-    const uint32_t shape[9] = {g->rows, g->cols, g->lanes, g->planes, g->hop, g->acc_bits, g->fetch, g->post, g->residual};
-    for (int i = 0; i < 9; i++) hd_put_u16(&w, (uint16_t)shape[i]);
+    const uint32_t shape[11] = {g->rows, g->cols, g->lanes, g->planes, g->hop, g->acc_bits, g->fetch, g->post, g->residual, g->extern_log2, g->extern_mhz};
+    for (int i = 0; i < 11; i++) hd_put_u16(&w, (uint16_t)shape[i]);
     const uint32_t memory[6] = {g->act_words, g->window_words, g->stream_words, g->param_words, g->descriptors, g->tables};
     put_words(&w, memory, 6);
     hd_put_string(&w, p->model);
@@ -80,6 +81,8 @@ hd_status hd_program_save(const hd_program *p, const char *path, hd_err *err) {
     size_t weights = (size_t)p->n_stream * hd_geometry_weight_words(g);
     hd_put_u32(&w, (uint32_t)weights);
     put_words(&w, p->weight, weights);
+    hd_put_u32(&w, p->n_extern);
+    put_words(&w, p->external, p->n_extern);
     hd_put_u32(&w, p->n_param);
     put_words(&w, p->param, (size_t)p->n_param * 2);
     hd_put_u32(&w, p->n_table);
@@ -133,6 +136,9 @@ static hd_status get_arrays(hd_program *p, hd_reader *r, hd_err *err) {
     if (weights != expected)
         return hd_fail(err, HD_FORMAT, "%u weight words; %u entries need %llu", weights, p->n_stream, (unsigned long long)expected);
     p->weight = get_words(r, weights);
+    p->n_extern = hd_get_u32(r);
+    if ((st = room(r, "words of external memory", p->n_extern, 4, err))) return st;
+    p->external = get_words(r, p->n_extern);
     p->n_param = hd_get_u32(r);
     if ((st = room(r, "parameters", p->n_param, 8, err))) return st;
     p->param = get_words(r, (size_t)p->n_param * 2);
@@ -140,7 +146,7 @@ static hd_status get_arrays(hd_program *p, hd_reader *r, hd_err *err) {
     if ((st = room(r, "tables", p->n_table, 256, err))) return st;
     p->table = malloc(p->n_table ? (size_t)p->n_table * 256 : 1);
     const uint8_t *bytes = hd_get_bytes(r, (size_t)p->n_table * 256);
-    if (!p->desc || !p->index || !p->weight || !p->param || !p->table) return hd_fail(err, HD_NOMEM, "out of memory");
+    if (!p->desc || !p->index || !p->weight || !p->external || !p->param || !p->table) return hd_fail(err, HD_NOMEM, "out of memory");
     if (bytes) memcpy(p->table, bytes, (size_t)p->n_table * 256);
     uint32_t layers = hd_get_u32(r);
     if ((st = room(r, "layers", layers, 39, err))) return st; /* 39: a layer with an empty name */
@@ -170,9 +176,9 @@ static hd_status get_program(hd_program *p, hd_reader *r, hd_err *err) {
     if (!r->failed && contract != HD_CONTRACT_VERSION)
         return hd_fail(err, HD_MISMATCH, "contract version %u; this build has %d", contract, HD_CONTRACT_VERSION);
     hd_geometry *g = &p->geometry;
-    uint32_t *shape[9] = {&g->rows, &g->cols, &g->lanes, &g->planes, &g->hop, &g->acc_bits, &g->fetch, &g->post, &g->residual};
+    uint32_t *shape[11] = {&g->rows, &g->cols, &g->lanes, &g->planes, &g->hop, &g->acc_bits, &g->fetch, &g->post, &g->residual, &g->extern_log2, &g->extern_mhz};
     uint32_t *memory[6] = {&g->act_words, &g->window_words, &g->stream_words, &g->param_words, &g->descriptors, &g->tables};
-    for (int i = 0; i < 9; i++) *shape[i] = hd_get_u16(r);
+    for (int i = 0; i < 11; i++) *shape[i] = hd_get_u16(r);
     for (int i = 0; i < 6; i++) *memory[i] = hd_get_u32(r);
     if (r->failed) return hd_fail(err, HD_FORMAT, "the file ends within the geometry");
     hd_status st = hd_geometry_check(g, err);

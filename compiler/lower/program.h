@@ -12,15 +12,18 @@
 typedef struct hd_geometry {
     uint32_t rows, cols, lanes, planes, hop, acc_bits, fetch, post, residual;
     uint32_t act_words, window_words, stream_words, param_words, descriptors, tables;
+    uint32_t extern_log2, extern_mhz; /* 0, or log2 of the words of external memory behind the stream memory, and the clock its timing follows from */
 } hd_geometry;
 
 /* rows 1..16 and <= lanes, cols 1..64, lanes a power of two 4..64, planes 1, 2 or 4; hop 1..cols, with hop < cols hop*lanes*planes a multiple of 32;
- * acc_bits 16..32; fetch 1 or 2; post 0, 1, 2, 4, 8 or 16, rows*post not 1; residual 0 or 1; memories powers of two: act 64..2^22, window 16..4096, stream 16..2^22, param 16..65536, descriptors 2..1024, tables 0..16. */
+ * acc_bits 16..32; fetch 1 or 2; post 0, 1, 2, 4, 8 or 16, rows*post not 1; residual 0 or 1; memories powers of two: act 64..2^22, window 16..4096, stream 16..2^22, param 16..65536, descriptors 2..1024, tables 0..16; extern 0 or 10..23, with
+ * it mhz 16..133. */
 hd_status hd_geometry_check(const hd_geometry *g, hd_err *err);
 /* "4x8x8x2" (ROWSxCOLSxLANESxPLANES) and defaults for the rest: hop = smallest legal >= 8 (or cols), acc_bits 24, fetch 2, post 0, residual 1, act 65536, window 1024, stream
  * 262144 or, with wide weight words, what 32 Mbit of weights hold, param 8192, descriptors 256, tables 4. */
 hd_status hd_geometry_parse(hd_geometry *g, const char *text, hd_err *err);
-/* Overrides from "act=4096,window=256,stream=8192,param=512,descriptors=64,tables=2,hop=8,acc=20,fetch=1,post=4,residual=0". */
+/* Overrides from "act=4096,window=256,stream=8192,param=512,descriptors=64,tables=2,hop=8,acc=20,fetch=1,post=4,residual=0,extern=20,mhz=50". With
+ * extern, mhz is 50 and stream 1024 unless named. */
 hd_status hd_geometry_memory(hd_geometry *g, const char *text, hd_err *err);
 /* Cycles of a column on the drain, and the smallest shift of a channel's requantisation. */
 static inline uint32_t hd_geometry_drain(const hd_geometry *g) { return g->post ? g->rows * g->post : 1; }
@@ -62,6 +65,7 @@ typedef struct hd_program {
     uint32_t *desc;   /* n_desc * HD_DESC_WORDS, ends with END */
     uint16_t *index;  /* n_stream */
     uint32_t *weight; /* n_stream * hd_geometry_weight_words */
+    uint32_t n_extern, *external; /* with extern: the same entries as words of external memory (docs/formats.md, "External stream"); else none */
     uint32_t *param;  /* n_param * 2 */
     uint8_t *table;   /* n_table * 256 */
     hd_layer_info *layer;

@@ -64,7 +64,7 @@ localparam [2:0] HD_PERF_WAIT_DRAIN = 3'd3;
 localparam [2:0] HD_PERF_FETCH_WORDS = 3'd4;
 localparam [2:0] HD_PERF_WAIT_BUFFER = 3'd5;
 localparam [2:0] HD_PERF_WRITES = 3'd6;
-localparam [2:0] HD_PERF_INJECTED = 3'd7;
+localparam [2:0] HD_PERF_WAIT_STREAM = 3'd7;
 // Descriptor fields as bit ranges of the concatenated descriptor: desc[HD_F_x +: HD_W_x]
 localparam HD_F_OPCODE = 0, HD_W_OPCODE = 4;
 localparam HD_F_EVEN = 4, HD_W_EVEN = 1;

@@ -33,7 +33,8 @@ module link #(
     output wire [23:0] h_addr,
     output wire [31:0] h_wdata,
     input  wire [31:0] h_rdata,
-    input  wire        busy
+    input  wire        busy,
+    input  wire        h_wait      // the port takes nothing and read data is not there yet
 );
 `include "heddle_contract.vh"
     localparam R_HUNT = 3'd0, R_HEAD = 3'd1, R_DECIDE = 3'd2, R_BODY = 3'd3, R_FINISH = 3'd4;
@@ -66,7 +67,7 @@ module link #(
     wire       data_bit = s_byte_data[r_bit];
     wire       in_head = r_state == R_HEAD, in_body = r_state == R_BODY;
     wire       byte_end = r_bit == 3'd7, group_end = byte_end && r_byte[1:0] == 2'd3;
-    wire       step = s_byte_valid && ((in_head && !turning && !t_ring) || (in_body && counted && !(turning && group_end)));
+    wire       step = s_byte_valid && !h_wait && ((in_head && !turning && !t_ring) || (in_body && counted && !(turning && group_end)));
     wire       checking = in_head ? r_byte[3] : !more;          // these bits are a CRC
     wire       wrong = r_bad || (checking && data_bit != r_crc_bit);
     assign s_byte_ready = r_state == R_HUNT || (step && byte_end);
@@ -77,7 +78,7 @@ module link #(
     wire       known = is_run || ((is_write || is_read) && more && ring[HD_LF_SPACE + 3 +: HD_LW_SPACE - 3] == 5'd0);
     wire       register = ring[HD_LF_SPACE +: 3] == HD_SPACE_REG;
     wire       blocked = (running || busy) && !(is_read && register);
-    wire       decide = r_state == R_DECIDE && t_idle && !ended, finish = r_state == R_FINISH && t_idle && !ended;
+    wire       decide = r_state == R_DECIDE && t_idle && !ended && !h_wait, finish = r_state == R_FINISH && t_idle && !ended;
     wire       take = decide && !is_sync && in_order && known && !blocked;
     wire [3:0] status = finish ? (r_bad ? HD_LINK_STATUS_DATA : HD_LINK_STATUS_OK) : is_sync || take ? HD_LINK_STATUS_OK :
                         !in_order ? HD_LINK_STATUS_NUMBER : !known ? HD_LINK_STATUS_REQUEST : HD_LINK_STATUS_BUSY;
@@ -126,7 +127,7 @@ module link #(
     wire       t_fields = t_state == T_HEAD && t_out && t_byte >= 4'd1 && t_byte <= 4'd8, t_words = t_state == T_WORD && t_out;
     wire       t_address = t_byte[3] || (t_byte[2] && t_byte[1:0] != 2'd0);     // bytes 5 to 8
     wire       t_group_end = t_end && t_byte[1:0] == 2'd3;
-    wire       loaded = t_state == T_FETCH && t_bit == 3'd7;
+    wire       loaded = t_state == T_FETCH && t_bit == 3'd7 && !h_wait;
     reg        t_value;
     assign t_idle = t_state == T_IDLE;
     assign t_ring = !t_idle && (t_read || t_sync);
@@ -168,7 +169,7 @@ module link #(
             t_run <= ended;
         end
         if (t_idle) t_bit <= 3'd0;
-        else if (t_out || (t_state == T_FETCH && !(turning && t_bit == 3'd0))) t_bit <= t_bit + 1'b1;
+        else if (t_out || (t_state == T_FETCH && !h_wait && !(turning && t_bit == 3'd0))) t_bit <= t_bit + 1'b1;
         if (t_idle || (t_state == T_FETCH && loaded)) t_byte <= 4'd0;
         else if (t_end) t_byte <= t_byte + 1'b1;
         if (t_out) m_byte_data <= {t_value, m_byte_data[7:1]};
@@ -194,7 +195,7 @@ module link #(
 
     // ---- host port
     assign h_we = write_pulse || run_pulse;
-    assign h_re = t_state == T_FETCH && t_bit == 3'd0 && !turning;
+    assign h_re = t_state == T_FETCH && t_bit == 3'd0 && !turning && !h_wait;
     assign h_space = run_pulse || t_run ? HD_SPACE_REG : ring[HD_LF_SPACE +: 3];
     assign h_addr = {ring[HD_LF_ADDRESS + 5 +: 19], run_pulse ? HD_REG_CONTROL : t_run ? HD_REG_CYCLES : ring[HD_LF_ADDRESS +: 5]};
     assign h_wdata = {word[31:1], word[0] || run_pulse};

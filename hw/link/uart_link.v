@@ -16,7 +16,8 @@ module uart_link #(
     output wire [23:0] h_addr,
     output wire [31:0] h_wdata,
     input  wire [31:0] h_rdata,
-    input  wire        busy
+    input  wire        busy,
+    input  wire        h_wait
 );
     wire r_valid, r_ready, t_valid, t_ready;
     wire [7:0] r_data, t_data;
@@ -27,6 +28,6 @@ module uart_link #(
     link #(.TIMEOUT_BITS(TIMEOUT_BITS)) u_link (
         .clk(clk), .rst_n(rst_n), .s_byte_valid(r_valid), .s_byte_ready(r_ready), .s_byte_data(r_data),
         .m_byte_valid(t_valid), .m_byte_ready(t_ready), .m_byte_data(t_data),
-        .core_rst_n(core_rst_n), .h_we(h_we), .h_re(h_re), .h_space(h_space), .h_addr(h_addr), .h_wdata(h_wdata), .h_rdata(h_rdata), .busy(busy));
+        .core_rst_n(core_rst_n), .h_we(h_we), .h_re(h_re), .h_space(h_space), .h_addr(h_addr), .h_wdata(h_wdata), .h_rdata(h_rdata), .busy(busy), .h_wait(h_wait));
 endmodule
 `default_nettype wire

@@ -12,7 +12,7 @@ static const cli_option options[] = {
     {"-o", "N.hdp", "where the program goes (required)"},
     {"--board", "NAME", "a board of boards/boards.def: icebreaker, hx8k, ulx3s"},
     {"--geometry", "RxCxLxP", "ROWSxCOLSxLANESxPLANES instead of a board, as in 4x8x8x2"},
-    {"--memory", "LIST", "act=,window=,stream=,param=,descriptors=,tables=,hop=,acc=,fetch=,post=,residual= by comma"},
+    {"--memory", "LIST", "act=,window=,stream=,param=,descriptors=,tables=,hop=,acc=,fetch=,post=,residual=,extern=,mhz= by comma"},
     {"--expand-input", "auto|no|yes", "let the host lay out the first layer's windows (auto)"},
     {NULL, NULL, NULL},
 };
@@ -22,15 +22,17 @@ typedef struct memory_row {
     uint32_t need, have;
 } memory_row;
 
-enum { N_MEMORIES = 6 };
+enum { N_MEMORIES = 7 };
 
-static void memory_table(memory_row row[N_MEMORIES], const hd_geometry *need, const hd_geometry *have) {
+static void memory_table(memory_row row[N_MEMORIES], const hd_geometry *need, const hd_program *p) {
+    const hd_geometry *have = &p->geometry;
     row[0] = (memory_row){"act", "words of LANES bytes", need->act_words, have->act_words};
     row[1] = (memory_row){"window", "words of a buffer", need->window_words, have->window_words};
     row[2] = (memory_row){"stream", "weight blocks", need->stream_words, have->stream_words};
     row[3] = (memory_row){"param", "channels", need->param_words, have->param_words};
     row[4] = (memory_row){"descriptors", "descriptors", need->descriptors, have->descriptors};
     row[5] = (memory_row){"tables", "tables of 256 bytes", need->tables, have->tables};
+    row[6] = (memory_row){"extern", "words of external memory", p->n_extern, have->extern_log2 ? 1u << have->extern_log2 : 0};
 }
 
 static hd_status print_json(const hd_program *p, const memory_row *row, const char *out, hd_err *err) {
@@ -69,7 +71,7 @@ static hd_status print_program(const cli_args *a, const hd_program *p, const cha
     memory_row row[N_MEMORIES];
     hd_geometry need;
     hd_program_needs(&need, p);
-    memory_table(row, &need, &p->geometry);
+    memory_table(row, &need, p);
     if (a->json) return print_json(p, row, out, err);
     printf("%-24s %12s %8s %8s %8s %7s\n", "layer", "MACs", "blocks", "present", "sparsity", "planes");
     for (uint32_t i = 0; i < p->n_layers; i++) {

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const stall_names[] = {"none", "window", "drain", "padding", "start", "pool", "injected"};
+static const char *const stall_names[] = {"none", "window", "drain", "padding", "start", "pool", "stream"};
 
 const char *hd_stall_name(hd_stall stall) {
     return stall_names[stall];
@@ -20,7 +20,7 @@ static void at_least(uint32_t *need, int64_t words) {
 
 void hd_program_needs(hd_geometry *need, const hd_program *p) {
     *need = p->geometry;
-    need->stream_words = p->n_stream;
+    need->stream_words = p->geometry.extern_log2 ? 0 : p->n_stream;
     need->param_words = p->n_param;
     need->descriptors = p->n_desc;
     need->tables = p->n_table;
@@ -34,6 +34,9 @@ void hd_program_needs(hd_geometry *need, const hd_program *p) {
         if (opcode == HD_OP_END) break;
         int64_t words = opcode == HD_OP_CONV ? (hd_field_get(d, HD_F_COUT) + lanes - 1) / lanes : hd_field_get(d, HD_F_SLICES);
         at_least(&need->act_words, hd_field_get(d, HD_F_OUT_START) + (hd_field_get(d, HD_F_POSITIONS) - 1) * hd_field_get(d, HD_F_OUT_STRIDE) + words);
+        /* A ring holds what several passes run over. */
+        if (p->geometry.extern_log2 && opcode == HD_OP_CONV && hd_field_get(d, HD_F_PASSES) > 1)
+            at_least(&need->stream_words, hd_field_get(d, HD_F_STREAM_LAST) - hd_field_get(d, HD_F_STREAM_FIRST) + 1);
         if (opcode == HD_OP_CONV)
             at_least(&need->window_words, hd_field_get(d, HD_F_KH) * hd_field_get(d, HD_F_KW) * hd_field_get(d, HD_F_NCB) + hd_field_get(d, HD_F_RES_N));
     }
@@ -67,7 +70,7 @@ static void explain(hd_layer_cost *l, const hd_program *p) {
         snprintf(to, n, "%.0f%% in start and end: only %llu steps between the first window and the last drain", part, (unsigned long long)l->perf[HD_PERF_STEPS]);
         break;
     case HD_STALL_POOL: snprintf(to, n, "pooling reads one word a cycle and leaves the array idle: %llu words", (unsigned long long)l->perf[HD_PERF_FETCH_WORDS]); break;
-    case HD_STALL_INJECTED: snprintf(to, n, "%.0f%% in stalls injected by the test", part); break;
+    case HD_STALL_STREAM: snprintf(to, n, "%.0f%% waiting for weights from external memory, two bytes a cycle", part); break;
     }
 }
 
@@ -76,19 +79,19 @@ static void account(hd_layer_cost *l, const hd_program *p) {
     uint64_t steps = l->perf[HD_PERF_STEPS], ops = hd_program_ops(&p->geometry);
     uint64_t useful = (l->info->useful_ops + ops / 2) / ops;
     if (useful > steps) useful = steps;
-    uint64_t waited = l->perf[HD_PERF_WAIT_WINDOW] + l->perf[HD_PERF_WAIT_DRAIN] + l->perf[HD_PERF_INJECTED];
+    uint64_t waited = l->perf[HD_PERF_WAIT_WINDOW] + l->perf[HD_PERF_WAIT_DRAIN] + l->perf[HD_PERF_WAIT_STREAM];
     l->lost[HD_STALL_NONE] = useful;
     l->lost[HD_STALL_PADDING] = steps - useful;
     l->lost[HD_STALL_WINDOW] = l->perf[HD_PERF_WAIT_WINDOW];
     l->lost[HD_STALL_DRAIN] = l->perf[HD_PERF_WAIT_DRAIN];
-    l->lost[HD_STALL_INJECTED] = l->perf[HD_PERF_INJECTED];
+    l->lost[HD_STALL_STREAM] = l->perf[HD_PERF_WAIT_STREAM];
     uint64_t named = steps + waited;
     l->lost[steps ? HD_STALL_START : HD_STALL_POOL] = l->cycles > named ? l->cycles - named : 0;
     l->utilisation = l->cycles ? (double)l->info->useful_ops / ((double)l->cycles * (double)ops) : 0;
     l->stall = HD_STALL_NONE;
     if (l->utilisation < 0.9) {
         l->stall = HD_STALL_WINDOW;
-        for (int i = HD_STALL_WINDOW; i <= HD_STALL_INJECTED; i++)
+        for (int i = HD_STALL_WINDOW; i <= HD_STALL_STREAM; i++)
             if (l->lost[i] > l->lost[l->stall]) l->stall = (hd_stall)i;
     }
     explain(l, p);

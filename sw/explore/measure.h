@@ -13,7 +13,7 @@ typedef enum hd_stall {
     HD_STALL_PADDING, /* steps with unused rows, columns or lanes */
     HD_STALL_START,   /* descriptor load, first window, last drain */
     HD_STALL_POOL,    /* maximum pooling: no array work, one word a cycle */
-    HD_STALL_INJECTED /* the test's own stalls */
+    HD_STALL_STREAM   /* entries wait for external memory */
 } hd_stall;
 const char *hd_stall_name(hd_stall stall);
 
@@ -21,7 +21,7 @@ typedef struct hd_layer_cost {
     const hd_layer_info *info;      /* lent from the program */
     uint64_t cycles, predicted;     /* of the device, of ref */
     uint64_t perf[HD_PERF_WORDS];   /* the device's counters, summed over the layer's descriptors */
-    uint64_t lost[HD_STALL_INJECTED + 1]; /* cycles by what they went to; [HD_STALL_NONE] = the useful ones */
+    uint64_t lost[HD_STALL_STREAM + 1]; /* cycles by what they went to; [HD_STALL_NONE] = the useful ones */
     double utilisation;             /* useful ops / (cycles * ROWS * COLS * LANES * PLANES) */
     hd_stall stall;
     char reason[192];

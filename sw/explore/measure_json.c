@@ -80,12 +80,12 @@ hd_status hd_cost_perfetto(const hd_cost *c, const hd_program *p, double clock_h
     double us = 1e6 / clock_hz, at = 0;
     track_name(list, 0, p->model);
     track_name(list, 1, "layers");
-    for (int i = HD_STALL_NONE; i <= HD_STALL_INJECTED; i++) track_name(list, 2 + i, i ? hd_stall_name((hd_stall)i) : "useful");
+    for (int i = HD_STALL_NONE; i <= HD_STALL_STREAM; i++) track_name(list, 2 + i, i ? hd_stall_name((hd_stall)i) : "useful");
     for (uint32_t i = 0; i < c->n_layers; i++) {
         const hd_layer_cost *l = &c->layer[i];
         slice(list, l->info->name, 1, at, us * (double)l->cycles, l);
         /* Counters say how much, not when: each cause is drawn as one slice from the layer's start. */
-        for (int k = HD_STALL_NONE; k <= HD_STALL_INJECTED; k++)
+        for (int k = HD_STALL_NONE; k <= HD_STALL_STREAM; k++)
             if (l->lost[k]) slice(list, l->info->name, 2 + k, at, us * (double)l->lost[k], NULL);
         cJSON *e = event(list, "utilisation", "C", 0);
         cJSON_AddNumberToObject(e, "ts", at);

@@ -23,6 +23,9 @@ static hd_status compare(const uint32_t *reg, const hd_geometry *g, const char *
     if (reg[HD_REG_ROWS] != g->rows || reg[HD_REG_COLS] != g->cols || reg[HD_REG_LANES] != g->lanes || reg[HD_REG_PLANES] != g->planes)
         return hd_fail(err, HD_MISMATCH, "device %s is %ux%ux%ux%u; the program is for %ux%ux%ux%u", driver, reg[HD_REG_ROWS], reg[HD_REG_COLS],
                        reg[HD_REG_LANES], reg[HD_REG_PLANES], g->rows, g->cols, g->lanes, g->planes);
+    if (!reg[HD_REG_EXTERN] != !g->extern_log2 || reg[HD_REG_EXTERN] < g->extern_log2 || reg[HD_REG_EXTERN_MHZ] != g->extern_mhz)
+        return hd_fail(err, HD_MISMATCH, "device %s has extern=%u,mhz=%u; the program is for extern=%u,mhz=%u", driver, reg[HD_REG_EXTERN], reg[HD_REG_EXTERN_MHZ],
+                       g->extern_log2, g->extern_mhz);
     if (reg[HD_REG_POST] != g->post)
         return hd_fail(err, HD_MISMATCH, "device %s has post=%u; the program is for post=%u", driver, reg[HD_REG_POST], g->post);
     const struct {
@@ -63,12 +66,14 @@ static hd_status load_memories(hd_session *s, hd_err *err) {
     const hd_program *p = s->p;
     size_t weight_words = hd_geometry_weight_words(&p->geometry), stride = 1;
     while (stride < weight_words) stride *= 2;
-    hd_status st = write_elements(s, HD_SPACE_WEIGHT, p->weight, p->n_stream, weight_words, stride, err);
+    int external = p->geometry.extern_log2 != 0; /* then the device's loader writes both stream memories */
+    hd_status st = external ? write_elements(s, HD_SPACE_WEIGHT, p->external, p->n_extern, 1, 1, err)
+                            : write_elements(s, HD_SPACE_WEIGHT, p->weight, p->n_stream, weight_words, stride, err);
     size_t room = p->n_stream > (size_t)p->n_table * 64 ? p->n_stream : (size_t)p->n_table * 64;
     uint32_t *words = malloc((room ? room : 1) * sizeof *words);
     if (!words) return hd_fail(err, HD_NOMEM, "device %s: out of memory while loading", s->driver->name);
     for (size_t i = 0; i < p->n_stream; i++) words[i] = p->index[i];
-    if (!st) st = write_elements(s, HD_SPACE_INDEX, words, p->n_stream, 1, 1, err);
+    if (!st && !external) st = write_elements(s, HD_SPACE_INDEX, words, p->n_stream, 1, 1, err);
     for (size_t i = 0; i < (size_t)p->n_table * 64; i++) words[i] = hd_pack_word(p->table + i * 4);
     if (!st) st = write_elements(s, HD_SPACE_TABLE, words, (size_t)p->n_table * 64, 1, 1, err);
     free(words);
@@ -93,8 +98,8 @@ hd_status hd_session_open(hd_session **out, const hd_program *p, const hd_driver
     s->words = malloc(most * sizeof *s->words);
     if (!s->words) st = hd_fail(err, HD_NOMEM, "session: out of memory for %zu words", most);
     if (!st) st = driver->open(&s->d, &p->geometry, o ? o : &defaults, err);
-    uint32_t reg[HD_REG_RESIDUAL + 1];
-    if (!st) st = driver->read(s->d, HD_SPACE_REG, 0, reg, HD_REG_RESIDUAL + 1, err);
+    uint32_t reg[HD_REG_EXTERN_MHZ + 1];
+    if (!st) st = driver->read(s->d, HD_SPACE_REG, 0, reg, HD_REG_EXTERN_MHZ + 1, err);
     if (!st) st = compare(reg, &p->geometry, driver->name, err);
     if (!st) st = load_memories(s, err);
     if (st) hd_session_close(s);

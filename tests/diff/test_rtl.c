@@ -58,12 +58,13 @@ static int compare(uint64_t seed, const char *geometry, const hd_program *p, con
         for (int c = 0; c < HD_PERF_WORDS; c++) {
             uint32_t r = ref->perf[d * HD_PERF_WORDS + (uint32_t)c], s = sim->perf[d * HD_PERF_WORDS + (uint32_t)c];
             int exact = !stalled || c == HD_PERF_STEPS || c == HD_PERF_FETCH_WORDS || c == HD_PERF_WRITES;
-            if (exact ? r != s : c == HD_PERF_CYCLES && s < r) {
+            /* External memory runs ahead while a descriptor load is held back: a layer may then find more of its weights there. */
+            if (exact ? r != s : c == HD_PERF_CYCLES && s < r && !p->geometry.extern_log2) {
                 printf("FAIL seed %llu, geometry %s: descriptor %u, %s: RTL %u, model %u\n", (unsigned long long)seed, geometry, d, counter_name[c], s, r);
                 return 1;
             }
         }
-    if (!stalled && ref->cycles != sim->cycles) {
+    if (stalled ? sim->cycles < ref->cycles : ref->cycles != sim->cycles) {
         printf("FAIL seed %llu, geometry %s: run: RTL %llu cycles, model %llu\n", (unsigned long long)seed, geometry, (unsigned long long)sim->cycles,
                (unsigned long long)ref->cycles);
         return 1;
@@ -101,7 +102,7 @@ static int one(uint64_t seed, const char *geometry, const hd_geometry *g, const 
         s->res_mult = s->res_shift = s->res_add = 0;
     }
     if (!lowered) lowered = hd_lower(&p, m, g, &lo, &err);
-    if (lowered == HD_NOFIT && g->post) { /* a shared post lane has no shifts below 17 */
+    if (lowered == HD_NOFIT && (g->post || g->extern_log2)) { /* a shared post lane has no shifts below 17; a small ring, not every layer's passes */
         ++*unfit;
         bad = 0;
         goto done;

@@ -291,7 +291,7 @@ static void cycles(void **state) {
                 l.arrival = calloc((size_t)l.window * 2, sizeof *l.arrival);
                 assert_non_null(l.arrival);
                 int64_t issued = simulate(&l, &g, slow);
-                if (hd_ref_cycles(fast, &g, d, l.entry, &err)) fail_msg("%s", err.message);
+                if (hd_ref_cycles(fast, &g, d, l.entry, NULL, &err)) fail_msg("%s", err.message);
                 int equal = fast[HD_PERF_STEPS] == slow[HD_PERF_STEPS] && fast[HD_PERF_WAIT_WINDOW] == slow[HD_PERF_WAIT_WINDOW] &&
                             fast[HD_PERF_WAIT_DRAIN] == slow[HD_PERF_WAIT_DRAIN] && fast[HD_PERF_WAIT_BUFFER] == slow[HD_PERF_WAIT_BUFFER] &&
                             (int64_t)(slow[HD_PERF_STEPS] + slow[HD_PERF_WAIT_WINDOW] + slow[HD_PERF_WAIT_DRAIN]) == issued - 2;
