@@ -1,13 +1,20 @@
 #!/bin/bash
-# board.sh rtl BOARD GEOMETRY:MEMORY PROGRAMS SOURCE_DIR HEDDLE BOARD_SCRIPT JSON_GET: random programs through the UART pins of the
-# board's top, the Verilog, against the instruction-level model. Exit 77 when a tool is missing.
+# board.sh STAGE[.NOTE] BOARD GEOMETRY:MEMORY|published PROGRAMS SOURCE_DIR HEDDLE BOARD_SCRIPT JSON_GET: random programs through the UART pins of the
+# board's top against the instruction-level model. Exit 77 when a tool is missing. "published" is the geometry of boards/boards.def. The top is
+#   rtl        the Verilog
+#   netlist    what yosys made of it: the cells that `heddle synth` places, modelled by yosys' own cells_sim.v and cells.v
+#   bitstream  the file that `heddle synth` writes, read back: iceunpack, icebox_vlog. Names, hierarchy and parameters are gone by then.
 set -eu
-stage=$1 board=$2 geometry=${3%%:*} memory=${3#*:} programs=$4 src=$5 heddle=$6 script=$7 json_get=$8
+stage=${1%%.*} board=$2 geometry=${3%%:*} memory=${3#*:} programs=$4 src=$5 heddle=$6 script=$7 json_get=$8
 need() { for tool; do command -v "$tool" >/dev/null || { echo "skipped: $tool is not installed"; exit 77; }; done; }
 need verilator
 work=$(mktemp -d) && trap 'rm -rf "$work"' EXIT
 here=$src/tests/boards clocks=4
 value() { local v=",$memory,"; v=${v#*,"$1"=}; echo "${v%%,*}"; }
+# published N: the N-th field of the board's row in boards.def, counted in fields between quotation marks.
+published() { sed -n "/^HD_BOARD($board,/,/)$/p" "$src/boards/boards.def" | tr '\n' ' ' | cut -d'"' -f"$1"; }
+optimise=-O0
+[ "$geometry" = published ] && optimise=-O1
 
 case $stage in
 rtl)
@@ -24,6 +31,34 @@ rtl)
     printf '`verilator_config\nlint_off -rule UNUSED -file "*/cells.v"\nlint_off -rule UNUSEDPARAM -file "*/cells.v"\nlint_off -rule UNUSEDSIGNAL -file "*/cells.v"\nlint_off -rule DECLFILENAME -file "*/cells.v"\n' >"$work/cells.vlt"
     files=("$work/cells.vlt" "${files[@]}" "$here/cells.v")
     top=top ;;
+netlist | bitstream)
+    need yosys nextpnr-ice40 icepack
+    # At 16 MHz every small geometry closes timing: what is compared here are functions, not delays.
+    choice=(--geometry "$geometry" --memory "$memory" --clock 16000000)
+    if [ "$geometry" = published ]; then
+        choice=()
+        geometry=$(published 6) memory=$(published 8)
+    fi
+    "$heddle" synth --board "$board" "${choice[@]}" --json >"$work/synth.json" 2>"$work/error" || [ "$stage" = netlist ] || { cat "$work/error"; exit 1; }
+    [ -s "$work/synth.json" ] || { cat "$work/error"; exit 1; }     # a netlist may be too large to place
+    folder=$("$json_get" folder <"$work/synth.json") clocks=$("$json_get" clocks_per_bit <"$work/synth.json")
+    if [ "$stage" = netlist ]; then
+        top=top
+        yosys -q -p "read_json $folder/top.json; write_verilog -noattr $work/net.v" >"$work/log" 2>&1 || { tail -n 30 "$work/log"; exit 1; }
+    else
+        need iceunpack icebox_vlog
+        top=top_bit
+        iceunpack "$folder/top.bin" "$work/top.asc"
+        # Of an UP5K it leaves out DSPs and single-port RAM without a word.
+        grep -q '^.device 8k' "$work/top.asc" || { echo "FAIL: icebox_vlog tells the whole truth about HX8K only"; exit 1; }
+        icebox_vlog -s -c -p "$src/boards/$board/pins.pcf" -n top_bit "$work/top.asc" >"$work/bit.v"
+        # Verilator takes the text only after yosys has put its assignments in order.
+        yosys -q -p "read_verilog $work/bit.v; read_verilog -lib -DNO_ICE40_DEFAULT_ASSIGNMENTS +/ice40/cells_sim.v; hierarchy -top top_bit; proc; write_verilog -noattr $work/net.v" \
+            >"$work/log" 2>&1 || { tail -n 30 "$work/log"; exit 1; }
+    fi
+    # cells.v comes first: where yosys models a cell as well, the first one is taken. Netlists are compiled without optimisation: less time in all.
+    files=("$work/net.v" "$here/cells.v" "$(dirname "$(realpath "$(command -v yosys)")")/../share/yosys/ice40/cells_sim.v")
+    options=(-DNETLIST -Wno-fatal -Wno-lint -Wno-MODDUP -DNO_ICE40_DEFAULT_ASSIGNMENTS -MAKEFLAGS "OPT_FAST=$optimise OPT_SLOW=-O0") ;;
 esac
 
 button=

@@ -20,6 +20,9 @@ module SB_PLL40_CORE #(
     parameter EXTERNAL_DIVIDE_FACTOR = 1
 ) (
     input wire REFERENCECLK, input wire RESETB, input wire BYPASS, output wire PLLOUTGLOBAL, output wire LOCK
+`ifdef NETLIST // a bitstream read back names these as well
+    , output wire PLLOUTCORE, input wire EXTFEEDBACK, input wire [7:0] DYNAMICDELAY, input wire LATCHINPUTVALUE, output wire SDO, input wire SDI, input wire SCLK
+`endif
 );
     assign PLLOUTGLOBAL = REFERENCECLK;
     assign LOCK = RESETB;
@@ -37,6 +40,7 @@ module SB_SPRAM256KA (
         else if (on) DATAOUT <= mem[ADDRESS];
 endmodule
 
+`ifndef NETLIST // there yosys' model, which has every parameter
 // 16 x 16 bits without inner registers, or A:B, plus C:D; the sum or the product, the sum registered.
 module SB_MAC16 #(
     parameter A_REG = 0, parameter B_REG = 0, parameter A_SIGNED = 0, parameter B_SIGNED = 0,
@@ -58,4 +62,5 @@ module SB_MAC16 #(
         end
     assign O = TOPOUTPUT_SELECT == 2'd1 ? sum : product[31:0];
 endmodule
+`endif
 `default_nettype wire
