@@ -127,10 +127,11 @@ static hd_status prune(builder *b, hd_stage *s, const hd_layer_policy *o, const 
 static hd_status quantise_weights(builder *b, hd_stage *s, const hd_node *n, hd_qparams in, hd_qparams pre, int zero_out) {
     const hd_layer_policy *o = hd_policy_of(b->policy, n->name);
     const hd_trained *trained = b->trained && b->trained[n - b->g->node].scale ? &b->trained[n - b->g->node] : NULL;
-    s->grid = hd_stage_grid(o, s->groups);
-    s->bits = s->grid == HD_GRID_TERNARY ? 0 : o->bits;
-    s->granularity = o->granularity;
-    s->group_size = o->granularity == HD_GRANULARITY_GROUP ? o->group_size : 0;
+    hd_coding coding = hd_stage_coding(o, s);
+    s->grid = coding == HD_CODING_INTEGER ? hd_stage_grid(o, s->groups) : coding == HD_CODING_ADDITIVE ? HD_GRID_EVEN : HD_GRID_ODD;
+    s->bits = coding != HD_CODING_INTEGER ? 4 : s->grid == HD_GRID_TERNARY ? 0 : o->bits; /* codes stand for 4 planes */
+    s->granularity = coding != HD_CODING_INTEGER ? HD_GRANULARITY_CHANNEL : o->granularity;
+    s->group_size = s->granularity == HD_GRANULARITY_GROUP ? o->group_size : 0;
     hd_status status = allocate_channels(b, s);
     if (status != HD_OK) return status;
     float *w = hd_stage_source_weights(n, s), *least = hd_stage_scale_floors(n, s, in, pre, zero_out);

@@ -128,4 +128,11 @@ hd_status hd_solve_stage(const hd_watch *c, int i, const hd_layer_policy *o, hd_
  * to the float network on calibration images. The fit is never worse on them than what it started from, channel by channel. */
 hd_status hd_correct_channels(hd_model *m, const hd_plan *p, const hd_qparams *pre, const hd_policy *policy, const hd_trained *trained,
                               const hd_idx *calib, int samples, int unit, hd_err *err);
+/* ---- solve_coded.c ---- */
+/* How the stage is written: the recipe's coding, or INTEGER where its inputs do not come in whole groups of eight. Needs groups and cin of s. */
+hd_coding hd_stage_coding(const hd_layer_policy *o, const hd_stage *s);
+/* Solves p (h and yx set) on E8P, TABLE (4 entries) or ADDITIVE (2 books of 256): v, w and scale of out. keep: [out][in] or NULL, the same for each block_out
+ * rows, in whole groups of eight inputs. *books (ADDITIVE; owned): as hd_stage has them. damping is added to the method's own. */
+hd_status hd_solve_coded(hd_linear_result *out, uint32_t **books, const hd_linear *p, const uint8_t *keep, int block_out, hd_coding coding, double damping,
+                         hd_err *err);
 #endif

@@ -189,7 +189,7 @@ static const hd_layer_policy *solved_by(const corrector *c, int i, const hd_poli
     const hd_layer_policy *o = hd_policy_of(policy, c->p->g->node[step->node].name);
     /* AWQ's clip search follows the folding of its scales; it knows no masks. */
     int clips = o->recipe.fold == HD_FOLD_AWQ && o->granularity != HD_GRANULARITY_TENSOR && !c->m->stage[i].present;
-    return o->recipe.solver == HD_METHOD_RTN && !clips ? NULL : o;
+    return o->recipe.solver == HD_METHOD_RTN && !clips && hd_stage_coding(o, &c->m->stage[i]) == HD_CODING_INTEGER ? NULL : o;
 }
 
 static hd_status correct(corrector *c, const hd_policy *policy, const hd_trained *trained, const hd_idx *calib, int unit, hd_err *err) {

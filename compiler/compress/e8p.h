@@ -40,6 +40,7 @@ typedef struct hd_e8p_options {
     int sweeps;        /* of coordinate descent over the codes after the error feedback; 0 = the paper's method */
     double damping;    /* of mean diag H */
     uint32_t seed;     /* of the signs */
+    int unrotated;     /* 1: neither inputs nor outputs are rotated (networks on the array have nothing that would rotate their activations) */
 } hd_e8p_options;
 
 /* 2 bits, inputs only, metric, 4 sweeps, damping 0.01, seed 1. */

@@ -41,6 +41,7 @@ static uint64_t out_seed(const hd_e8p_options *o) { return (uint64_t)o->seed | (
 
 /* Rows by the input rotation, columns by the output rotation. */
 static void rotate_matrix(double *x, int out, int in, const hd_e8p_options *o, int inverse, double *column) {
+    if (o->unrotated) return;
     for (int r = 0; r < out; r++) hd_rotate(x + (size_t)r * (size_t)in, in, o->seed, inverse);
     for (int i = 0; i < in && o->rotate_out; i++) {
         for (int r = 0; r < out; r++) column[r] = x[(size_t)r * (size_t)in + (size_t)i];
@@ -68,7 +69,7 @@ static hd_status rotate_problem(rotated *to, const hd_linear *p, const hd_e8p_op
     }
     for (size_t i = 0; i < in * in; i++) to->h[i] = p->h ? p->h[i] : (double)(i / in == i % in);
     /* R^T H R: rows, then (through the transpose) columns. */
-    for (int pass = 0; pass < 2; pass++) {
+    for (int pass = 0; pass < 2 && !o->unrotated; pass++) {
         for (size_t i = 0; i < in; i++) hd_rotate(to->h + i * in, p->in, o->seed, 0);
         for (size_t i = 0; i < in; i++)
             for (size_t j = 0; j < i; j++) {

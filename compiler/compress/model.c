@@ -15,6 +15,7 @@ static void stage_free(hd_stage *s) {
     free(s->bias);
     free(s->mult);
     free(s->shift);
+    free(s->books);
 }
 
 void hd_model_free(hd_model *m) {
@@ -57,7 +58,7 @@ size_t hd_stage_weight_bytes(const hd_stage *s) {
     bytes += ((size_t)s->cout * hd_stage_shift_groups(s) + 3) / 4;
     if (s->block_in) bytes += (hd_stage_out_blocks(s) * hd_stage_in_blocks(s) + 7) / 8;
     bytes += hd_codes_bytes(s->grid, s->bits, hd_stage_present(s));
-    return bytes + (s->has_table ? 256 : 0);
+    return bytes + (s->has_table ? 256 : 0) + (s->books ? HD_BOOKS_WORDS * 4 : 0);
 }
 
 size_t hd_model_weight_bytes(const hd_model *m) {

@@ -8,6 +8,8 @@
 #include "../../sw/contract/contract.h"
 #include "../../sw/core/err.h"
 
+enum { HD_BOOKS_WORDS = 512 };
+
 typedef struct hd_qtensor {
     char *name;
     int h, w, c;
@@ -37,6 +39,7 @@ typedef struct hd_stage {
     int clamp_lo, clamp_hi;
     int has_table;
     uint8_t table[256];
+    uint32_t *books;          /* NULL, or HD_BOOKS_WORDS words: two additive codebooks on which the weights lie (docs/formats.md, "Coded entries") */
     int res_mult, res_shift;
     int32_t res_add;
 } hd_stage;

@@ -155,6 +155,17 @@ static hd_status read_codes(loader *l, hd_stage *s) {
     return HD_OK;
 }
 
+static hd_status read_books(loader *l, hd_stage *s) {
+    int there = hd_get_u8(&l->r);
+    if (there > 1) return hd_fail(l->err, HD_FORMAT, "%s: books flag is %d; allowed 0 or 1", l->where, there);
+    if (!there) return HD_OK;
+    hd_status status = need(l, "books", HD_BOOKS_WORDS * 4);
+    if (status != HD_OK) return status;
+    if (!(s->books = malloc(HD_BOOKS_WORDS * sizeof *s->books))) return no_memory(l);
+    for (int i = 0; i < HD_BOOKS_WORDS; i++) s->books[i] = hd_get_u32(&l->r);
+    return HD_OK;
+}
+
 static hd_status read_conv(loader *l, hd_stage *s) {
     hd_status status = need(l, "weight format", 4 + 3 + 4 + 4 + 3);
     if (status != HD_OK) return status;
@@ -173,11 +184,11 @@ static hd_status read_conv(loader *l, hd_stage *s) {
         if ((status = need(l, "table", 256)) != HD_OK) return status;
         memcpy(s->table, hd_get_bytes(&l->r, 256), 256);
     }
-    if ((status = need(l, "residual constants", 7)) != HD_OK) return status;
+    if ((status = need(l, "residual constants and books flag", 8)) != HD_OK) return status;
     s->res_mult = hd_get_u16(&l->r);
     s->res_add = hd_get_i32(&l->r);
     s->res_shift = hd_get_u8(&l->r);
-    if ((status = hd_stage_check_shape(l->m, s, l->err)) != HD_OK) return status;
+    if ((status = read_books(l, s)) != HD_OK || (status = hd_stage_check_shape(l->m, s, l->err)) != HD_OK) return status;
     if ((l->weights += hd_stage_weights(s)) > HD_MODEL_MAX_ELEMENTS)
         return hd_fail(l->err, HD_RANGE, "%s: the stages up to it have %zu weights; allowed %d", l->where, l->weights, HD_MODEL_MAX_ELEMENTS);
     if ((status = read_channels(l, s)) != HD_OK) return status;
@@ -302,6 +313,8 @@ static hd_status write_conv(hd_writer *w, const hd_stage *s, hd_err *err) {
     hd_put_u16(w, (uint16_t)s->res_mult);
     hd_put_u32(w, (uint32_t)s->res_add);
     hd_put_u8(w, (uint8_t)s->res_shift);
+    hd_put_u8(w, s->books ? 1 : 0);
+    for (int i = 0; s->books && i < HD_BOOKS_WORDS; i++) hd_put_u32(w, s->books[i]);
     for (int i = 0; i < s->cout; i++) {
         hd_put_f32(w, s->scale[i]);
         hd_put_u32(w, (uint32_t)s->bias[i]);

@@ -69,7 +69,13 @@ static hd_status check_network(const hd_layer_policy *o, const char *who, hd_err
     if (o->structure != HD_SPARSE_NONE && o->structure != HD_SPARSE_BLOCK && o->structure != HD_SPARSE_CHANNEL && o->sparsity > 0 && !o->skip_sparsity)
         return hd_fail(err, HD_UNSUPPORTED, "policy, %s: single weights removed from a network; the array skips blocks, allowed are 'block' and 'channel'", who);
     if (o->recipe.pv) return hd_fail(err, HD_UNSUPPORTED, "policy, %s: 'pv' trains language models; networks are tuned without it", who);
-    if (o->recipe.coding != HD_CODING_INTEGER) return hd_fail(err, HD_UNSUPPORTED, "policy, %s: method '%s' codes a network's weights; its formats are integers", who, method);
+    hd_coding coding = o->recipe.coding;
+    int decoded = coding == HD_CODING_INTEGER || (coding == HD_CODING_TABLE && o->recipe.coding_bits == 2) || (coding == HD_CODING_ADDITIVE && o->recipe.coding_bits == 8) ||
+                  (coding == HD_CODING_E8P && o->recipe.coding_bits == 2);
+    if (!decoded || o->recipe.coding_group)
+        return hd_fail(err, HD_UNSUPPORTED, "policy, %s: method '%s' on a network; the array's decoders have table:2, additive:8 and e8p:2, in groups of their own", who, method);
+    if (coding != HD_CODING_INTEGER && (o->recipe.fold || o->recipe.factor || o->recipe.solver == HD_METHOD_SPARSEGPT || o->recipe.solver == HD_METHOD_IOBS))
+        return hd_fail(err, HD_UNSUPPORTED, "policy, %s: method '%s' on a network; a code goes alone or with gptq, for the layers that it does not fit", who, method);
     if (o->recipe.solver == HD_METHOD_AWQ)
         return hd_fail(err, HD_UNSUPPORTED, "policy, %s: method %u on a network; allowed solvers are rtn, gptq, sparsegpt, clip and iobs", who, (unsigned)o->recipe.solver);
     return HD_OK;

@@ -163,7 +163,11 @@ static hd_status solve_group(hd_stage *s, const site *t, const hd_layer_policy *
         /* Few samples say little about many inputs: a fully connected layer has one an image. */
         options.damping += FEW_SAMPLES * (double)in / ((double)t->c->images * ceil((double)t->positions / (double)t->stride));
         options.awq_points = 1; /* input scales are folded into the predecessors */
-        status = hd_linear_solve(&r, &p, &f, &options, err);
+        hd_coding coding = hd_stage_coding(o, s);
+        p.yx = coding != HD_CODING_INTEGER ? yx : p.yx;
+        if (coding != HD_CODING_INTEGER) free(s->books);
+        status = coding == HD_CODING_INTEGER ? hd_linear_solve(&r, &p, &f, &options, err)
+                                             : hd_solve_coded(&r, &s->books, &p, keep, s->block_out, coding, options.damping, err);
         if (status == HD_OK) status = take(s, t, &r, mean, err);
         hd_linear_result_free(&r);
     }

@@ -3,8 +3,6 @@
 #define HD_CODES_H
 #include "program.h"
 
-enum { HD_BOOKS_WORDS = 512 };
-
 typedef struct hd_coding {
     int code;          /* HD_CODE_*, or -1: none does, or none pays */
     uint32_t n_load;

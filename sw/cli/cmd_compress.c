@@ -19,7 +19,7 @@ static const cli_option options[] = {
     {"--structure", "S", "what --sparsity removes: block, or channel (for good; of language models hidden units); language models also unstructured and N:M (block; language models without --block: unstructured)"},
     {"--budget", "B", "local: each layer loses its share; global: the same number of weights, where they cost least (local)"},
     {"--rounds", "N", "prune in N rounds, each on what the one before left (1)"},
-    {"--method", "M", "steps joined by +: svd, tucker, cp, tt[:SHARE] [+residual]; smooth[:A], awq, outliers[:T]; solver rtn, gptq, sparsegpt, clip, iobs (rtn; language models gptq); or codes of a language model: table[:BITS], additive[:BITS], trellis[:BITS], e8p[:2|3|4]"},
+    {"--method", "M", "steps joined by +: svd, tucker, cp, tt[:SHARE] [+residual]; smooth[:A], awq, outliers[:T]; solver rtn, gptq, sparsegpt, clip, iobs (rtn; language models gptq); or codes: table[:BITS], additive[:BITS], trellis[:BITS], e8p[:2|3|4]; networks table:2, additive:8, e8p:2"},
     {"--ranges", "R", "of a network's activations: mse, minmax or percentile[:P] (mse; P 99.99)"},
     {"--repair", "R", "with --tokens: how much of its predecessors' damage a matrix aims to repair, 0..1 (1)"},
     {"--blockwise", NULL, "with --tokens: matrices see their own block as it was, not those compressed before them"},

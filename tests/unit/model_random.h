@@ -66,6 +66,8 @@ static void random_conv(hd_stage *s, hd_rng *r, const hd_qtensor *in, const hd_q
     s->clamp_hi = pick(r, 1, 127);
     s->has_table = pick(r, 0, 3) == 0;
     for (int i = 0; s->has_table && i < 256; i++) s->table[i] = (uint8_t)pick(r, 0, 255);
+    s->books = pick(r, 0, 3) == 0 ? malloc(HD_BOOKS_WORDS * sizeof *s->books) : NULL;
+    for (int i = 0; s->books && i < HD_BOOKS_WORDS; i++) s->books[i] = hd_rng_u32(r);
     random_weights(s, r);
 }
 

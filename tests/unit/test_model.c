@@ -24,6 +24,8 @@ static void assert_equal_stages(const hd_stage *a, const hd_stage *b) {
     assert_true(a->granularity == b->granularity && a->group_size == b->group_size && a->block_in == b->block_in && a->block_out == b->block_out);
     assert_true(a->clamp_lo == b->clamp_lo && a->clamp_hi == b->clamp_hi && a->has_table == b->has_table);
     assert_true(a->res_mult == b->res_mult && a->res_add == b->res_add && a->res_shift == b->res_shift);
+    assert_true(!a->books == !b->books);
+    if (a->books) assert_memory_equal(a->books, b->books, HD_BOOKS_WORDS * sizeof *a->books);
     size_t n = (size_t)a->cout;
     assert_memory_equal(a->v, b->v, hd_stage_weights(a) * sizeof *a->v);
     assert_memory_equal(a->scale, b->scale, n * sizeof *a->scale);
@@ -184,7 +186,7 @@ static void expect_error(uint8_t *file, size_t size, hd_status code, const char 
 /* Offsets of the tiny model's fields in its payload. */
 enum { NAME = 0, N_TENSORS = 6, X = 10, X_H = X + 3, X_SCALE = X_H + 12, Y = X_H + 20, END_OF_TENSORS = Y + 23, INPUT = END_OF_TENSORS,
        N_STAGES = INPUT + 12, KIND = N_STAGES + 4, TENSORS = KIND + 1 + 4, KERNEL = TENSORS + 12, GROUPS = KERNEL + 16, GRID = GROUPS + 4, BITS,
-       GRANULARITY, GROUP_SIZE, BLOCK = GROUP_SIZE + 4, CLAMP = BLOCK + 4, HAS_TABLE = CLAMP + 2, RESIDUAL, CHANNELS = RESIDUAL + 7,
+       GRANULARITY, GROUP_SIZE, BLOCK = GROUP_SIZE + 4, CLAMP = BLOCK + 4, HAS_TABLE = CLAMP + 2, RESIDUAL, HAS_BOOKS = RESIDUAL + 7, CHANNELS,
        CODE_BYTES = CHANNELS + 22, CODES = CODE_BYTES + 4, SIZE = CODES + 2 };
 
 static void names_what_is_wrong(void **state) {
@@ -200,11 +202,11 @@ static void names_what_is_wrong(void **state) {
     static const struct { int at; uint8_t value; hd_status code; const char *message; } edit[] = {
         {NAME + 3, 0, HD_FORMAT, "model: byte 1 of the name is 0x00; names are UTF-8 without NUL"},
         {NAME + 3, 0xff, HD_FORMAT, "model: byte 1 of the name is 0xff; names are UTF-8 without NUL"},
-        {N_TENSORS, 200, HD_FORMAT, "200 tensors; allowed 1 to 6 in the 148 bytes left"},
+        {N_TENSORS, 200, HD_FORMAT, "200 tensors; allowed 1 to 6 in the 149 bytes left"},
         {X_H, 0, HD_RANGE, "tensor 'x': height is 0; allowed 1..65535"},
         {X_SCALE + 3, 0xbf, HD_RANGE, "tensor 'x': scale is -0.5; must be positive and finite"},
         {X_SCALE + 4, 200, HD_RANGE, "tensor 'x': zero point is 200; allowed -128..127"},
-        {N_STAGES, 0, HD_FORMAT, "0 stages; allowed 1 to 2 in the 86 bytes left"},
+        {N_STAGES, 0, HD_FORMAT, "0 stages; allowed 1 to 2 in the 87 bytes left"},
         {INPUT + 4, 7, HD_RANGE, "output tensor is 7; allowed 0..1"},
         {KIND, 9, HD_RANGE, "stage 'fc': kind 9; allowed 1 (CONV) or 2 (MAXPOOL)"},
         {TENSORS, 2, HD_RANGE, "stage 'fc': input tensor is 2; allowed 0..1"},
@@ -220,8 +222,10 @@ static void names_what_is_wrong(void **state) {
         {GROUP_SIZE, 4, HD_RANGE, "stage 'fc': group size is 4; must be 0 without GROUP granularity"},
         {BLOCK, 8, HD_RANGE, "stage 'fc': pruning block 8 x 0; allowed 1..256 each, or 0 x 0"},
         {HAS_TABLE, 2, HD_FORMAT, "stage 'fc': table flag is 2; allowed 0 or 1"},
-        {HAS_TABLE, 1, HD_FORMAT, "stage 'fc': table: 256 bytes needed, 35 left in the file"},
+        {HAS_TABLE, 1, HD_FORMAT, "stage 'fc': table: 256 bytes needed, 36 left in the file"},
         {RESIDUAL, 1, HD_RANGE, "stage 'fc': residual constants without a residual; must be 0"},
+        {HAS_BOOKS, 2, HD_FORMAT, "stage 'fc': books flag is 2; allowed 0 or 1"},
+        {HAS_BOOKS, 1, HD_FORMAT, "stage 'fc': books: 2048 bytes needed, 28 left in the file"},
         {CHANNELS + 3, 0xff, HD_RANGE, "stage 'fc': scale of channel 0 is -inf; must be positive and finite"},
         {CHANNELS + 10, 0, HD_RANGE, "stage 'fc': shift of channel 0 is 0; allowed 1..47"},
         {CHANNELS + 21, 48, HD_RANGE, "stage 'fc': shift of channel 1 is 48; allowed 1..47"},
