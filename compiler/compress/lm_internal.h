@@ -2,6 +2,7 @@
 #ifndef HD_LM_INTERNAL_H
 #define HD_LM_INTERNAL_H
 #include "../../sw/core/bytes.h"
+#include "../../sw/core/half.h"
 #include "lm.h"
 
 /* A matrix of a file may have at most this many weights for each byte of the file, so that a small forged file cannot ask for much
@@ -18,8 +19,4 @@ hd_status hd_lm_put_code(hd_writer *w, const hd_lm *c, const hd_lm_matrix *m, in
 hd_status hd_lm_get_code(hd_reader *r, const hd_lm *c, hd_lm_matrix *m, int out, int in, const char *name, hd_err *err);
 /* HD_FORMAT when fewer than `bytes` are left. */
 hd_status hd_lm_need(const hd_reader *r, size_t bytes, const char *name, const char *what, hd_err *err);
-
-/* IEEE float16 and back; x must be exact as a float16 (hd_half_bits returns -1 when it is not). */
-int hd_half_bits(float x);
-float hd_half_value(unsigned bits);
 #endif

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../sw/core/half.h"
 #include "tflite_internal.h"
 
 enum { MAX_TENSORS = 1 << 16, MAX_NODES = 1 << 16 };
@@ -59,13 +60,6 @@ static float f32(const uint8_t *b) {
     return v;
 }
 
-static float f16(const uint8_t *b) {
-    unsigned h = (unsigned)b[0] | (unsigned)b[1] << 8;
-    int e = (int)(h >> 10 & 31), m = (int)(h & 1023);
-    float v = e == 31 ? (m ? NAN : INFINITY) : e ? ldexpf((float)(m + 1024), e - 25) : ldexpf((float)m, -24);
-    return h & 0x8000u ? -v : v;
-}
-
 float hd_tflite_scale(const hd_tflite_tensor *x, size_t channel) { return f32(x->scale + 4 * (x->scales > 1 ? channel : 0)); }
 int64_t hd_tflite_zero(const hd_tflite_tensor *x, size_t channel) { return (int64_t)u64(x->zero + 8 * (x->scales > 1 ? channel : 0)); }
 
@@ -75,7 +69,7 @@ void hd_tflite_values(const hd_tflite_tensor *x, float *to) {
     for (size_t i = 0; i < x->count; i++) {
         const uint8_t *b = x->data + i * type_bytes(x->type);
         if (x->type == HD_TFLITE_FLOAT32) to[i] = f32(b);
-        else if (x->type == HD_TFLITE_FLOAT16) to[i] = f16(b);
+        else if (x->type == HD_TFLITE_FLOAT16) to[i] = hd_half_value((unsigned)b[0] | (unsigned)b[1] << 8);
         else {
             int64_t v = x->type == HD_TFLITE_INT8 ? (int8_t)*b : x->type == HD_TFLITE_UINT8 ? *b : x->type == HD_TFLITE_INT16 ? (int16_t)(b[0] | b[1] << 8)
                         : x->type == HD_TFLITE_INT32 ? (int32_t)hd_flat_u32(b) : (int64_t)u64(b);
