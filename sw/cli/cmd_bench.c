@@ -17,23 +17,45 @@ static hd_status print_json(const hd_suite *suite, const hd_figures *f, hd_err *
         const hd_figure *x = &f->figure[i];
         cJSON *e = cJSON_CreateObject();
         cJSON_AddStringToObject(e, "name", x->name);
-        cJSON_AddNumberToObject(e, "value", x->value);
+        if (isfinite(x->value)) cJSON_AddNumberToObject(e, "value", x->value);
+        else cJSON_AddNullToObject(e, "value");
         cJSON_AddStringToObject(e, "unit", x->unit);
         if (isfinite(x->reference)) cJSON_AddNumberToObject(e, "reference", x->reference);
         else cJSON_AddNullToObject(e, "reference");
         if (x->compared) cJSON_AddStringToObject(e, "compared_with", x->compared);
         cJSON_AddStringToObject(e, "tag", x->tag);
+        if (*x->note) cJSON_AddStringToObject(e, "note", x->note);
         cJSON_AddItemToArray(list, e);
     }
     return cli_json(o, err);
 }
 
-static void print_text(const hd_figures *f) {
+static void print_figure(const hd_figure *x) {
+    if (isfinite(x->value)) printf("%-40s %12.6g %-10s [%s]", x->name, x->value, x->unit, x->tag);
+    else printf("%-40s %12s %-10s [%s]", x->name, "-", x->unit, x->tag);
+    if (isfinite(x->reference)) printf("  reference %.6g%s%s", x->reference, x->compared ? ": " : "", x->compared ? x->compared : "");
+    printf("%s%s\n", *x->note ? "  " : "", x->note);
+}
+
+/* Length of a figure's name up to its last dot. */
+static size_t prefix(const hd_figure *x) { return (size_t)(strrchr(x->name, '.') - x->name); }
+
+static int same_prefix(const hd_figure *a, const hd_figure *b) { return prefix(a) == prefix(b) && !strncmp(a->name, b->name, prefix(a)); }
+
+/* Figures that stand together under one prefix become one line, "PREFIX  COLUMN value ..."; those with a reference or a note keep their own. */
+static void print_text(const hd_figures *f, int table) {
     for (int i = 0; i < f->n; i++) {
         const hd_figure *x = &f->figure[i];
-        printf("%-40s %12.6g %-10s [%s]", x->name, x->value, x->unit, x->tag);
-        if (isfinite(x->reference)) printf("  reference %.6g%s%s", x->reference, x->compared ? ": " : "", x->compared ? x->compared : "");
-        printf("\n");
+        if (!table || isfinite(x->reference) || *x->note) {
+            print_figure(x);
+            continue;
+        }
+        printf("%-22.*s", (int)prefix(x), x->name);
+        for (int k = i; k < f->n && same_prefix(x, &f->figure[k]) && !*f->figure[k].note && !isfinite(f->figure[k].reference); k++) {
+            printf(" %s %.4g", f->figure[k].name + prefix(x) + 1, f->figure[k].value);
+            i = k;
+        }
+        printf(" [%s]\n", x->tag);
     }
 }
 
@@ -49,9 +71,9 @@ static hd_status run(const cli_args *a, hd_err *err) {
     if (!f) return hd_fail(err, HD_NOMEM, "no memory for the figures");
     hd_status s = suite->run(f, err);
     if (!s && a->json) s = print_json(suite, f, err);
-    else if (!s) print_text(f);
+    else if (!s) print_text(f, suite->table);
     free(f);
     return s;
 }
 
-const cli_command cli_bench = {"bench", "figures of one suite: sim, array, demo, compress, tune or policy (no suite: list them)", "SUITE", 1, "heddle bench sim --json", options, run};
+const cli_command cli_bench = {"bench", "figures of one suite: sim, array, area, demo, compress, tune or policy (no suite: list them)", "SUITE", 1, "heddle bench sim --json", options, run};

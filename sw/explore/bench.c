@@ -7,13 +7,14 @@
 #include "demo.h"
 
 const hd_suite hd_suites[] = {
-    {"sim", "speed of the Verilated RTL against native C", hd_bench_sim},
-    {"array", "utilisation, sparsity speed-up and cycles against bits, on the RTL", hd_bench_array},
-    {"demo", "accuracy, size and cycles of the demo's six compressions", hd_bench_demo},
-    {"compress", "post-training methods on a published language model: loss, bits, seconds", hd_bench_compress},
-    {"tune", "training in the stored format: accuracy after it, cycles on the RTL, seconds", hd_bench_tune},
-    {"policy", "automatic policies at the bytes and cycles of uniform ones", hd_bench_policy},
-    {NULL, NULL, NULL},
+    {"sim", "speed of the Verilated RTL against native C", hd_bench_sim, 0},
+    {"array", "utilisation, sparsity speed-up and cycles against bits, on the RTL", hd_bench_array, 0},
+    {"area", "cells, block RAM and clock of array and boards; cells per MAC at 1 to 8 bits", hd_bench_area, 1},
+    {"demo", "accuracy, size and cycles of the demo's six compressions", hd_bench_demo, 0},
+    {"compress", "post-training methods on a published language model: loss, bits, seconds", hd_bench_compress, 0},
+    {"tune", "training in the stored format: accuracy after it, cycles on the RTL, seconds", hd_bench_tune, 0},
+    {"policy", "automatic policies at the bytes and cycles of uniform ones", hd_bench_policy, 0},
+    {NULL, NULL, NULL, 0},
 };
 
 hd_figure *hd_figure_add(hd_figures *f, double value, const char *unit, const char *tag, const char *name, ...) {

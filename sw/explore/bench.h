@@ -5,14 +5,15 @@
 
 typedef struct hd_figure {
     char name[64];
-    double value;
+    double value;         /* NAN = none: the note says why */
     const char *unit;
     double reference;     /* NAN = none */
     const char *compared; /* what the reference is, in words; NULL = none */
-    const char *tag;      /* measured, simulated, derived */
+    const char *tag;      /* measured, simulated, placed, derived; skipped where there is no value */
+    char note[240];       /* "" = none */
 } hd_figure;
 
-enum { HD_MAX_FIGURES = 64 };
+enum { HD_MAX_FIGURES = 320 };
 
 typedef struct hd_figures {
     int n;
@@ -22,6 +23,7 @@ typedef struct hd_figures {
 typedef struct hd_suite {
     const char *name, *about;
     hd_status (*run)(hd_figures *f, hd_err *err);
+    int table; /* figures PREFIX.COLUMN of one prefix belong on one line */
 } hd_suite;
 
 /* All suites; NULL-terminated by name. */
@@ -32,6 +34,7 @@ hd_figure *hd_figure_add(hd_figures *f, double value, const char *unit, const ch
 
 hd_status hd_bench_sim(hd_figures *f, hd_err *err);
 hd_status hd_bench_array(hd_figures *f, hd_err *err);
+hd_status hd_bench_area(hd_figures *f, hd_err *err);
 hd_status hd_bench_demo(hd_figures *f, hd_err *err);
 hd_status hd_bench_compress(hd_figures *f, hd_err *err);
 hd_status hd_bench_tune(hd_figures *f, hd_err *err);

@@ -1,0 +1,271 @@
+#include "area.h"
+
+#include <cjson/cJSON.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../../drivers/tools.h"
+#include "../core/file.h"
+
+enum { PATH_BYTES = HD_SYNTH_PATH };
+
+static const char time_limit[] = "1800"; /* seconds a tool may take */
+
+static int is_ecp5(const hd_board *board) { return !strncmp(board->fpga, "LFE5", 4); }
+
+/* nextpnr-ice40's name of the FPGA and its package; NULL for other families. */
+static const char *ice40(const hd_board *board, const char **package) {
+    if (!strcmp(board->fpga, "iCE40UP5K")) return *package = "sg48", "--up5k";
+    if (!strcmp(board->fpga, "iCE40HX8K")) return *package = "ct256", "--hx8k";
+    return NULL;
+}
+
+static char *read_text(hd_err *err, const char *folder, const char *name) {
+    char path[PATH_BYTES];
+    uint8_t *data = NULL;
+    size_t size;
+    if (hd_tool_path(path, sizeof path, err, "%s/%s", folder, name)) return NULL;
+    return hd_file_read(&data, &size, path, (size_t)1 << 30, 0, err) ? NULL : (char *)data;
+}
+
+/* ---- reading what the tools wrote ---- */
+
+static hd_status read_cells(hd_area *a, const char *folder, hd_err *err) {
+    char *text = read_text(err, folder, "cells.json");
+    if (!text) return HD_IO;
+    cJSON *stat = cJSON_Parse(text);
+    free(text);
+    const cJSON *kinds = cJSON_GetObjectItem(cJSON_GetObjectItem(stat, "design"), "num_cells_by_type"), *kind;
+    hd_status s = kinds ? HD_OK : hd_fail(err, HD_TOOL, "%s/cells.json: yosys counted no cells", folder);
+    cJSON_ArrayForEach(kind, kinds) {
+        const char *name = kind->string;
+        unsigned n = (unsigned)kind->valuedouble;
+        if (!strcmp(name, "SB_LUT4") || !strcmp(name, "LUT4")) a->lut4 += n;
+        else if (!strncmp(name, "SB_DFF", 6) || !strcmp(name, "TRELLIS_FF")) a->ff += n;
+        else if (!strcmp(name, "SB_CARRY") || !strcmp(name, "CCU2C")) a->carry += n;
+        else if (!strncmp(name, "SB_RAM40", 8) || !strcmp(name, "DP16KD") || !strcmp(name, "PDPW16KD")) a->ram += n;
+        else if (!strcmp(name, "SB_SPRAM256KA")) a->spram += n;
+        else if (!strcmp(name, "SB_MAC16") || !strncmp(name, "MULT18X18", 9) || !strncmp(name, "ALU54", 5)) a->dsp += n;
+    }
+    cJSON_Delete(stat);
+    return s;
+}
+
+/* Logic cells of "Info: ICESTORM_LC: 5308/ 5280 100%" and, from report.json, the clock; both stay as they are where nextpnr did not run. */
+static hd_status read_packed(hd_area *a, const char *folder, hd_err *err) {
+    char *log = read_text(NULL, folder, "pack.log");
+    if (!log) return HD_OK;
+    const char *at = strstr(log, "ICESTORM_LC:");
+    int found = at && sscanf(at, "ICESTORM_LC: %u", &a->cells) == 1;
+    free(log);
+    if (!found) return hd_fail(err, HD_TOOL, "%s/pack.log: nextpnr reports no logic cells", folder);
+    char *text = read_text(NULL, folder, "report.json");
+    cJSON *report = text ? cJSON_Parse(text) : NULL;
+    const cJSON *clock = cJSON_GetObjectItem(report, "fmax"), *achieved = clock && clock->child ? cJSON_GetObjectItem(clock->child, "achieved") : NULL;
+    if (cJSON_IsNumber(achieved)) a->mhz = achieved->valuedouble;
+    free(text);
+    cJSON_Delete(report);
+    return HD_OK;
+}
+
+static hd_status read_folder(hd_area *a, const char *folder, const hd_board *board, hd_err *err) {
+    hd_status s = read_cells(a, folder, err);
+    if (is_ecp5(board)) a->cells = a->lut4 + 2 * a->carry;
+    return s ? s : read_packed(a, folder, err);
+}
+
+hd_status hd_area_design(hd_area *out, const hd_synth_report *r, const hd_board *board, hd_err *err) {
+    *out = (hd_area){0};
+    hd_status s = read_cells(out, r->folder, err);
+    if (is_ecp5(board)) out->cells = out->lut4 + 2 * out->carry;
+    for (int i = 0; i < r->n_uses; i++)
+        if (!strcmp(r->use[i].name, "ICESTORM_LC")) out->cells = r->use[i].used;
+    if (r->placed) out->mhz = r->reached_mhz;
+    return s;
+}
+
+/* ---- running the tools ---- */
+
+static hd_status run(const char *const argv[], const char *folder, const char *log_name, hd_err *err) {
+    char log[PATH_BYTES];
+    hd_status s = hd_tool_path(log, sizeof log, err, "%s/%s", folder, log_name);
+    if (s) return s;
+    int rc = hd_tool_run(argv, folder, log, NULL, 60);
+    if (!rc) return HD_OK;
+    if (rc < 0) return hd_fail(err, HD_INTERRUPTED, "area: stopped");
+    char *text = read_text(NULL, folder, log_name), line[200] = "";
+    const char *at = text ? strstr(text, "ERROR") : NULL;
+    if (at) snprintf(line, sizeof line, "%.*s", (int)strcspn(at, "\n"), at);
+    free(text);
+    if (rc == 124) return hd_fail(err, HD_TOOL, "area: %s took longer than %s s", argv[2], time_limit);
+    return hd_fail(err, HD_TOOL, "area: %s failed: %s", argv[2], *line ? line : "no ERROR line in its log");
+}
+
+static hd_status need_yosys(hd_err *err) {
+    char path[PATH_BYTES];
+    return hd_tool_find("yosys", path, sizeof path) ? HD_OK : hd_fail(err, HD_TOOL, "area: yosys is not installed (Debian package 'yosys')");
+}
+
+static hd_status yosys(const char *folder, const char *script, hd_err *err) {
+    char path[PATH_BYTES];
+    const char *const argv[] = {"timeout", time_limit, "yosys", "-q", "area.ys", NULL};
+    hd_status s = hd_tool_path(path, sizeof path, err, "%s/area.ys", folder);
+    if (!s) s = hd_file_write(path, script, strlen(script), err);
+    return s ? s : run(argv, folder, "yosys.log", err);
+}
+
+/* Packs top.json, or places it when mhz is above 0. */
+static hd_status nextpnr(const char *folder, const hd_board *board, double mhz, hd_err *err) {
+    const char *package = NULL, *part = ice40(board, &package);
+    char found[PATH_BYTES], clock[32];
+    if (!part || !hd_tool_find("nextpnr-ice40", found, sizeof found)) return HD_OK;
+    snprintf(clock, sizeof clock, "%.4f", mhz);
+    const char *const pack[] = {"timeout", time_limit, "nextpnr-ice40", part, "--package", package, "--json", "top.json", "--pack-only", NULL};
+    const char *const place[] = {"timeout", time_limit, "nextpnr-ice40", part, "--package", package, "--json", "top.json", "--freq", clock,
+                                 "--seed", "1", "--pcf-allow-unconstrained", "--timing-allow-fail", "--report", "report.json", NULL};
+    return run(mhz > 0 ? place : pack, folder, "pack.log", err);
+}
+
+static hd_status hash_tools(uint64_t *h, char *cache, size_t n, hd_err *err) {
+    hd_tool_hash(h, "1", 1); /* what is kept: raise it with the scripts here */
+    hd_tool_hash_program(h, "yosys");
+    hd_tool_hash_program(h, "nextpnr-ice40");
+    return hd_tool_cache(cache, n, err);
+}
+
+/* A folder to work in beside `folder`, where its result will be. */
+static hd_status open_work(char *work, const char *folder, hd_err *err) {
+    hd_status s = hd_tool_path(work, PATH_BYTES, err, "%s.build-%ld", folder, (long)getpid());
+    if (!s && mkdir(work, 0777)) s = hd_fail(err, HD_IO, "%s: %s", work, strerror(errno));
+    return s;
+}
+
+/* Only a complete result gets its name; netlists are large and not asked for again. */
+static hd_status close_work(const char *work, const char *folder, hd_status s, hd_err *err) {
+    char path[PATH_BYTES];
+    if (!hd_tool_path(path, sizeof path, NULL, "%s/top.json", work)) remove(path);
+    /* Another process may have been faster: its result is the same. */
+    if (!s && rename(work, folder) && errno != ENOTEMPTY && errno != EEXIST) s = hd_fail(err, HD_IO, "%s: %s", folder, strerror(errno));
+    if (access(work, F_OK) == 0) hd_tool_remove(work);
+    return s;
+}
+
+/* ---- one unit of a design ---- */
+
+/* The synth_* command of the design's own script without its -top, so that the unit is made with the same options. */
+static hd_status synth_command(char *out, size_t n, const hd_synth_report *r, hd_err *err) {
+    char *script = read_text(err, r->folder, "synth.ys"), *at = script ? strstr(script, "\nsynth_") : NULL, *top;
+    if (!script) return HD_IO;
+    if (at) at[1 + strcspn(at + 1, "\n")] = 0;
+    top = at ? strstr(at, " -top top") : NULL;
+    hd_status s = top ? HD_OK : hd_fail(err, HD_TOOL, "%s/synth.ys: no command synth_...", r->folder);
+    if (!s) snprintf(out, n, "%.*s%s", (int)(top - at - 1), at + 1, top + strlen(" -top top"));
+    free(script);
+    return s;
+}
+
+/* The name that yosys gave module `unit` with its parameters: "unit" or "$paramod$HASH\unit" or "$paramod\unit\NAME=VALUE". */
+static hd_status elaborated_name(char *out, size_t n, const char *folder, const char *unit, hd_err *err) {
+    char *design = read_text(err, folder, "design.il");
+    if (!design) return HD_IO;
+    size_t length = strlen(unit);
+    *out = 0;
+    for (const char *at = strstr(design, "\nmodule "); at && !*out; at = strstr(at + 1, "\nmodule ")) {
+        const char *name = at + strlen("\nmodule "), *end = name + strcspn(name, "\n");
+        for (const char *p = name; p < end; p++)
+            if (*p == '\\' && !strncmp(p + 1, unit, length) && (p + 1 + length == end || p[1 + length] == '\\')) snprintf(out, n, "%.*s", (int)(end - name), name);
+    }
+    free(design);
+    return *out ? HD_OK : hd_fail(err, HD_TOOL, "area: the design has no module '%s'", unit);
+}
+
+hd_status hd_area_unit(hd_area *out, const hd_synth_report *r, const hd_board *board, const char *unit, hd_err *err) {
+    char command[512], name[512], cache[PATH_BYTES - 100], folder[PATH_BYTES], design[PATH_BYTES], work[PATH_BYTES], script[PATH_BYTES + 2048];
+    uint64_t h = HD_TOOL_HASH;
+    *out = (hd_area){0};
+    hd_status s = hd_tool_path(design, sizeof design, err, "%s/design.il", r->folder);
+    if (!s) s = synth_command(command, sizeof command, r, err);
+    if (!s) s = elaborated_name(name, sizeof name, r->folder, unit, err);
+    /* The folder's name tells all that decides its content; the unit's comes after it. */
+    const char *of = strrchr(r->folder, '/');
+    if (of) hd_tool_hash(&h, of, strlen(of));
+    hd_tool_hash(&h, unit, strlen(unit));
+    hd_tool_hash(&h, command, strlen(command));
+    if (!s) s = hash_tools(&h, cache, sizeof cache, err);
+    if (!s) s = hd_tool_path(folder, sizeof folder, err, "%s/area-%s-%016llx", cache, unit, (unsigned long long)h);
+    if (s) return s;
+    if (access(folder, R_OK)) {
+        s = need_yosys(err);
+        if (s) return s;
+        snprintf(script, sizeof script, "read_rtlil %s\n%s -top %s\ntee -q -o cells.json stat -json\n", design, command, name);
+        s = open_work(work, folder, err);
+        if (s) return s;
+        s = yosys(work, script, err);
+        if (!s) s = nextpnr(work, board, 0, err);
+        s = close_work(work, folder, s, err);
+    }
+    return s ? s : read_folder(out, folder, board, err);
+}
+
+/* ---- processing elements ---- */
+
+/* Weights differ from column to column (their RAMs are written with rotated bits), or yosys would make one of all PEs. */
+static const char row_text[] =
+    "module bench #(parameter COLS = 2, LANES = 8, PLANES = 2, ACC_BITS = 18) (input clk, input si, input [3:0] ctl, output reg so);\n"
+    "    localparam NP = LANES / 2, W = LANES * PLANES;\n"
+    "    reg [2*NP*9-1:0] in; reg [W+15:0] wd; reg [3:0] c; reg [7:0] pc; reg [ACC_BITS-1:0] out; reg we;\n"
+    "    always @(posedge clk) begin in <= {in, si}; wd <= {wd, in[0]}; c <= ctl; pc <= pc + 1; we <= wd[W+15]; end\n"
+    "    wire [(COLS+1)*ACC_BITS-1:0] chain;\n"
+    "    assign chain[ACC_BITS-1:0] = 0;\n"
+    "    genvar i;\n"
+    "    generate for (i = 0; i < COLS; i = i + 1) begin : g\n"
+    "        wire [W-1:0] w;\n"
+    "        ram_sdp #(.WIDTH(W), .DEPTH(256)) u_ram (.clk(clk), .we(we), .waddr(pc), .wdata(wd[i%16 +: W]), .re(1'b1), .raddr(pc), .rdata(w));\n"
+    "        pe #(.LANES(LANES), .PLANES(PLANES), .ACC_BITS(ACC_BITS)) u_pe (.clk(clk), .s(in[0 +: NP*9]), .d(in[NP*9 +: NP*9]), .w(w), .en(c[0]), .first(c[1]),\n"
+    "            .capture(c[2]), .shift(c[3]), .drain_in(chain[i*ACC_BITS +: ACC_BITS]), .drain(chain[(i+1)*ACC_BITS +: ACC_BITS]));\n"
+    "    end endgenerate\n"
+    "    always @(posedge clk) begin out <= c[2] ? chain[COLS*ACC_BITS +: ACC_BITS] : {out, 1'b0}; so <= out[ACC_BITS-1]; end\n"
+    "endmodule\n";
+
+hd_status hd_area_row(hd_area *out, const hd_board *board, unsigned columns, unsigned lanes, unsigned planes, unsigned acc_bits, double mhz, hd_err *err) {
+    char cache[PATH_BYTES - 100], folder[PATH_BYTES], work[PATH_BYTES], path[PATH_BYTES], parameters[160];
+    uint64_t h = HD_TOOL_HASH;
+    *out = (hd_area){0};
+    hd_sources *src = calloc(1, sizeof *src);
+    size_t room = HD_SYNTH_SOURCES * (PATH_BYTES + 3) + 1024, used = 0;
+    char *script = malloc(room);
+    hd_status s = src && script ? HD_OK : hd_fail(err, HD_NOMEM, "area: out of memory");
+    if (!s) s = hd_synth_sources(src, board, err);
+    const char *package, *command = is_ecp5(board) ? "synth_ecp5 -nowidelut" : !strcmp(board->fpga, "iCE40UP5K") ? "synth_ice40 -abc9 -device u" : "synth_ice40 -abc9 -device hx";
+    if (!s && !is_ecp5(board) && !ice40(board, &package)) s = hd_fail(err, HD_UNSUPPORTED, "area: no tools for %s", board->fpga);
+    snprintf(parameters, sizeof parameters, "-set COLS %u -set LANES %u -set PLANES %u -set ACC_BITS %u", columns, lanes, planes, acc_bits);
+    for (int i = 0; !s && i < src->n; i++) s = hd_tool_hash_file(&h, src->path[i], err);
+    hd_tool_hash(&h, row_text, sizeof row_text);
+    hd_tool_hash(&h, parameters, strlen(parameters));
+    hd_tool_hash(&h, command, strlen(command));
+    hd_tool_hash(&h, &mhz, sizeof mhz);
+    if (!s) s = hash_tools(&h, cache, sizeof cache, err);
+    if (!s) s = hd_tool_path(folder, sizeof folder, err, "%s/area-row-%016llx", cache, (unsigned long long)h);
+    if (!s && access(folder, R_OK)) s = need_yosys(err);
+    if (!s && access(folder, R_OK)) {
+        s = open_work(work, folder, err);
+        if (!s) {
+            s = hd_tool_path(path, sizeof path, err, "%s/bench.v", work);
+            if (!s) s = hd_file_write(path, row_text, strlen(row_text), err);
+            used = (size_t)snprintf(script, room, "read_verilog -I%s/hw/include", hd_tool_source());
+            for (int i = 0; i < src->n; i++) used += (size_t)snprintf(script + used, room - used, " %s", src->path[i]);
+            snprintf(script + used, room - used, " bench.v\nchparam %s bench\n%s -top bench -json top.json\ntee -q -o cells.json stat -json\n", parameters, command);
+            if (!s) s = yosys(work, script, err);
+            if (!s) s = nextpnr(work, board, mhz, err);
+            s = close_work(work, folder, s, err);
+        }
+    }
+    if (!s) s = read_folder(out, folder, board, err);
+    free(script);
+    free(src);
+    return s;
+}

@@ -1,0 +1,26 @@
+/* What Verilog takes of an FPGA: cells by yosys, logic cells as nextpnr packs them, the clock that it reaches. */
+#ifndef HD_AREA_H
+#define HD_AREA_H
+#include "synth.h"
+
+typedef struct hd_area {
+    unsigned lut4, ff, carry; /* carry: SB_CARRY, or CCU2C (two LUT4 each) */
+    unsigned ram, spram, dsp;
+    /* iCE40: logic cells as packed, 0 where nextpnr-ice40 is absent. ECP5: LUT4 + 2 CCU2C. */
+    unsigned cells;
+    double mhz; /* 0 = not placed */
+} hd_area;
+
+/* The cells of a design that hd_synth made, placed or not; `cells` and mhz are those of the whole device. */
+hd_status hd_area_design(hd_area *out, const hd_synth_report *r, const hd_board *board, hd_err *err);
+
+/* The module `unit` of that design alone, with the parameters it has there (the first of them if there are several of that name): synthesised with the
+ * design's own options and packed, without pins and place. Kept in the cache. HD_TOOL when yosys fails, takes longer than half an hour, or the design has
+ * no such module. */
+hd_status hd_area_unit(hd_area *out, const hd_synth_report *r, const hd_board *board, const char *unit, hd_err *err);
+
+/* `columns` processing elements in one row, LANES x PLANES, with drain. Weights come from a block RAM each, as in the array, the rest from registers that
+ * do not depend on the number of columns: the difference of two numbers is PEs alone. For the FPGA of `board` and with its own modules; mhz above 0 places it
+ * and asks for so much (iCE40 only). Kept in the cache. */
+hd_status hd_area_row(hd_area *out, const hd_board *board, unsigned columns, unsigned lanes, unsigned planes, unsigned acc_bits, double mhz, hd_err *err);
+#endif
