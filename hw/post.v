@@ -93,10 +93,9 @@ module post #(
     assign param[63:54] = 10'd0;
     reg [31:0] bias_2;
     reg [21:0] scale_2, scale_3;
-    reg [5:0]  shift_4;
     always @(posedge clk) begin
         bias_2 <= param[31:0]; scale_2 <= param[53:32];
-        scale_3 <= scale_2; shift_4 <= scale_3[21:16];
+        scale_3 <= scale_2;
     end
 
     // ---- residual words and the byte of the channel: used in x+4
@@ -120,54 +119,52 @@ module post #(
     end endgenerate
 
     // ---- lanes: byte in x+8
-    wire [ROWS*8-1:0] byte_8;
+    wire [ROWS*8-1:0] byte_8, byte_next;
     genvar r, l;
     generate for (r = 0; r < ROWS; r = r + 1) begin : g_lane
         post_lane #(.PLANES(PLANES), .ACC_BITS(ACC_BITS), .RESIDUAL(RESIDUAL)) u_lane (
             .clk(clk), .acc(drain[r*ACC_BITS +: ACC_BITS]), .first(k_first), .column(column),
             .row_sum(row_sum[r*ACC_BITS +: ACC_BITS]), .even(f_even),
-            .bias(bias_2), .mult(scale_3[15:0]), .shift(shift_4), .residual(res_byte[r*8 +: 8]), .add_residual(f_residual),
+            .bias(bias_2), .mult(scale_3[15:0]), .shift(scale_3[21:16]), .residual(res_byte[r*8 +: 8]), .add_residual(f_residual),
             .res_mult(desc[HD_F_RES_MULT +: 16]), .res_add(desc[HD_F_RES_ADD +: 32]), .res_shift(desc[HD_F_RES_SHIFT +: 5]),
-            .zero(f_zero), .lo(f_lo), .hi(f_hi), .y(byte_8[r*8 +: 8]));
+            .zero(f_zero), .lo(f_lo), .hi(f_hi), .y(byte_8[r*8 +: 8]), .y_next(byte_next[r*8 +: 8]));
     end endgenerate
 
-    // ---- table: byte in x+9
-    wire [ROWS*8-1:0] byte_9;
+    // ---- table: read with the byte before its register, so that the memory's late output is chosen from and registered in a cycle of its own; byte in x+9
+    wire beyond_8;
+    reg [ROWS*8-1:0] byte_9;
     generate if (TABLES > 0) begin : g_table
         localparam TB = 6 + $clog2(TABLES < 2 ? 2 : TABLES);
-        reg [ROWS*8-1:0] plain_9;
-        always @(posedge clk) plain_9 <= byte_8;
         for (r = 0; r < ROWS; r = r + 1) begin : g_row
             wire [31:0] four;
-            reg  [1:0]  which;
-            wire [9:0]  at = {f_table_id, byte_8[r*8 + 2 +: 6]};
+            wire [9:0]  at = {f_table_id, byte_next[r*8 + 2 +: 6]};
+            wire [7:0]  plain = byte_8[r*8 +: 8];
             ram_sdp #(.WIDTH(32), .DEPTH(1 << TB)) u_ram (
                 .clk(clk), .we(h_table_we), .waddr(h_table_addr[TB-1:0]), .wdata(h_wdata),
                 .re(1'b1), .raddr(at[TB-1:0]), .rdata(four));
-            always @(posedge clk) which <= byte_8[r*8 +: 2];
-            assign byte_9[r*8 +: 8] = !f_table ? plain_9[r*8 +: 8]
-                                    : which == 2'd0 ? four[7:0] : which == 2'd1 ? four[15:8]
-                                    : which == 2'd2 ? four[23:16] : four[31:24];
+            wire [7:0] looked_up = plain[1:0] == 2'd0 ? four[7:0] : plain[1:0] == 2'd1 ? four[15:8] : plain[1:0] == 2'd2 ? four[23:16] : four[31:24];
+            always @(posedge clk) byte_9[r*8 +: 8] <= beyond_8 ? f_fill : f_table ? looked_up : plain;
         end
     end else begin : g_no_table
-        reg [ROWS*8-1:0] plain_9;
-        always @(posedge clk) plain_9 <= byte_8;
-        assign byte_9 = plain_9;
-        wire unused = &{1'b0, f_table, f_table_id, h_table_we, h_table_addr};
+        for (r = 0; r < ROWS; r = r + 1) begin : g_row
+            always @(posedge clk) byte_9[r*8 +: 8] <= beyond_8 ? f_fill : byte_8[r*8 +: 8];
+        end
+        wire unused = &{1'b0, f_table, f_table_id, h_table_we, h_table_addr, byte_next};
     end endgenerate
 
     // ---- word assembly (x+9) and store chain (from x+10)
     wire word_end = channel && (lane == {LB{1'b1}} || ch + 16'd1 == f_nch);
     wire beyond = ch >= f_cout;
-    wire channel_9, word_end_9, pass_end_9, beyond_9;
+    wire channel_9, word_end_9, pass_end_9;
     wire [LB-1:0] lane_9;
-    delay #(.WIDTH(LB + 4), .N(9)) u_flags (.clk(clk),
-        .x({lane, channel && rst_n, word_end && rst_n, pass_end && rst_n, beyond}), .y({lane_9, channel_9, word_end_9, pass_end_9, beyond_9}));
+    delay #(.WIDTH(LB + 3), .N(9)) u_flags (.clk(clk),
+        .x({lane, channel && rst_n, word_end && rst_n, pass_end && rst_n}), .y({lane_9, channel_9, word_end_9, pass_end_9}));
+    delay #(.WIDTH(1), .N(8)) u_beyond (.clk(clk), .x(beyond), .y(beyond_8));
 
     reg  [ROWS*LANES*8-1:0] chain;
     wire [ROWS*LANES*8-1:0] assembled;
     generate for (r = 0; r < ROWS; r = r + 1) begin : g_assemble
-        wire [7:0] value = beyond_9 ? f_fill : byte_9[r*8 +: 8];
+        wire [7:0] value = byte_9[r*8 +: 8];
         for (l = 0; l < LANES; l = l + 1) begin : g_byte
             wire here = lane_9 == l;
             reg [7:0] q;

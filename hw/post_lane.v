@@ -18,7 +18,7 @@ module post_lane #(
     input  wire                even,         // layer
     input  wire [31:0]         bias,         // x+2
     input  wire [15:0]         mult,         // x+3
-    input  wire [5:0]          shift,        // x+4
+    input  wire [5:0]          shift,        // x+3
     input  wire [7:0]          residual,     // x+4
     input  wire                add_residual, // layer
     input  wire [15:0]         res_mult,     // layer ...
@@ -27,7 +27,8 @@ module post_lane #(
     input  wire [7:0]          zero,
     input  wire [7:0]          lo,
     input  wire [7:0]          hi,
-    output reg  [7:0]          y
+    output reg  [7:0]          y,
+    output wire [7:0]          y_next        // x+7: what y will be
 );
     reg signed [31:0] z, z_sum, z_bias;
     wire signed [31:0] acc32 = {{(32-ACC_BITS){acc[ACC_BITS-1]}}, acc};
@@ -39,17 +40,25 @@ module post_lane #(
     end
 
     // floor((p + 2^(shift-1)) / 2^shift) = (floor(p / 2^(shift-1)) + 1) >> 1: no wide rounding adder.
+    // Whether the shifted product fits in 18 bits is asked of the product itself, beside the shift: no two neighbours from bit 17 + shift - 1 on
+    // may differ. What that needs of the shift is made a cycle earlier, alike for all rows.
     reg  signed [48:0] product;
-    wire [5:0] shift_less = shift - 6'd1;
-    wire signed [48:0] shifted = product >>> shift_less;
+    reg         [5:0]  less;                 // shift - 1
+    reg         [47:0] above;                // bits that lie above the 18
+    // verilator lint_off UNUSEDSIGNAL
+    wire signed [48:0] shifted = product >>> less;      // 18 bits are used
+    // verilator lint_on UNUSEDSIGNAL
+    wire               fits = ((product[48:1] ^ product[47:0]) & above) == 48'd0;
     reg  signed [17:0] half;
     reg  signed [15:0] q;
     wire signed [18:0] half_up = {half[17], half} + 19'sd1;
     wire signed [18:0] rounded = half_up >>> 1;
+    wire        [5:0]  shift_less = shift - 6'd1;
     always @(posedge clk) begin
         product <= z_bias * $signed({1'b0, mult});
-        if (shifted[48:17] == {32{shifted[48]}}) half <= shifted[17:0];
-        else half <= shifted[48] ? -18'sd131072 : 18'sd131071;
+        less <= shift_less;
+        above <= 48'hfffffffe0000 << shift_less;
+        half <= fits ? shifted[17:0] : {product[48], {17{~product[48]}}};
         if (rounded > 19'sd32767) q <= 16'sd32767;
         else if (rounded < -19'sd32768) q <= -16'sd32768;
         else q <= rounded[15:0];
@@ -75,7 +84,8 @@ module post_lane #(
     wire signed [32:0] lo33 = {{25{lo[7]}}, lo}, hi33 = {{25{hi[7]}}, hi};
     always @(posedge clk) begin
         t <= q33 + zero33 + res33;
-        y <= t < lo33 ? lo : t > hi33 ? hi : t[7:0];
+        y <= y_next;
     end
+    assign y_next = t < lo33 ? lo : t > hi33 ? hi : t[7:0];
 endmodule
 `default_nettype wire

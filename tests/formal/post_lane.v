@@ -9,7 +9,7 @@
 //@ mutant merge hw/post_lane.v s/z <<< PLANES/z <<< 1/
 //@ mutant merge hw/post_lane.v s/even \? z - sum32 : z/even ? z : z - sum32/
 //@ mutant requantise hw/post_lane.v s/half\} \+ 19'sd1/half}/
-//@ mutant requantise hw/post_lane.v s/shifted\[48:17\] == \{32\{/shifted[48:18] == {31{/
+//@ mutant requantise hw/post_lane.v s/fffffffe0000 <</fffffffc0000 <</
 //@ mutant requantise hw/post_lane.v s/-19'sd32768\) q <= -16'sd32768/-19'sd32768) q <= 16'sd32767/
 //@ mutant residual hw/post_lane.v s/scaled >>> res_shift/scaled >> res_shift/
 //@ mutant residual hw/post_lane.v s/t > hi33 \? hi/t > hi33 ? lo/
@@ -52,13 +52,15 @@ module proof #(
         end
     end else if (PART == 1) begin : g_requantise
         // Two cycles from the product to q. The page's formula: (product + 2^(shift-1)) >> shift, saturated.
-        wire signed [49:0] half_unit = 50'sd1 <<< (shift - 1);
-        wire signed [49:0] rounded = (\u_lane.product  + half_unit) >>> shift;
+        reg [5:0] shift_4;                  // the shift of the product: it comes a cycle before
+        wire signed [49:0] half_unit = 50'sd1 <<< (shift_4 - 1);
+        wire signed [49:0] rounded = (\u_lane.product  + half_unit) >>> shift_4;
         reg signed [15:0] want_1, want_2;
         always @* assume (shift >= 1 && shift <= 47);
         always @(posedge clk) begin
+            shift_4 <= shift;
             want_1 <= sat16(rounded); want_2 <= want_1;
-            if (age >= 2) assert (\u_lane.q  == want_2);
+            if (age >= 3) assert (\u_lane.q  == want_2);
         end
     end else begin : g_residual
         wire signed [33:0] sum = \u_lane.q  + $signed(zero) + \u_lane.res_term ;
