@@ -1,7 +1,7 @@
 // A FIFO of bytes whose writes become visible at `w_commit` and whose reads are forgotten at `r_commit`; `w_abandon` and `r_abandon` take back what came since. A side
 // that needs none of this ties its commit to 1.
 //
-// Latency: a byte can be read two cycles after its commit; `r_data` is that of `r_valid` and changes the cycle after `read`, a bubble between two reads.
+// Latency: a byte can be read two cycles after its commit; `r_data` goes with `r_valid`, and in the cycle after `read` it is the next byte: one a cycle.
 // `free` counts bytes that can still be written, `waiting` committed bytes that are not yet forgotten. `whole`: nothing since the last commit or
 // abandon was written into a full FIFO.
 // Parameter: BITS, 2^BITS bytes (one block RAM at 9).
@@ -38,7 +38,7 @@ module fifo_commit #(
     wire [BITS:0] w_next = w_try + {{BITS{1'b0}}, write && fits};
     always @(posedge clk) begin
         if (write && fits) mem[w_try[BITS-1:0]] <= w_data;
-        r_data <= mem[r_try[BITS-1:0]];
+        r_data <= mem[r_next[BITS-1:0]];
         if (clear) begin
             w_try <= {(BITS+1){1'b0}}; w_done <= {(BITS+1){1'b0}}; r_try <= {(BITS+1){1'b0}}; r_done <= {(BITS+1){1'b0}}; fetched <= 1'b0; whole <= 1'b1;
         end else begin
@@ -47,7 +47,7 @@ module fifo_commit #(
             whole <= w_abandon || w_commit || (whole && !(write && !fits));
             r_try <= r_next;
             if (r_commit) r_done <= r_next;
-            fetched <= r_try != w_done && !read && !r_abandon;
+            fetched <= r_next != w_done;
         end
     end
 endmodule

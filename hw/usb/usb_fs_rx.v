@@ -2,8 +2,8 @@
 //
 //   lines -> phase of the bit -> NRZI -> SYNC, bit stuffing -> bytes
 //
-// `bit_valid` comes with each bit after SYNC that is not a stuffed one (for the CRCs), `byte_valid` with the last bit of a byte, `stop` once after the
-// packet, `sound` with it: whole bytes (a dribble bit is allowed), no stuffing error. Latency: about two bit times behind the lines.
+// `start` comes with SYNC, `byte_valid` with each byte, the PID first, `stop` once after the packet and with it `sound` (whole bytes, of which a dribble bit does
+// not count, and no stuffing error), `crc5_good` and `crc16_good` of the bytes behind the PID. Latency: about two bit times behind the lines.
 `default_nettype none
 module usb_fs_rx (
     input  wire       clk,          // 48 MHz
@@ -12,12 +12,12 @@ module usb_fs_rx (
     input  wire       dp,
     input  wire       dn,
     output reg        start,        // SYNC was seen
-    output reg        bit_valid,
-    output reg        bit_data,
     output reg        byte_valid,
     output wire [7:0] byte_data,
     output reg        stop,
     output reg        sound,
+    output reg        crc5_good,
+    output reg        crc16_good,
     output wire       se0,          // both lines low
     output wire       idle          // J
 );
@@ -34,7 +34,7 @@ module usb_fs_rx (
     always @(posedge clk) phase <= edge_seen ? 2'd1 : phase + 1'b1;
     wire take = phase == 2'd1 && !edge_seen && !hold;      // an edge that comes late moves its bit's sample
 
-    reg       last, active, failed;
+    reg       last, active, failed, bit_valid, bit_data, in_body, byte_done;
     reg [2:0] ones, count;
     reg [7:0] shift;
     assign byte_data = shift;
@@ -61,6 +61,26 @@ module usb_fs_rx (
             end else begin
                 shift <= shifted; bit_valid <= 1'b1; bit_data <= one;
                 count <= count + 1'b1; byte_valid <= count == 3'd7;
+            end
+        end
+    end
+
+    // After the last whole byte: a dribble bit must not count.
+    reg  [4:0]  crc5;
+    reg  [15:0] crc16;
+    wire        feed5 = crc5[4] ^ bit_data, feed16 = crc16[15] ^ bit_data;
+    always @(posedge clk) begin
+        byte_done <= byte_valid;
+        if (start) begin
+            in_body <= 1'b0; crc5 <= 5'h1f; crc16 <= 16'hffff; crc5_good <= 1'b0; crc16_good <= 1'b0;
+        end else begin
+            if (byte_valid) in_body <= 1'b1;
+            if (bit_valid && in_body) begin
+                crc5 <= {crc5[3:0], 1'b0} ^ (feed5 ? 5'b00101 : 5'd0);
+                crc16 <= {crc16[14:0], 1'b0} ^ (feed16 ? 16'h8005 : 16'd0);
+            end
+            if (byte_done) begin
+                crc5_good <= crc5 == 5'b01100; crc16_good <= crc16 == 16'h800d;
             end
         end
     end

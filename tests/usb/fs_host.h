@@ -11,7 +11,7 @@
 
 using Bytes = std::vector<uint8_t>;
 
-enum Pid : uint8_t { P_OUT = 0x1, P_ACK = 0x2, P_DATA0 = 0x3, P_SOF = 0x5, P_IN = 0x9, P_NAK = 0xa, P_DATA1 = 0xb, P_SETUP = 0xd, P_STALL = 0xe };
+enum Pid : uint8_t { P_OUT = 0x1, P_ACK = 0x2, P_DATA0 = 0x3, P_PING = 0x4, P_SOF = 0x5, P_NYET = 0x6, P_IN = 0x9, P_NAK = 0xa, P_DATA1 = 0xb, P_SETUP = 0xd, P_STALL = 0xe };
 
 // What may be done to a packet of the host.
 struct Damage {
