@@ -2,9 +2,9 @@
 // and single words for the host while nothing runs. One clock for all; sd_clk of a board is this clock, inverted.
 //
 // Schedule: a period of T clocks, t = 0 .. T-1. All banks close at t = 1, refresh is at t = REFRESH, rows open from t = OPEN on. READ stands at even t, all
-// other commands of a run at odd t, so that the next bank's row opens while words of this one are read: a word every two clocks, the bus's limit, but
-// for the refresh. A row is closed by its last READ. `start` sets t to T - S: a run's schedule is a function of the clocks since start
-// and of nothing that was before. The words are READ only when `room` says so; rows open whether or not.
+// other commands of a run at odd t, so that the next bank's row opens while words of this one are read: a word every two clocks, the bus's limit,
+// but for the refresh. Only that closes rows: no bank has its turn twice in a period. `start` sets t to T - S: a run's schedule is a
+// function of the clocks since start and of nothing that was before. The words are READ only when `room` says so; rows open whether or not.
 //
 // Latency: m_valid comes 3 + CL clocks after `asked`; a host's word takes about 12 clocks, more at a refresh (x_wait). Start: first READ
 // S + OPEN + 2 or 3 clocks after start. After power-up x_wait is high for 200 us; no reset but power, because refresh must go on while a host resets the core.
@@ -48,7 +48,7 @@ module sdram #(
     localparam TRCD = (HD_SDRAM_TRCD_NS * MHZ + 999) / 1000, TRAS = (HD_SDRAM_TRAS_NS * MHZ + 999) / 1000;
     localparam TWR_NS = (HD_SDRAM_TWR_NS * MHZ + 999) / 1000, TWR = TWR_NS < 2 ? 2 : TWR_NS;
     localparam CL = MHZ > HD_SDRAM_CL2_MHZ ? 3 : 2;
-    // A READ that closes its row two clocks later must leave it TRAS.
+    // A host's READ closes its row two clocks later, which must leave it TRAS.
     localparam READY = TRCD + 2 > TRAS ? TRCD : TRAS - 2;
     localparam [31:0] REFRESH = 1 + (TRP + 1) / 2 * 2, OPEN = REFRESH + (TRFC + 1) / 2 * 2;
     localparam S = (TRFC + 3) / 2 * 2;                               // a refresh that began before start is over
@@ -185,7 +185,7 @@ module sdram #(
         end else if (open_next) begin
             sd_cmd <= C_OPEN; sd_bank <= after[1:0]; sd_addr <= after[14:2];
         end else if (asked) begin
-            sd_cmd <= C_READ; sd_addr <= {2'd0, row_end, 1'b0, at_full[7:0], 1'b0};
+            sd_cmd <= C_READ; sd_addr <= {4'd0, at_full[7:0], 1'b0};
         end else if (x_open) begin
             sd_cmd <= C_OPEN; sd_bank <= x_full[9:8]; sd_addr <= x_full[22:10];
         end else if (x_now) begin
