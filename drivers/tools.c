@@ -43,13 +43,16 @@ static int make_dirs(const char *path) {
     return mkdir(p, 0777) && errno != EEXIST ? -1 : 0;
 }
 
-hd_status hd_tool_cache(char *out, size_t n, hd_err *err) {
+static hd_status cache_path(char *out, size_t n, hd_err *err) {
     const char *c = getenv("HEDDLE_CACHE"), *x = getenv("XDG_CACHE_HOME"), *h = getenv("HOME");
-    hd_status st;
-    if (c && *c) st = hd_tool_path(out, n, err, "%s", c);
-    else if (x && *x) st = hd_tool_path(out, n, err, "%s/heddle", x);
-    else if (h && *h) st = hd_tool_path(out, n, err, "%s/.cache/heddle", h);
-    else st = hd_tool_path(out, n, err, "/tmp/heddle-cache-%ld", (long)getuid());
+    if (c && *c) return hd_tool_path(out, n, err, "%s", c);
+    if (x && *x) return hd_tool_path(out, n, err, "%s/heddle", x);
+    if (h && *h) return hd_tool_path(out, n, err, "%s/.cache/heddle", h);
+    return hd_tool_path(out, n, err, "/tmp/heddle-cache-%ld", (long)getuid());
+}
+
+hd_status hd_tool_cache(char *out, size_t n, hd_err *err) {
+    hd_status st = cache_path(out, n, err);
     if (st) return st;
     if (make_dirs(out)) return hd_fail(err, HD_IO, "%s: cannot make the cache directory: %s (set HEDDLE_CACHE to a writable one)", out, strerror(errno));
     return HD_OK;
@@ -63,7 +66,8 @@ int hd_tool_find(const char *name, char *out, size_t n) {
         if (len && (size_t)snprintf(out, n, "%.*s/%s", (int)len, path, name) < n && access(out, X_OK) == 0) return 1;
         path += len + (path[len] == ':');
     }
-    return 0;
+    char cache[PATH_MAX_];
+    return !cache_path(cache, sizeof cache, NULL) && (size_t)snprintf(out, n, "%s/ecp5-tools/bin/%s", cache, name) < n && access(out, X_OK) == 0;
 }
 
 void hd_tool_hash(uint64_t *h, const void *data, size_t n) { /* FNV-1a, 64 bit */

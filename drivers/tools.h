@@ -13,7 +13,7 @@ hd_status hd_tool_path(char *out, size_t n, hd_err *err, const char *format, ...
 const char *hd_tool_source(void);
 /* The cache folder (HEDDLE_CACHE, XDG_CACHE_HOME/heddle, HOME/.cache/heddle), made when it is missing. */
 hd_status hd_tool_cache(char *out, size_t n, hd_err *err);
-/* The program `name` in PATH; 0 when there is none. */
+/* The program `name` in PATH, else where `./bootstrap ecp5` puts programs (ecp5-tools/bin of the cache); 0 when there is none. */
 int hd_tool_find(const char *name, char *out, size_t n);
 
 /* FNV-1a of 64 bits over bytes, a file, and what tells one version of a program from another. Start from HD_TOOL_HASH. */

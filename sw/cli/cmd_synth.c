@@ -8,7 +8,7 @@
 #include "cli.h"
 
 static const cli_option options[] = {
-    {"--board", "NAME", "icebreaker or hx8k (required)"},
+    {"--board", "NAME", "icebreaker, hx8k or ulx3s (required; ulx3s: ./bootstrap ecp5 brings the tools)"},
     {"-o", "X.bin", "where the bitstream goes (only the report)"},
     {"--clock", "HZ", "clock to reach; the PLL is set to it (the board's, of boards/boards.def)"},
     {"--seed", "N", "of the placer; the clock reached differs by some percent (1)"},

@@ -15,12 +15,28 @@
 
 enum { PATH_BYTES = HD_SYNTH_PATH };
 
-/* What the tools call an FPGA. */
+/* An FPGA in the words of its tools. */
 typedef struct fpga {
-    const char *name, *yosys, *nextpnr, *package;
+    const char *name, *synth;        /* yosys' command */
+    const char *place[5];            /* nextpnr and the part */
+    const char *options[3];          /* of nextpnr: pins, placed design, more */
+    const char *pins, *design;       /* files: constraints in the board's folder, placed design */
+    const char *pack, *package;      /* the program that makes the bitstream, and what brings it */
+    const char *bitstream, *folder;  /* file; folder of hw/ whose modules stand for the general ones, or NULL */
+    int pack_compresses;
 } fpga;
 
-static const fpga fpgas[] = {{"iCE40UP5K", "u", "--up5k", "sg48"}, {"iCE40HX8K", "hx", "--hx8k", "ct256"}};
+#define ICE40(name, device, part, package) \
+    {name, "synth_ice40 -abc9 -device " device, {"nextpnr-ice40", part, "--package", package, NULL}, {"--pcf", "--asc", NULL}, "pins.pcf", "top.asc", "icepack", \
+     "fpga-icestorm", "top.bin", NULL, 0}
+
+static const fpga fpgas[] = {
+    ICE40("iCE40UP5K", "u", "--up5k", "sg48"),
+    ICE40("iCE40HX8K", "hx", "--hx8k", "ct256"),
+    /* Wide LUTs double the cells of multiplexers (measured); the slowest speed grade is what the board carries. */
+    {"LFE5U-85F", "synth_ecp5 -nowidelut", {"nextpnr-ecp5", "--85k", "--package", "CABGA381", NULL}, {"--lpf", "--textcfg", "--speed=6"}, "pins.lpf", "top.config", "ecppack",
+     NULL, "top.bit", "hw/ecp5", 1},
+};
 
 static const fpga *find_fpga(const char *name) {
     for (size_t i = 0; i < sizeof fpgas / sizeof *fpgas; i++)
@@ -39,6 +55,26 @@ double hd_synth_pll(unsigned hz, unsigned *divf, unsigned *divq) {
             *divq = q;
         }
     return hz < 16000000 || hz > 275000000 ? 0 : best;
+}
+
+double hd_synth_pll_ecp5(unsigned hz, unsigned *in, unsigned *feedback, unsigned *out) {
+    double best = 0, best_vco = 0;
+    *in = 0;
+    for (unsigned i = 1; i <= 8; i++)          /* the phase detector compares at 3.125 MHz or more */
+        for (unsigned f = 1; f <= 80; f++)
+            for (unsigned o = 1; o <= 128; o++) {
+                double clock = 25e6 * f / i, vco = clock * o;
+                if (vco < 400e6 || vco > 800e6) continue;
+                double worse = fabs(clock - hz) - fabs(best - hz);
+                /* Of equal clocks the one with the highest comparison rate, then the oscillator nearest to the middle of its range. */
+                if (worse > 0 || (worse == 0 && (i > *in || fabs(vco - 600e6) >= fabs(best_vco - 600e6)))) continue;
+                best = clock;
+                best_vco = vco;
+                *in = i;
+                *feedback = f;
+                *out = o;
+            }
+    return hz < 10000000 || hz > 400000000 ? 0 : best;
 }
 
 /* ---- sources ---- */
@@ -78,6 +114,8 @@ hd_status hd_synth_sources(hd_sources *s, const hd_board *board, hd_err *err) {
     if (!st) st = add_folder(s, "hw/lib", err);
     if (!st) st = add_folder(s, "hw/link", err);
     if (!st) st = add_folder(s, "boards/common", err);
+    const fpga *f = find_fpga(board->fpga);
+    if (!st && f && f->folder) st = add_folder(s, f->folder, err);
     return st ? st : add_folder(s, folder, err);
 }
 
@@ -89,7 +127,8 @@ typedef struct job {
     hd_sources src;
     char parameters[1024]; /* of yosys' chparam */
     char pins[PATH_BYTES], dir[PATH_BYTES], log[PATH_BYTES];
-    double mhz;
+    char place[PATH_BYTES], pack[PATH_BYTES]; /* the programs */
+    double mhz, seconds;                      /* seconds: what all of it is thought to take */
     unsigned seed;
     hd_progress *progress;
 } job;
@@ -116,13 +155,13 @@ static hd_status run_yosys(job *j, hd_err *err) {
     if (!script) return hd_fail(err, HD_NOMEM, "synth: out of memory");
     used = (size_t)snprintf(script, room, "read_verilog -I%s/hw/include", hd_tool_source());
     for (int i = 0; i < j->src.n; i++) used += (size_t)snprintf(script + used, room - used, " %s", j->src.path[i]);
-    snprintf(script + used, room - used, "\nchparam%s top\nhierarchy -top top\nwrite_rtlil design.il\nsynth_ice40 -abc9 -device %s -top top -json top.json\ntee -q -o cells.json stat -json\n", j->parameters, j->fpga->yosys);
+    snprintf(script + used, room - used, "\nchparam%s top\nhierarchy -top top\nwrite_rtlil design.il\n%s -top top -json top.json\ntee -q -o cells.json stat -json\n", j->parameters, j->fpga->synth);
     hd_status st = hd_tool_path(path, sizeof path, err, "%s/synth.ys", j->dir);
     if (!st) st = hd_file_write(path, script, strlen(script), err);
     free(script);
     if (st) return st;
     const char *const argv[] = {"yosys", "-q", "synth.ys", NULL};
-    int rc = hd_tool_run(argv, j->dir, j->log, j->progress, 40);
+    int rc = hd_tool_run(argv, j->dir, j->log, j->progress, j->seconds * 0.3);
     return rc ? tool_failed(j, "yosys", rc, err) : HD_OK;
 }
 
@@ -154,18 +193,19 @@ static hd_status run_nextpnr(job *j, hd_synth_report *r, int *fit, hd_err *err) 
     char mhz[32], seed[16];
     snprintf(mhz, sizeof mhz, "%.4f", j->mhz);
     snprintf(seed, sizeof seed, "%u", j->seed);
-    const char *const argv[] = {"nextpnr-ice40", j->fpga->nextpnr, "--package", j->fpga->package, "--json", "top.json", "--pcf", j->pins, "--asc", "top.asc",
-                                "--report", "report.json", "--freq", mhz, "--seed", seed, "--timing-allow-fail", NULL};
-    int rc = hd_tool_run(argv, j->dir, j->log, j->progress, 100);
-    if (rc < 0) return tool_failed(j, argv[0], rc, err);
+    const char *const *part = j->fpga->place, *const *option = j->fpga->options;
+    const char *const argv[] = {j->place, part[1], part[2], part[3], "--json", "top.json", option[0], j->pins, option[1], j->fpga->design, "--report", "report.json",
+                                "--freq", mhz, "--seed", seed, "--timing-allow-fail", option[2], NULL};
+    int rc = hd_tool_run(argv, j->dir, j->log, j->progress, j->seconds * 0.7);
+    if (rc < 0) return tool_failed(j, part[0], rc, err);
     char *text = read_log(j->log, err);
     if (!text) return HD_IO;
     read_uses(r, text);
     /* A full device can fail in the placer too, with no count above its limit. */
     *fit = rc == 0;
-    int room = !fits(r) || strstr(text, "Failed to expand region") || strstr(text, "Unable to place cell") || strstr(text, "unable to legalise");
+    int room = !fits(r) || strstr(text, "Failed to expand region") || strstr(text, "Unable to place cell") || strstr(text, "unable to legalise") || strstr(text, "Unable to find a placement location");
     free(text);
-    return rc && !room ? tool_failed(j, argv[0], rc, err) : HD_OK;
+    return rc && !room ? tool_failed(j, part[0], rc, err) : HD_OK;
 }
 
 static hd_status make(job *j, hd_err *err) {
@@ -174,9 +214,9 @@ static hd_status make(job *j, hd_err *err) {
     hd_status st = run_yosys(j, err);
     if (!st) st = run_nextpnr(j, &scratch, &fit, err);
     if (st || !fit) return st;
-    const char *const argv[] = {"icepack", "top.asc", "top.bin", NULL};
+    const char *const argv[] = {j->pack, j->fpga->design, j->fpga->bitstream, j->fpga->pack_compresses ? "--compress" : NULL, NULL};
     int rc = hd_tool_run(argv, j->dir, j->log, j->progress, 1);
-    return rc ? tool_failed(j, "icepack", rc, err) : HD_OK;
+    return rc ? tool_failed(j, j->fpga->pack, rc, err) : HD_OK;
 }
 
 /* ---- the report ---- */
@@ -254,9 +294,13 @@ static hd_status read_report(hd_synth_report *r, hd_err *err) {
 /* ---- the whole ---- */
 
 static hd_status set_parameters(job *j, const hd_geometry *g, unsigned hz, hd_synth_report *r, hd_err *err) {
-    unsigned divf = 0, divq = 0;
-    double clock = hd_synth_pll(hz, &divf, &divq), wanted = j->board->bit_rate;
-    if (clock <= 0 || fabs(clock / hz - 1) > 0.02) return hd_fail(err, HD_RANGE, "%s: no PLL setting gives %.3f MHz within 2%%; allowed are 16 to 275 MHz", j->board->name, hz / 1e6);
+    unsigned pll[3] = {0, 0, 0};
+    int ecp5 = j->fpga->folder != NULL;
+    double clock = ecp5 ? hd_synth_pll_ecp5(hz, &pll[0], &pll[1], &pll[2]) : hd_synth_pll(hz, &pll[0], &pll[1]), wanted = j->board->bit_rate;
+    if (clock <= 0 || fabs(clock / hz - 1) > 0.02)
+        return hd_fail(err, HD_RANGE, "%s: no PLL setting gives %.3f MHz within 2%%; allowed are %s MHz", j->board->name, hz / 1e6, ecp5 ? "10 to 400" : "16 to 275");
+    if (g->extern_log2 && fabs(clock / 1e6 - g->extern_mhz) > 1)
+        return hd_fail(err, HD_RANGE, "%s: external memory timed for %u MHz, clock %.3f MHz; they must agree, give --clock and --memory mhz= together", j->board->name, g->extern_mhz, clock / 1e6);
     /* As fast as the bridge goes, but 3 clocks a bit at least; bridges divide 12 MHz by eighths, so most rates below exist. */
     unsigned clocks = (unsigned)ceil(clock / wanted - 0.01);
     if (clocks < 3) clocks = 3;
@@ -267,19 +311,27 @@ static hd_status set_parameters(job *j, const hd_geometry *g, unsigned hz, hd_sy
         {"ROWS", g->rows}, {"COLS", g->cols}, {"LANES", g->lanes}, {"PLANES", g->planes}, {"HOP", g->hop}, {"ACC_BITS", g->acc_bits},
         {"ACT_WORDS", g->act_words}, {"WINDOW_WORDS", g->window_words}, {"STREAM_WORDS", g->stream_words}, {"PARAM_WORDS", g->param_words},
         {"DESCRIPTORS", g->descriptors}, {"TABLES", g->tables}, {"RESIDUAL", g->residual}, {"FETCH", g->fetch}, {"POST", g->post},
-        {"CLOCKS_PER_BIT", clocks}, {"DIVF", divf}, {"DIVQ", divq}};
+        {"CLOCKS_PER_BIT", clocks},
+        {ecp5 ? "CLKI_DIV" : "DIVF", pll[0]}, {ecp5 ? "CLKFB_DIV" : "DIVQ", pll[1]}, {"CLKOP_DIV", pll[2]}, {"EXTERN", g->extern_log2},
+        {"EXTERN_MHZ", g->extern_mhz}};
     size_t used = 0;
-    for (size_t i = 0; i < sizeof set / sizeof *set; i++)
+    for (size_t i = 0; i < sizeof set / sizeof *set - (ecp5 ? 0 : 3); i++)
         used += (size_t)snprintf(j->parameters + used, sizeof j->parameters - used, " -set %s %u", set[i].name, set[i].value);
     return HD_OK;
 }
 
-static hd_status check_tools(hd_err *err) {
-    static const char *const tools[][2] = {{"yosys", "yosys"}, {"nextpnr-ice40", "nextpnr-ice40"}, {"icepack", "fpga-icestorm"}};
+static hd_status find_tool(char path[PATH_BYTES], const char *name, const char *package, hd_err *err) {
+    if (hd_tool_find(name, path, PATH_BYTES)) return HD_OK;
+    if (!package) return hd_fail(err, HD_TOOL, "synth: %s is not installed; ./bootstrap ecp5 brings it", name);
+    return hd_fail(err, HD_TOOL, "synth: %s is not installed (Debian package '%s')", name, package);
+}
+
+static hd_status find_tools(job *j, hd_err *err) {
     char path[PATH_BYTES];
-    for (size_t i = 0; i < 3; i++)
-        if (!hd_tool_find(tools[i][0], path, sizeof path)) return hd_fail(err, HD_TOOL, "synth: %s is not installed (Debian package '%s')", tools[i][0], tools[i][1]);
-    return HD_OK;
+    const fpga *f = j->fpga;
+    hd_status st = find_tool(path, "yosys", "yosys", err);
+    if (!st) st = find_tool(j->place, f->place[0], f->package ? f->place[0] : NULL, err);
+    return st ? st : find_tool(j->pack, f->pack, f->package, err);
 }
 
 /* The folder's name tells all that decides its content. */
@@ -296,8 +348,8 @@ static hd_status name_folder(char *folder, const job *j, hd_err *err) {
     hd_tool_hash(&h, &j->mhz, sizeof j->mhz);
     hd_tool_hash(&h, &j->seed, sizeof j->seed);
     hd_tool_hash_program(&h, "yosys");
-    hd_tool_hash_program(&h, "nextpnr-ice40");
-    hd_tool_hash_program(&h, "icepack");
+    hd_tool_hash_program(&h, j->fpga->place[0]);
+    hd_tool_hash_program(&h, j->fpga->pack);
     return st ? st : hd_tool_path(folder, PATH_BYTES, err, "%s/board-%s-%016llx", cache, j->board->name, (unsigned long long)h);
 }
 
@@ -310,7 +362,7 @@ static hd_status build(job *j, const char *folder, int quiet, hd_err *err) {
     hd_progress progress = {0};
     snprintf(label, sizeof label, "placing %s", j->board->name);
     if (!quiet) {
-        hd_progress_start(&progress, label, 140);
+        hd_progress_start(&progress, label, j->seconds);
         j->progress = &progress;
     }
     st = make(j, err);
@@ -324,20 +376,22 @@ static hd_status build(job *j, const char *folder, int quiet, hd_err *err) {
 hd_status hd_synth(hd_synth_report *out, const hd_board *board, const hd_geometry *g, const hd_synth_options *o, hd_err *err) {
     memset(out, 0, sizeof *out);
     const fpga *f = find_fpga(board->fpga);
-    if (!f) return hd_fail(err, HD_UNSUPPORTED, "board '%s': no top and no tools for %s yet; heddle synth knows icebreaker and hx8k", board->name, board->fpga);
+    if (!f) return hd_fail(err, HD_UNSUPPORTED, "board '%s': no top and no tools for %s yet; heddle synth knows icebreaker, hx8k and ulx3s", board->name, board->fpga);
     hd_status st = hd_geometry_check(g, err);
-    if (!st) st = check_tools(err);
     if (st) return st;
     job *j = calloc(1, sizeof *j);
     if (!j) return hd_fail(err, HD_NOMEM, "synth: out of memory");
     j->board = board;
     j->fpga = f;
     j->seed = o->seed;
-    st = set_parameters(j, g, o->clock_hz ? o->clock_hz : board->clock_hz, out, err);
+    /* Places and routes about so many operations a second; a guess that only the progress line uses. */
+    j->seconds = 100 + (double)g->rows * g->cols * g->lanes * g->planes * 0.15;
+    st = find_tools(j, err);
+    if (!st) st = set_parameters(j, g, o->clock_hz ? o->clock_hz : board->clock_hz, out, err);
     if (!st) st = hd_synth_sources(&j->src, board, err);
-    if (!st) st = hd_tool_path(j->pins, sizeof j->pins, err, "%s/boards/%s/pins.pcf", hd_tool_source(), board->name);
+    if (!st) st = hd_tool_path(j->pins, sizeof j->pins, err, "%s/boards/%s/%s", hd_tool_source(), board->name, f->pins);
     if (!st) st = name_folder(out->folder, j, err);
-    if (!st) st = hd_tool_path(out->bitstream, sizeof out->bitstream, err, "%s/top.bin", out->folder);
+    if (!st) st = hd_tool_path(out->bitstream, sizeof out->bitstream, err, "%s/%s", out->folder, f->bitstream);
     out->wanted_mhz = j->mhz;
     out->cached = !st && access(out->folder, R_OK) == 0;
     if (!st && !out->cached) st = build(j, out->folder, o->quiet, err);

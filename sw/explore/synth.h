@@ -1,13 +1,13 @@
-/* Bitstreams of the boards: yosys, nextpnr and icepack on the Verilog of hw/ and boards/NAME, with the geometry of boards/boards.def. */
+/* Bitstreams of the boards: yosys, nextpnr and icepack or ecppack on the Verilog of hw/ and boards/NAME, with the geometry of boards/boards.def. */
 #ifndef HD_SYNTH_H
 #define HD_SYNTH_H
 #include "boards.h"
 
-enum { HD_SYNTH_USES = 8, HD_SYNTH_UNITS = 12, HD_SYNTH_SOURCES = 64, HD_SYNTH_PATH = 1024 };
+enum { HD_SYNTH_USES = 12, HD_SYNTH_UNITS = 12, HD_SYNTH_SOURCES = 64, HD_SYNTH_PATH = 1024 };
 
 typedef struct hd_synth_report {
     struct {
-        char name[32]; /* as nextpnr calls it: ICESTORM_LC, ICESTORM_RAM, ICESTORM_DSP, ICESTORM_SPRAM, ... */
+        char name[32]; /* as nextpnr calls it: ICESTORM_LC, ICESTORM_RAM, ICESTORM_DSP, ICESTORM_SPRAM; TRELLIS_COMB, DP16KD, ... */
         unsigned used, available;
     } use[HD_SYNTH_USES];
     int n_uses, cached;
@@ -21,7 +21,7 @@ typedef struct hd_synth_report {
     } path[HD_SYNTH_UNITS];   /* the longest path, unit by unit in its order */
     int n_path;
     /* In the cache. The folder has the tools' log, the script (synth.ys), the elaborated design (design.il), cells by kind (cells.json), netlist
-     * (top.json) and placed design (top.asc). */
+     * (top.json) and placed design (top.asc, top.config). */
     char bitstream[1024], folder[1024];
 } hd_synth_report;
 
@@ -48,4 +48,6 @@ hd_status hd_synth_sources(hd_sources *s, const hd_board *board, hd_err *err);
 /* PLL of the iCE40 behind a 12 MHz oscillator: 12 MHz * (divf + 1) / 2^divq, the oscillator inside at 533 to 1066 MHz. Nearest to hz;
  * the frequency that results, 0 when hz is out of range (16 to 275 MHz). */
 double hd_synth_pll(unsigned hz, unsigned *divf, unsigned *divq);
+/* PLL of the ECP5 behind a 25 MHz oscillator: 25 MHz * feedback / in, the oscillator inside, out times that, at 400 to 800 MHz. The same for 10 to 400 MHz. */
+double hd_synth_pll_ecp5(unsigned hz, unsigned *in, unsigned *feedback, unsigned *out);
 #endif

@@ -1,4 +1,4 @@
-// Simulation models of iCE40 cells that stand beside a netlist: the PLL passes its clock, the single-port RAM and the multiplier (the modes that
+// Simulation models of cells that stand beside a netlist: the PLL passes its clock, the single-port RAM and the multiplier (the modes that
 // boards/icebreaker uses) as their data sheets tell. The others are yosys' own (cells_sim.v).
 `default_nettype none
 module SB_PLL40_PAD #(
@@ -63,4 +63,21 @@ module SB_MAC16 #(
     assign O = TOPOUTPUT_SELECT == 2'd1 ? sum : product[31:0];
 endmodule
 `endif
+
+// ECP5: the PLL and the register that puts a clock on a pin.
+module EHXPLLL #(
+    parameter CLKI_DIV = 1, parameter CLKFB_DIV = 1, parameter CLKOP_DIV = 8, parameter CLKOP_ENABLE = "ENABLED", parameter CLKOP_CPHASE = 0, parameter CLKOP_FPHASE = 0,
+    parameter FEEDBK_PATH = "CLKOP", parameter OUTDIVIDER_MUXA = "DIVA", parameter PLLRST_ENA = "DISABLED", parameter INTFB_WAKE = "DISABLED",
+    parameter STDBY_ENABLE = "DISABLED", parameter DPHASE_SOURCE = "DISABLED"
+) (
+    input wire CLKI, input wire CLKFB, input wire RST, input wire STDBY, input wire PHASESEL0, input wire PHASESEL1, input wire PHASEDIR, input wire PHASESTEP,
+    input wire PHASELOADREG, input wire PLLWAKESYNC, input wire ENCLKOP, output wire CLKOP, output wire LOCK
+);
+    assign CLKOP = CLKI;
+    assign LOCK = !RST;
+endmodule
+
+module ODDRX1F (input wire SCLK, input wire RST, input wire D0, input wire D1, output wire Q);
+    assign Q = !RST && (SCLK ? D0 : D1);
+endmodule
 `default_nettype wire

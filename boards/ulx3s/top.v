@@ -1,0 +1,69 @@
+// ULX3S with LFE5U-85F: 25 MHz oscillator, FT231X as UART (its flow control is not used), 32 MB of SDRAM as weight memory with EXTERN 23. The SDRAM's clock is
+// the array's, inverted, so that what changes at the one's rising edge is stable at the other's.
+// Button FIRE1 (BTN) resets. LED 0 is on during a run, LED 1 after it, LED 7 while the PLL has locked. GPIO 0 of the ESP32 is held high: low, it would keep it in its boot loader.
+// `heddle synth` sets all parameters from boards/boards.def; the clock is 25 MHz * CLKFB_DIV / CLKI_DIV, made by dividing the PLL's oscillator by CLKOP_DIV.
+`default_nettype none
+module top #(
+    parameter ROWS           = 2,
+    parameter COLS           = 4,
+    parameter LANES          = 8,
+    parameter PLANES         = 2,
+    parameter HOP            = 4,
+    parameter ACC_BITS       = 20,
+    parameter ACT_WORDS      = 256,
+    parameter WINDOW_WORDS   = 128,
+    parameter STREAM_WORDS   = 256,
+    parameter PARAM_WORDS    = 128,
+    parameter DESCRIPTORS    = 8,
+    parameter TABLES         = 1,
+    parameter RESIDUAL       = 0,
+    parameter FETCH          = 1,
+    parameter POST           = 4,
+    parameter EXTERN         = 0,
+    parameter EXTERN_MHZ     = 75,
+    parameter CLOCKS_PER_BIT = 4,
+    parameter CLKI_DIV       = 1,
+    parameter CLKFB_DIV      = 3,
+    parameter CLKOP_DIV      = 8
+) (
+    input  wire        CLK,
+    input  wire        RX,
+    output wire        TX,
+    input  wire        BTN,
+    output wire [7:0]  led,
+    output wire        wifi_gpio0,
+    output wire        sdram_clk,
+    output wire        sdram_cke,
+    output wire        sdram_csn,
+    output wire        sdram_rasn,
+    output wire        sdram_casn,
+    output wire        sdram_wen,
+    output wire [1:0]  sdram_ba,
+    output wire [12:0] sdram_a,
+    output wire [1:0]  sdram_dqm,
+    inout  wire [15:0] sdram_d
+);
+    wire clk, locked, busy, done, sd_dqm, sd_oe;
+    wire [15:0] sd_out;
+    // verilator lint_off PINMISSING
+    (* FREQUENCY_PIN_CLKI = "25" *)
+    EHXPLLL #(
+        .CLKI_DIV(CLKI_DIV), .CLKFB_DIV(CLKFB_DIV), .CLKOP_DIV(CLKOP_DIV), .CLKOP_ENABLE("ENABLED"), .CLKOP_CPHASE(CLKOP_DIV / 2 - 1), .CLKOP_FPHASE(0),
+        .FEEDBK_PATH("CLKOP"), .OUTDIVIDER_MUXA("DIVA"), .PLLRST_ENA("DISABLED"), .INTFB_WAKE("DISABLED"), .STDBY_ENABLE("DISABLED"), .DPHASE_SOURCE("DISABLED")) u_pll (
+        .CLKI(CLK), .CLKFB(clk), .CLKOP(clk), .LOCK(locked), .RST(1'b0), .STDBY(1'b0), .PHASESEL0(1'b0), .PHASESEL1(1'b0), .PHASEDIR(1'b1),
+        .PHASESTEP(1'b1), .PHASELOADREG(1'b1), .PLLWAKESYNC(1'b0), .ENCLKOP(1'b0));
+    // verilator lint_on PINMISSING
+    heddle_board #(
+        .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .PLANES(PLANES), .HOP(HOP), .ACC_BITS(ACC_BITS), .ACT_WORDS(ACT_WORDS),
+        .WINDOW_WORDS(WINDOW_WORDS), .STREAM_WORDS(STREAM_WORDS), .PARAM_WORDS(PARAM_WORDS), .DESCRIPTORS(DESCRIPTORS), .TABLES(TABLES),
+        .RESIDUAL(RESIDUAL), .FETCH(FETCH), .POST(POST), .EXTERN(EXTERN), .EXTERN_MHZ(EXTERN_MHZ), .CLOCKS_PER_BIT(CLOCKS_PER_BIT)) u_board (
+        .clk(clk), .locked(locked && !BTN), .rx(RX), .tx(TX), .busy(busy), .done(done),
+        .sd_cmd({sdram_csn, sdram_rasn, sdram_casn, sdram_wen}), .sd_bank(sdram_ba), .sd_addr(sdram_a), .sd_dqm(sd_dqm), .sd_out(sd_out), .sd_oe(sd_oe), .sd_in(sdram_d));
+    assign sdram_d = sd_oe ? sd_out : 16'hzzzz;
+    assign sdram_dqm = {2{sd_dqm}};
+    assign sdram_cke = 1'b1;
+    ODDRX1F u_clock (.SCLK(clk), .RST(1'b0), .D0(1'b0), .D1(1'b1), .Q(sdram_clk));
+    assign led = {locked, 5'd0, done, busy};
+    assign wifi_gpio0 = 1'b1;
+endmodule
+`default_nettype wire
