@@ -36,7 +36,7 @@ module heddle_board #(
     output wire        sd_dqm,
     output wire [15:0] sd_out,
     output wire        sd_oe,
-    input  wire [15:0] sd_in
+    input  wire [15:0] sd_in       // the pins: taken here at the falling edge, which is the rising one of the memory's clock
 );
     reg [1:0] good = 2'd0;
     reg [7:0] count = 8'd0;
@@ -55,12 +55,18 @@ module heddle_board #(
     uart_link #(.CLOCKS_PER_BIT(CLOCKS_PER_BIT)) u_link (
         .clk(clk), .rst_n(rst_n), .rx(rx), .tx(tx), .core_rst_n(core_rst_n),
         .h_we(h_we), .h_re(h_re), .h_space(h_space), .h_addr(h_addr), .h_wdata(h_wdata), .h_rdata(h_rdata), .busy(busy), .h_wait(h_wait));
+    reg [15:0] sd_taken;
+    generate if (EXTERN != 0) begin : g_extern
+        always @(negedge clk) sd_taken <= sd_in;
+    end else begin : g_none
+        always @* sd_taken = sd_in;
+    end endgenerate
     heddle_core #(
         .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .PLANES(PLANES), .HOP(HOP), .ACC_BITS(ACC_BITS), .ACT_WORDS(ACT_WORDS),
         .WINDOW_WORDS(WINDOW_WORDS), .STREAM_WORDS(STREAM_WORDS), .PARAM_WORDS(PARAM_WORDS), .DESCRIPTORS(DESCRIPTORS), .TABLES(TABLES),
         .RESIDUAL(RESIDUAL), .FETCH(FETCH), .POST(POST), .EXTERN(EXTERN), .EXTERN_MHZ(EXTERN_MHZ)) u_core (
         .clk(clk), .rst_n(core_rst_n), .h_we(h_we), .h_re(h_re), .h_space(h_space), .h_addr(h_addr), .h_wdata(h_wdata), .h_rdata(h_rdata),
         .stall(3'd0), .busy(busy), .done(done), .h_wait(h_wait),
-        .sd_cmd(sd_cmd), .sd_bank(sd_bank), .sd_addr(sd_addr), .sd_dqm(sd_dqm), .sd_out(sd_out), .sd_oe(sd_oe), .sd_in(sd_in));
+        .sd_cmd(sd_cmd), .sd_bank(sd_bank), .sd_addr(sd_addr), .sd_dqm(sd_dqm), .sd_out(sd_out), .sd_oe(sd_oe), .sd_in(sd_taken));
 endmodule
 `default_nettype wire

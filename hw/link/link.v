@@ -67,7 +67,7 @@ module link #(
     wire       data_bit = s_byte_data[r_bit];
     wire       in_head = r_state == R_HEAD, in_body = r_state == R_BODY;
     wire       byte_end = r_bit == 3'd7, group_end = byte_end && r_byte[1:0] == 2'd3;
-    wire       step = s_byte_valid && !h_wait && ((in_head && !turning && !t_ring) || (in_body && counted && !(turning && group_end)));
+    wire       step = s_byte_valid && !(h_wait && in_body && group_end) && ((in_head && !turning && !t_ring) || (in_body && counted && !(turning && group_end)));
     wire       checking = in_head ? r_byte[3] : !more;          // these bits are a CRC
     wire       wrong = r_bad || (checking && data_bit != r_crc_bit);
     assign s_byte_ready = r_state == R_HUNT || (step && byte_end);

@@ -29,16 +29,28 @@ struct Random {
 using Memory = std::map<uint64_t, uint32_t>; // by space and address
 uint64_t key(unsigned space, uint32_t address) { return static_cast<uint64_t>(space) << 32 | address; }
 
-// What stands behind the host port. Reads answer three cycles after h_re, as heddle_core does.
+// What stands behind the host port. Reads answer three cycles after h_re, as heddle_core does; space WEIGHT is slow, as external memory is.
 struct Core {
     Memory memory;
     uint64_t runs = 0, writes = 0, faults = 0;
     uint32_t cycles = 0, count = 0, left = 0;
     uint32_t pipe[3] = {0, 0, 0};
+    uint32_t wait = 0, late = 0;
+    bool reads = false;
     void clock(Vlink *top, Random &r) {
         top->h_rdata = pipe[1];
         pipe[1] = pipe[0];
-        if (top->h_re) {
+        if (wait) {
+            if (top->h_we || top->h_re) faults++;
+            if (!--wait && reads) pipe[0] = late;
+        } else if (top->h_space == HD_SPACE_WEIGHT && (top->h_we || top->h_re)) {
+            wait = 1 + r.below(r.chance(0.1) ? 400 : 40);
+            reads = top->h_re;
+            late = memory[key(top->h_space, top->h_addr)];
+            pipe[0] = 0xdeadbeef;
+        }
+        top->h_wait = wait != 0;
+        if (top->h_re && !wait) {
             if (left && top->h_space != HD_SPACE_REG) faults++;
             if (top->h_space == HD_SPACE_REG && top->h_addr == HD_REG_CYCLES) pipe[0] = cycles;
             else if (top->h_space == HD_SPACE_REG && top->h_addr == HD_REG_STATUS) pipe[0] = left ? 1 : 2;
@@ -142,16 +154,18 @@ struct Bench {
         Vlink *t = top.get();
         // The model of the core sees this cycle's outputs; what it answers is seen from the next cycle on.
         uint32_t rdata_before = t->h_rdata;
-        uint8_t busy_before = t->busy;
+        uint8_t busy_before = t->busy, wait_before = t->h_wait;
         core.clock(t, r);
         uint32_t rdata = t->h_rdata;
-        uint8_t busy = t->busy;
+        uint8_t busy = t->busy, wait = t->h_wait;
         t->h_rdata = rdata_before;
         t->busy = busy_before;
+        t->h_wait = wait_before;
         t->clk = 1;
         t->eval();
         t->h_rdata = rdata;
         t->busy = busy;
+        t->h_wait = wait;
         t->clk = 0;
         t->eval();
         if (taken) t->s_byte_valid = 0;
