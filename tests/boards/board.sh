@@ -19,8 +19,13 @@ optimise=-O0
 case $stage in
 rtl)
     IFS=x read -r rows cols lanes planes <<<"$geometry"
-    files=()
-    for f in "$src"/hw/*.v "$src"/hw/lib/*.v "$src"/hw/link/*.v "$src"/boards/common/*.v "$src/boards/$board"/*.v; do
+    files=() folder=$src/boards/$board external=()
+    # A board of the tests' own: external memory behind heddle_board.
+    if [ "$board" = sdram ]; then
+        folder=$here/$board files=("$src/sim/sdram_model.v")
+        external=("-GEXTERN=$(value extern)" "-GEXTERN_MHZ=$(value mhz)")
+    fi
+    for f in "$src"/hw/*.v "$src"/hw/lib/*.v "$src"/hw/link/*.v "$src"/boards/common/*.v "$folder"/*.v; do
         case $f in */datapath_fast.v) continue ;; */hw/lib/*) [ -e "$src/boards/$board/${f##*/}" ] && continue ;; esac
         # merged_add stays the general one: its carry cells are compared in tests/rtl/ecp5.sh.
         [ "$board" = ulx3s ] && case $f in */hw/pe.v) f=$src/hw/ecp5/pe.v ;; esac
@@ -28,7 +33,7 @@ rtl)
     done
     options=(-Wall "-GROWS=$rows" "-GCOLS=$cols" "-GLANES=$lanes" "-GPLANES=$planes" "-GHOP=$(value hop)" "-GACC_BITS=$(value acc)" "-GACT_WORDS=$(value act)"
         "-GWINDOW_WORDS=$(value window)" "-GSTREAM_WORDS=$(value stream)" "-GPARAM_WORDS=$(value param)" "-GDESCRIPTORS=$(value descriptors)"
-        "-GTABLES=$(value tables)" "-GRESIDUAL=$(value residual)" "-GFETCH=$(value fetch)" "-GPOST=$(value post)" "-GCLOCKS_PER_BIT=$clocks")
+        "-GTABLES=$(value tables)" "-GRESIDUAL=$(value residual)" "-GFETCH=$(value fetch)" "-GPOST=$(value post)" "-GCLOCKS_PER_BIT=$clocks" "${external[@]}")
     # The cells' unused parameters and ports are those of the data sheet.
     printf '`verilator_config\nlint_off -rule UNUSED -file "*/cells.v"\nlint_off -rule UNUSEDPARAM -file "*/cells.v"\nlint_off -rule UNUSEDSIGNAL -file "*/cells.v"\nlint_off -rule DECLFILENAME -file "*/cells.v"\n' >"$work/cells.vlt"
     files=("$work/cells.vlt" "${files[@]}" "$here/cells.v")

@@ -57,10 +57,12 @@ static const hd_driver script = {"script", "", script_open, script_close, script
 static hd_status one(const hd_program *p, const hd_qtensor *in, uint64_t seed, hd_err *err) {
     hd_session *s = NULL;
     size_t words = (size_t)p->geometry.act_words * p->geometry.lanes / 4;
-    uint32_t *memory = calloc(words, sizeof *memory), *perf = calloc(p->n_desc, HD_PERF_WORDS * sizeof *perf);
+    uint32_t *external = calloc(p->n_extern + 1, sizeof *external), *memory = calloc(words, sizeof *memory), *perf = calloc(p->n_desc, HD_PERF_WORDS * sizeof *perf);
     int8_t *input = malloc((size_t)in->h * (size_t)in->w * (size_t)in->c), *output = malloc((size_t)p->output.h * p->output.w * p->output.c);
-    hd_status st = memory && perf && input && output ? HD_OK : hd_fail(err, HD_NOMEM, "out of memory");
+    hd_status st = external && memory && perf && input && output ? HD_OK : hd_fail(err, HD_NOMEM, "out of memory");
     if (!st) st = hd_session_open(&s, p, &script, NULL, err);
+    /* What was written to external memory can be read there. */
+    if (!st && p->n_extern) st = script_read(model, HD_SPACE_WEIGHT, 0, external, p->n_extern, err);
     /* The program before left its activations. */
     if (!st) st = script_write(model, HD_SPACE_ACT, 0, memory, words, err);
     if (!st) {
@@ -70,6 +72,7 @@ static hd_status one(const hd_program *p, const hd_qtensor *in, uint64_t seed, h
     if (!st) st = hd_session_memory(s, memory, words, err);
     if (!st) st = hd_session_perf(s, perf, err);
     hd_session_close(s);
+    free(external);
     free(memory);
     free(perf);
     free(input);
