@@ -40,10 +40,10 @@ typedef struct sources {
     int n;
 } sources;
 
-static hd_status list_sources(sources *s, hd_err *err) {
-    static const char *const folders[] = {"hw", "hw/lib", "sim"};
+static hd_status list_sources(sources *s, int board, hd_err *err) {
+    static const char *const folders[] = {"hw", "hw/lib", "sim", "hw/link", "boards/common", "sim/board"};
     s->n = 0;
-    for (int f = 0; f < 3; f++) {
+    for (int f = 0; f < (board ? 6 : 3); f++) {
         char dir[PATH_MAX_];
         hd_status st = hd_tool_path(dir, sizeof dir, err, "%s/%s", hd_tool_source(), folders[f]);
         if (st) return st;
@@ -88,14 +88,14 @@ static void log_tail(const char *log, char *out, size_t n) {
 }
 
 typedef struct model_variant {
-    int structural, trace;
+    int structural, trace, board;
 } model_variant;
 
 static hd_status compile_model(const char *dir, const char *target, const hd_geometry *g, model_variant v, const sources *src, int quiet, hd_err *err) {
     char log[PATH_MAX_], include[PATH_MAX_], wrapper[PATH_MAX_], out[PATH_MAX_], script[PATH_MAX_], text[8192], tail[300];
     hd_status st = hd_tool_path(log, sizeof log, err, "%s/log", dir);
     if (!st) st = hd_tool_path(include, sizeof include, err, "-I%s/hw/include", hd_tool_source());
-    if (!st) st = hd_tool_path(wrapper, sizeof wrapper, err, "%s/sim/rtl_model.cpp", hd_tool_source());
+    if (!st) st = hd_tool_path(wrapper, sizeof wrapper, err, v.board ? "%s/sim/board/board_model.cpp" : "%s/sim/rtl_model.cpp", hd_tool_source());
     if (!st) st = hd_tool_path(out, sizeof out, err, "%s/model.so", dir);
     if (!st) st = hd_tool_path(script, sizeof script, err, "%s/build.mk", dir);
     if (st) return st;
@@ -107,7 +107,7 @@ static hd_status compile_model(const char *dir, const char *target, const hd_geo
         {"DESCRIPTORS", g->descriptors}, {"TABLES", g->tables}, {"RESIDUAL", g->residual}, {"FETCH", g->fetch}, {"POST", g->post},
         {"EXTERN", g->extern_log2}, {"EXTERN_MHZ", g->extern_mhz}};
     const char *argv[200] = {"verilator", "--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert", "-Wno-fatal", "--unroll-count", "4",
-                             "--prefix", "Vheddle", "--top-module", g->extern_log2 ? "heddle_extern" : "heddle_core", "--Mdir", dir, include};
+                             "--prefix", "Vheddle", "--top-module", v.board ? "virtual_board" : g->extern_log2 ? "heddle_extern" : "heddle_core", "--Mdir", dir, include};
     int n = 0;
     while (argv[n]) n++;
     if (!v.structural) argv[n++] = "-DHD_FAST_ARRAY";
@@ -133,7 +133,7 @@ static hd_status compile_model(const char *dir, const char *target, const hd_geo
     if ((st = hd_file_write(script, text, strlen(text), err))) return st;
 
     char label[96];
-    snprintf(label, sizeof label, "building the simulator %ux%ux%ux%u (once)", g->rows, g->cols, g->lanes, g->planes);
+    snprintf(label, sizeof label, "building the %s %ux%ux%ux%u (once)", v.board ? "virtual board" : "simulator", g->rows, g->cols, g->lanes, g->planes);
     hd_progress progress = {0};
     if (!quiet) hd_progress_start(&progress, label, 30);
     int rc = hd_tool_run(argv, dir, log, quiet ? NULL : &progress, 5);
@@ -153,18 +153,17 @@ static hd_status compile_model(const char *dir, const char *target, const hd_geo
     return HD_OK;
 }
 
-hd_status hd_sim_build(char *path, size_t n, const hd_geometry *g, const hd_device_options *o, hd_err *err) {
+static hd_status build(char *path, size_t n, const hd_geometry *g, model_variant v, int quiet, hd_err *err) {
     char cache[PATH_MAX_], lock[PATH_MAX_], dir[PATH_MAX_], file[PATH_MAX_], why[200];
-    model_variant v = {o && o->structural, o && o->trace};
     hd_status st = hd_geometry_check(g, err);
     if (st) return st;
     sources *src = malloc(sizeof *src);
     if (!src) return hd_fail(err, HD_NOMEM, "sim: out of memory");
     uint64_t h = HD_TOOL_HASH;
-    if ((st = list_sources(src, err)) || (st = hd_tool_cache(cache, sizeof cache, err))) goto done;
+    if ((st = list_sources(src, v.board, err)) || (st = hd_tool_cache(cache, sizeof cache, err))) goto done;
     for (int i = 0; i < src->n && !st; i++) st = hd_tool_hash_file(&h, src->file[i], err);
-    static const char *const others[] = {"hw/include/heddle_contract.vh", "sim/rtl_model.cpp", "sim/rtl_api.h"};
-    for (int i = 0; i < 3 && !st; i++)
+    static const char *const others[] = {"hw/include/heddle_contract.vh", "sim/rtl_model.cpp", "sim/rtl_api.h", "sim/board/board_model.cpp", "sim/board/board_api.h"};
+    for (int i = 0; i < (v.board ? 5 : 3) && !st; i++)
         if (!(st = hd_tool_path(file, sizeof file, err, "%s/%s", hd_tool_source(), others[i]))) st = hd_tool_hash_file(&h, file, err);
     if (st) goto done;
     hd_tool_hash(&h, g, sizeof *g); /* uint32_t only, no padding */
@@ -173,7 +172,7 @@ hd_status hd_sim_build(char *path, size_t n, const hd_geometry *g, const hd_devi
     hd_tool_hash_program(&h, "g++");
     hash_processor(&h);
 
-    if ((st = hd_tool_path(path, n, err, "%s/sim-%ux%ux%ux%u-%016llx.so", cache, g->rows, g->cols, g->lanes, g->planes, (unsigned long long)h))) goto done;
+    if ((st = hd_tool_path(path, n, err, "%s/%s-%ux%ux%ux%u-%016llx.so", cache, v.board ? "board" : "sim", g->rows, g->cols, g->lanes, g->planes, (unsigned long long)h))) goto done;
     if (access(path, R_OK) == 0) goto done;
     if (!hd_sim_tools(why, sizeof why)) {
         st = hd_fail(err, HD_TOOL, "sim: %s", why);
@@ -191,7 +190,7 @@ hd_status hd_sim_build(char *path, size_t n, const hd_geometry *g, const hd_devi
     if (access(path, R_OK) != 0) {
         if (mkdir(dir, 0777)) st = hd_fail(err, HD_IO, "%s: %s", dir, strerror(errno));
         else {
-            st = compile_model(dir, path, g, v, src, o && o->quiet, err);
+            st = compile_model(dir, path, g, v, src, quiet, err);
             hd_tool_remove(dir);
         }
     }
@@ -200,4 +199,14 @@ hd_status hd_sim_build(char *path, size_t n, const hd_geometry *g, const hd_devi
 done:
     free(src);
     return st;
+}
+
+hd_status hd_sim_build(char *path, size_t n, const hd_geometry *g, const hd_device_options *o, hd_err *err) {
+    model_variant v = {o && o->structural, o && o->trace, 0};
+    return build(path, n, g, v, o && o->quiet, err);
+}
+
+hd_status hd_sim_build_board(char *path, size_t n, const hd_geometry *g, int quiet, hd_err *err) {
+    model_variant v = {0, 0, 1};
+    return build(path, n, g, v, quiet, err);
 }

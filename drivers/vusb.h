@@ -16,6 +16,10 @@ struct hd_vboard {
     unsigned bit_rate;         /* of its UART */
 };
 
+/* The Verilated board of geometry g (sim/board/virtual_board.v), built on first use. bit_rate: what its UART counts as; the simulation knows no time. */
+struct hd_geometry;
+hd_status hd_vboard_sim(hd_vboard **out, const struct hd_geometry *g, unsigned bit_rate, int quiet, hd_err *err);
+
 enum hd_vusb_status { HD_VUSB_OK = 0, HD_VUSB_STALL = -32, HD_VUSB_CANCELLED = -104, HD_VUSB_GONE = -108 };
 
 /* One transfer, owned by the front end until it is finished. */
