@@ -15,34 +15,40 @@ static const cli_option options[] = {
     {NULL, NULL, NULL},
 };
 
-/* The tool of a board, and what its bitstreams look like: bytes and the size, 0 = any. */
+/* The tool of a board, and what its bitstreams look like: the FPGA's family, bytes near the start, the part named before them (NULL: none is) and the size, 0 = any. */
 typedef struct flasher {
     const char *board, *tool, *package, *arguments[4], *sram;
+    const char *family, *part;
+    uint8_t sync[4];
     size_t size;
 } flasher;
 
 static const flasher flashers[] = {
-    {"icebreaker", "iceprog", "fpga-icestorm", {NULL}, "-S", 104090},
-    {"hx8k", "iceprog", "fpga-icestorm", {NULL}, "-S", 135100},
-    {"ulx3s", "openFPGALoader", "openfpgaloader", {"-b", "ulx3s", NULL}, NULL, 0},
+    {"icebreaker", "iceprog", "fpga-icestorm", {NULL}, "-S", "iCE40", NULL, {0x7e, 0xaa, 0x99, 0x7e}, 104090},
+    {"hx8k", "iceprog", "fpga-icestorm", {NULL}, "-S", "iCE40", NULL, {0x7e, 0xaa, 0x99, 0x7e}, 135100},
+    {"ulx3s", "openFPGALoader", "openfpgaloader", {"-b", "ulx3s", NULL}, NULL, "ECP5", "Part: LFE5U-85F", {0xff, 0xff, 0xbd, 0xb3}, 0},
 };
 
-/* An iCE40 bitstream begins with a comment between ff 00 and 00 ff, then 7e aa 99 7e. */
+static int found_near_start(const uint8_t *data, size_t size, const void *what, size_t n) {
+    for (size_t i = 0; i + n <= size && i < 1024; i++)
+        if (!memcmp(data + i, what, n)) return 1;
+    return 0;
+}
+
+/* A bitstream begins with comments between ff 00 and 00 ff, which name the part on ECP5, then its family's preamble. */
 static hd_status check(const flasher *f, const char *path, hd_err *err) {
-    static const uint8_t sync[4] = {0x7e, 0xaa, 0x99, 0x7e};
     uint8_t *data;
     size_t size;
     hd_status s = hd_file_read(&data, &size, path, 1 << 26, 0, err);
-    if (s || !f->size) {
-        if (!s) free(data);
-        return s;
-    }
-    int found = 0;
-    for (size_t i = 0; !found && i + sizeof sync <= size && i < 1024; i++) found = !memcmp(data + i, sync, sizeof sync);
+    if (s) return s;
+    const uint8_t *y = f->sync;
+    if (!found_near_start(data, size, y, sizeof f->sync))
+        s = hd_fail(err, HD_FORMAT, "%s: no %s bitstream (no %02x %02x %02x %02x in its first 1024 bytes)", path, f->family, y[0], y[1], y[2], y[3]);
+    else if (f->part && !found_near_start(data, size, f->part, strlen(f->part)))
+        s = hd_fail(err, HD_MISMATCH, "%s: its comment does not say '%s'; a bitstream for %s does", path, f->part, f->board);
+    else if (f->size && size != f->size) s = hd_fail(err, HD_MISMATCH, "%s: %zu bytes; a bitstream for %s has %zu", path, size, f->board, f->size);
     free(data);
-    if (!found) return hd_fail(err, HD_FORMAT, "%s: no iCE40 bitstream (no 7e aa 99 7e in its first 1024 bytes)", path);
-    if (size != f->size) return hd_fail(err, HD_MISMATCH, "%s: %zu bytes; a bitstream for %s has %zu", path, size, f->board, f->size);
-    return HD_OK;
+    return s;
 }
 
 /* The last line of the tool's output that is not empty, for the message. */

@@ -386,8 +386,8 @@ hd_status hd_synth(hd_synth_report *out, const hd_board *board, const hd_geometr
     j->seed = o->seed;
     /* Places and routes about so many operations a second; a guess that only the progress line uses. */
     j->seconds = 100 + (double)g->rows * g->cols * g->lanes * g->planes * 0.15;
-    st = find_tools(j, err);
-    if (!st) st = set_parameters(j, g, o->clock_hz ? o->clock_hz : board->clock_hz, out, err);
+    st = set_parameters(j, g, o->clock_hz ? o->clock_hz : board->clock_hz, out, err);
+    if (!st) st = find_tools(j, err);
     if (!st) st = hd_synth_sources(&j->src, board, err);
     if (!st) st = hd_tool_path(j->pins, sizeof j->pins, err, "%s/boards/%s/%s", hd_tool_source(), board->name, f->pins);
     if (!st) st = name_folder(out->folder, j, err);
