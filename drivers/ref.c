@@ -18,6 +18,8 @@ static void close_device(hd_device *d) {
     free(d->weight);
     free(d->external);
     free(d->stream.entry);
+    free(d->stream.header);
+    free(d->stream.decoded);
     free(d->index);
     free(d->param);
     free(d->desc);
@@ -186,6 +188,7 @@ static uint32_t read_register(const hd_device *d, size_t r) {
     case HD_REG_RESIDUAL: return g->residual;
     case HD_REG_EXTERN: return g->extern_log2;
     case HD_REG_EXTERN_MHZ: return g->extern_mhz;
+    case HD_REG_DECODE: return g->decode;
     case HD_REG_STATUS: return d->done ? 2 : 0;
     case HD_REG_CYCLES: return (uint32_t)d->cycles;
     default: return 0;

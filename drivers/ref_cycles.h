@@ -5,13 +5,22 @@
 
 /* An entry of the stream in external memory: words of its first (the one that waits for a place in the ring), its weights and its last. */
 typedef struct hd_ref_entry {
-    uint64_t first, weights, last;
+    uint64_t first, weights, last; /* weights: of a coded entry, in hd_ref_stream.decoded */
     uint16_t index;
+    uint8_t coded, delay;          /* delay: the decoder's, from the last word to the last weight word */
 } hd_ref_entry;
 
+/* A header word, taken so many cycles or more after the word before it. */
+typedef struct hd_ref_header {
+    uint64_t at;
+    int64_t wait;
+} hd_ref_header;
+
 typedef struct hd_ref_stream {
-    uint64_t n, room;
+    uint64_t n, room, headers, header_room, decoded_words, decoded_room;
     hd_ref_entry *entry;
+    hd_ref_header *header;
+    uint32_t *decoded;             /* weight words of the coded entries */
 } hd_ref_stream;
 
 /* The loader in a run, whose cycle 0 is the first busy one. Cycles of what it did last, and the memory's schedule in cycles. */
@@ -19,7 +28,7 @@ typedef struct hd_ref_loader {
     const hd_ref_stream *stream;
     uint32_t ring;
     int64_t *freed;       /* of the ring's entries: from when on their place may be taken */
-    uint64_t at, entries; /* words READ, entries loaded */
+    uint64_t at, entries, headers; /* words READ, entries loaded, headers taken */
     uint64_t now;         /* cycles of the descriptors before */
     int64_t fifo[8];      /* when the last words were taken */
     int64_t read, taken, row_open, readable, next_open;

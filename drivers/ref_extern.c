@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ref_codes.h"
 #include "ref_cycles.h"
 
 enum { FIFO = 8, TAKEN_TO_LOADED = 2, READ_TO_TAKE = 4 /* and CL */, WORDS_OF_ROW = 256 };
@@ -23,41 +24,82 @@ static hd_status broken(uint64_t at, const char *what, hd_err *err) {
     return hd_fail(err, HD_DEVICE, "ref: external memory, word %llu: %s", (unsigned long long)at, what);
 }
 
-static hd_status room_for(hd_ref_stream *s, uint64_t n, hd_err *err) {
-    if (n <= s->room) return HD_OK;
-    uint64_t room = s->room * 2 > n ? s->room * 2 : n;
-    hd_ref_entry *grown = realloc(s->entry, room * sizeof *grown);
-    if (!grown) return hd_fail(err, HD_NOMEM, "ref: out of memory for %llu stream entries", (unsigned long long)room);
-    s->entry = grown;
-    s->room = room;
+/* Room for n elements of `size` bytes at *array, which has *room. */
+static hd_status room_for(void *array, uint64_t *room, uint64_t n, size_t size, hd_err *err) {
+    void *old;
+    if (n <= *room) return HD_OK;
+    uint64_t more = *room * 2 > n ? *room * 2 : n;
+    memcpy(&old, array, sizeof old);
+    void *grown = realloc(old, more * size);
+    if (!grown) return hd_fail(err, HD_NOMEM, "ref: out of memory for %llu elements of the stream", (unsigned long long)more);
+    memcpy(array, &grown, sizeof grown);
+    *room = more;
+    return HD_OK;
+}
+
+/* What the reader of segments knows: place, and what the decoders hold. */
+typedef struct reader {
+    hd_ref_stream *s;
+    const hd_geometry *g;
+    const uint32_t *words;
+    size_t n_words;
+    uint64_t at;
+    hd_ref_codes codes;
+} reader;
+
+static hd_status read_entries(reader *r, uint32_t n, int code, hd_err *err) {
+    hd_ref_stream *s = r->s;
+    uint32_t full = hd_geometry_weight_words(r->g), per = code < 0 ? full : full / 2;
+    if (((uint64_t)n + 1) / 2 + (uint64_t)n * per > r->n_words - r->at) return broken(r->at - 1, "a segment beyond what was written", err);
+    hd_status st = room_for(&s->entry, &s->room, s->n + n, sizeof *s->entry, err);
+    if (!st && code >= 0) st = room_for(&s->decoded, &s->decoded_room, s->decoded_words + (uint64_t)n * full, sizeof *s->decoded, err);
+    for (uint32_t i = 0; i < n && !st; i++) {
+        hd_ref_entry *e = &s->entry[s->n++];
+        uint32_t index = r->words[i % 2 ? r->at - per - 1 : r->at]; /* the word with its index entry */
+        e->first = r->at;
+        if (i % 2 == 0) r->at++;
+        e->index = (uint16_t)(i % 2 ? index >> 16 : index);
+        e->coded = code >= 0;
+        e->delay = code < 0 ? 0 : (uint8_t)hd_ref_codes_delay(code, r->g);
+        e->weights = code < 0 ? r->at : s->decoded_words;
+        if (code >= 0) {
+            hd_ref_codes_entry(s->decoded + s->decoded_words, &r->codes, code, r->words + r->at, r->g);
+            s->decoded_words += full;
+        }
+        r->at += per;
+        e->last = r->at - 1;
+    }
+    return st;
+}
+
+static hd_status read_load(reader *r, uint32_t n, int code, hd_err *err) {
+    if (n != hd_code_loads(code)) return broken(r->at - 1, "a table of another length than its code's", err);
+    if (n > r->n_words - r->at) return broken(r->at - 1, "a segment beyond what was written", err);
+    hd_ref_codes_load(&r->codes, code, r->words + r->at);
+    r->at += n;
     return HD_OK;
 }
 
 hd_status hd_ref_stream_read(hd_ref_stream *s, const hd_geometry *g, const uint32_t *words, size_t n_words, hd_err *err) {
-    uint64_t at = 0;
-    uint32_t per = hd_geometry_weight_words(g);
-    s->n = 0;
+    reader r = {.s = s, .g = g, .words = words, .n_words = n_words};
+    int64_t wait = 0;
+    s->n = s->headers = s->decoded_words = 0;
     for (;;) {
-        if (at >= n_words) return broken(at, "no segment END", err);
-        uint32_t head = words[at], n = (uint32_t)hd_field_get(&head, HD_S_ENTRIES);
-        uint32_t format = (uint32_t)hd_field_get(&head, HD_S_FORMAT);
-        if (format == HD_SEGMENT_END) break;
-        if (format != HD_SEGMENT_RAW) return broken(at, "a segment format this device has no decoder for", err);
-        at++;
-        if (((uint64_t)n + 1) / 2 + (uint64_t)n * per > n_words - at) return broken(at - 1, "a segment beyond what was written", err);
-        hd_status st = room_for(s, s->n + n, err);
+        if (r.at >= n_words) return broken(r.at, "no segment END", err);
+        uint32_t head = words[r.at], n = (uint32_t)hd_field_get(&head, HD_S_ENTRIES), format = (uint32_t)hd_field_get(&head, HD_S_FORMAT);
+        int code = format == HD_SEGMENT_RAW ? -1 : (int)hd_field_get(&head, HD_S_VARIANT);
+        hd_status st = room_for(&s->header, &s->header_room, s->headers + 1, sizeof *s->header, err);
         if (st) return st;
-        for (uint32_t i = 0; i < n; i++) {
-            hd_ref_entry *e = &s->entry[s->n++];
-            uint64_t pair = i % 2 ? at - per - 1 : at; /* the word with its index entry */
-            uint32_t index = words[pair];
-            e->first = at;
-            if (i % 2 == 0) at++;
-            e->index = (uint16_t)(i % 2 ? index >> 16 : index);
-            e->weights = at;
-            at += per;
-            e->last = at - 1;
-        }
+        s->header[s->headers++] = (hd_ref_header){r.at, wait};
+        if (format == HD_SEGMENT_END) break;
+        int coded = (format == HD_SEGMENT_LOAD || format == HD_SEGMENT_CODED) && code < HD_CODES;
+        if (format != HD_SEGMENT_RAW && (!coded || !(g->decode & hd_code_unit(code)) || !hd_code_fits(code, g)))
+            return broken(r.at, "a segment format this device has no decoder for", err);
+        r.at++;
+        st = format == HD_SEGMENT_LOAD ? read_load(&r, n, code, err) : read_entries(&r, n, code, err);
+        if (st) return st;
+        /* A header waits until the decoder is empty. */
+        wait = !n || format == HD_SEGMENT_RAW ? 0 : format == HD_SEGMENT_LOAD ? 3 : (int64_t)hd_ref_codes_delay(code, g) + 1;
     }
     return HD_OK;
 }
@@ -143,10 +185,11 @@ int64_t hd_ref_loader_loaded(hd_ref_loader *l, uint64_t n) {
         while (l->at <= e->last) {
             uint64_t word = l->at;
             int64_t take = max64(read_word(l, l->fifo[word % FIFO] + 1) + l->delay, l->taken + 2);
+            if (l->headers < l->stream->headers && word == l->stream->header[l->headers].at) take = max64(take, l->taken + l->stream->header[l->headers++].wait);
             if (word == e->first && l->entries >= l->ring) take = max64(take, l->freed[l->entries % l->ring]);
             l->fifo[word % FIFO] = l->taken = take;
         }
         l->entries++;
     }
-    return l->taken + TAKEN_TO_LOADED;
+    return l->taken + l->stream->entry[n].delay + TAKEN_TO_LOADED;
 }

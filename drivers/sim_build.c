@@ -41,9 +41,9 @@ typedef struct sources {
 } sources;
 
 static hd_status list_sources(sources *s, int board, hd_err *err) {
-    static const char *const folders[] = {"hw", "hw/lib", "sim", "hw/link", "boards/common", "sim/board"};
+    static const char *const folders[] = {"hw", "hw/lib", "hw/decode", "sim", "hw/link", "boards/common", "sim/board"};
     s->n = 0;
-    for (int f = 0; f < (board ? 6 : 3); f++) {
+    for (int f = 0; f < (board ? 7 : 4); f++) {
         char dir[PATH_MAX_];
         hd_status st = hd_tool_path(dir, sizeof dir, err, "%s/%s", hd_tool_source(), folders[f]);
         if (st) return st;
@@ -100,19 +100,19 @@ static hd_status compile_model(const char *dir, const char *target, const hd_geo
     if (!st) st = hd_tool_path(script, sizeof script, err, "%s/build.mk", dir);
     if (st) return st;
 
-    char parameter[17][64];
-    const struct { const char *name; uint32_t value; } set[17] = {
+    char parameter[18][64];
+    const struct { const char *name; uint32_t value; } set[18] = {
         {"ROWS", g->rows}, {"COLS", g->cols}, {"LANES", g->lanes}, {"PLANES", g->planes}, {"HOP", g->hop}, {"ACC_BITS", g->acc_bits},
         {"ACT_WORDS", g->act_words}, {"WINDOW_WORDS", g->window_words}, {"STREAM_WORDS", g->stream_words}, {"PARAM_WORDS", g->param_words},
         {"DESCRIPTORS", g->descriptors}, {"TABLES", g->tables}, {"RESIDUAL", g->residual}, {"FETCH", g->fetch}, {"POST", g->post},
-        {"EXTERN", g->extern_log2}, {"EXTERN_MHZ", g->extern_mhz}};
+        {"EXTERN", g->extern_log2}, {"EXTERN_MHZ", g->extern_mhz}, {"DECODE", g->decode}};
     const char *argv[200] = {"verilator", "--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert", "-Wno-fatal", "--unroll-count", "4",
                              "--prefix", "Vheddle", "--top-module", v.board ? "virtual_board" : g->extern_log2 ? "heddle_extern" : "heddle_core", "--Mdir", dir, include};
     int n = 0;
     while (argv[n]) n++;
     if (!v.structural) argv[n++] = "-DHD_FAST_ARRAY";
     if (v.trace) argv[n++] = "--trace-fst";
-    for (int i = 0; i < 17; i++) {
+    for (int i = 0; i < 18; i++) {
         snprintf(parameter[i], sizeof parameter[i], "-G%s=%u", set[i].name, set[i].value);
         argv[n++] = parameter[i];
     }
@@ -162,8 +162,8 @@ static hd_status build(char *path, size_t n, const hd_geometry *g, model_variant
     uint64_t h = HD_TOOL_HASH;
     if ((st = list_sources(src, v.board, err)) || (st = hd_tool_cache(cache, sizeof cache, err))) goto done;
     for (int i = 0; i < src->n && !st; i++) st = hd_tool_hash_file(&h, src->file[i], err);
-    static const char *const others[] = {"hw/include/heddle_contract.vh", "sim/rtl_model.cpp", "sim/rtl_api.h", "sim/board/board_model.cpp", "sim/board/board_api.h"};
-    for (int i = 0; i < (v.board ? 5 : 3) && !st; i++)
+    static const char *const others[] = {"hw/include/heddle_contract.vh", "hw/include/heddle_e8p.vh", "sim/rtl_model.cpp", "sim/rtl_api.h", "sim/board/board_model.cpp", "sim/board/board_api.h"};
+    for (int i = 0; i < (v.board ? 6 : 4) && !st; i++)
         if (!(st = hd_tool_path(file, sizeof file, err, "%s/%s", hd_tool_source(), others[i]))) st = hd_tool_hash_file(&h, file, err);
     if (st) goto done;
     hd_tool_hash(&h, g, sizeof *g); /* uint32_t only, no padding */

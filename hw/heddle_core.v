@@ -24,6 +24,7 @@
 //              Requires: ROWS*POST not 1
 //   EXTERN     0, or log2 of the 32-bit words of external memory from which the weights come, 10..23: sdram and loader are built, and
 //              STREAM_WORDS is a ring in front of the array. EXTERN_MHZ the clock, 16..133, for the memory's timing.
+//   DECODE     which codes of the external stream are decoded, as in decode/decode.v; 0 none, and without EXTERN always 0
 `default_nettype none
 module heddle_core #(
     parameter ROWS         = 4,
@@ -42,7 +43,8 @@ module heddle_core #(
     parameter FETCH        = 1,
     parameter POST         = 0,
     parameter EXTERN       = 0,
-    parameter EXTERN_MHZ   = 50
+    parameter EXTERN_MHZ   = 50,
+    parameter DECODE       = 0
 ) (
     input  wire        clk,
     input  wire        rst_n,
@@ -195,13 +197,23 @@ module heddle_core #(
         wire [31:0] d_data;
         wire        unused = we_index;
         // verilator lint_on UNUSEDSIGNAL
+        wire        d_busy, d_out_valid;
+        wire [9:0]  d_words;
+        wire [31:0] d_out_data;
+        if (DECODE != 0) begin : g_decode
+            decode #(.COLS(COLS), .LANES(LANES), .PLANES(PLANES), .DECODE(DECODE)) u_decode (
+                .clk(clk), .start(start || !rst_n), .cfg_variant(d_variant), .sts_words(d_words), .sts_busy(d_busy), .s_load(d_load), .s_valid(d_valid), .s_data(d_data),
+                .m_valid(d_out_valid), .m_data(d_out_data));
+        end else begin : g_no_decode
+            assign {d_busy, d_words, d_out_valid, d_out_data} = {1'b0, 10'd1, 1'b0, 32'd0};
+        end
         sdram #(.MHZ(EXTERN_MHZ), .EW(EXTERN)) u_sdram (
             .clk(clk), .start(start), .stream(stream), .room(room), .asked(asked), .m_valid(m_valid), .m_data(m_data),
             .x_we(we_weight), .x_re(h_re && h_space == HD_SPACE_WEIGHT && !busy), .x_addr(h_addr[EXTERN-1:0]), .x_wdata(h_wdata), .x_rdata(x_rdata), .x_wait(h_wait),
             .sd_cmd(sd_cmd), .sd_bank(sd_bank), .sd_addr(sd_addr), .sd_dqm(sd_dqm), .sd_out(sd_out), .sd_oe(sd_oe), .sd_in(sd_in));
         loader #(.SW(SW), .WORDS(WORDS), .CHUNK(CHUNK), .LATE(HOPS + 2)) u_loader (
             .clk(clk), .rst_n(rst_n), .start(start), .stream(stream), .s_valid(m_valid), .s_data(m_data), .room(room), .asked(asked),
-            .d_variant(d_variant), .d_load(d_load), .d_valid(d_valid), .d_data(d_data), .d_words(10'd1), .d_busy(1'b0), .d_out_valid(1'b0), .d_out_data(32'd0),
+            .d_variant(d_variant), .d_load(d_load), .d_valid(d_valid), .d_data(d_data), .d_words(d_words), .d_busy(d_busy), .d_out_valid(d_out_valid), .d_out_data(d_out_data),
             .freed(freed), .loaded(loaded), .i_we(i_we), .i_addr(i_addr), .i_data(i_data), .w_we(l_we), .w_addr(l_addr), .w_data(l_data));
     end endgenerate
 
@@ -311,6 +323,7 @@ module heddle_core #(
             HD_REG_POST:         reg_word = POST;
             HD_REG_RESIDUAL:     reg_word = RESIDUAL;
             HD_REG_EXTERN:       reg_word = EXTERN;
+            HD_REG_DECODE:       reg_word = EXTERN == 0 ? 0 : DECODE;
             HD_REG_EXTERN_MHZ:   reg_word = EXTERN == 0 ? 0 : EXTERN_MHZ;
             HD_REG_STATUS:       reg_word = {30'd0, done, busy};
             HD_REG_CYCLES:       reg_word = cycles;

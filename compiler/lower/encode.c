@@ -95,9 +95,13 @@ static void load_block(tile_state *t, uint32_t w, int count, hd_layer_info *info
         for (uint32_t l = 0; l < lanes; l++) {
             int v;
             hd_lane kind = hd_plan_weight(pl, t->sl, t->sl->o0 + c, w, l, &v);
-            /* An odd grid has no zero; on a pad lane any weight will do, its zero point is folded away. */
+            /* An odd grid has no zero; on a pad lane any weight will do, its zero point is folded away. With decoders it repeats what may be coded. */
             if (kind == HD_LANE_PAD && pl->encoding == HD_ENC_ODD) v = 1;
-            t->u[(c - t->c0) * lanes + l] = encoded(pl->encoding, v);
+            int32_t *u = &t->u[(c - t->c0) * lanes + l];
+            if (kind == HD_LANE_PAD && pl->g->decode && l) {
+                u[0] = u[l < 8 ? -1 : -8];
+                v = pl->encoding == HD_ENC_ODD ? u[0] : pl->encoding == HD_ENC_EVEN ? u[0] - 1 : (u[0] - 1) / 2;
+            } else u[0] = encoded(pl->encoding, v);
             if (!count) continue;
             channel_sums *sum = &t->sum[c - t->c0];
             sum->weights += factor * v;

@@ -65,6 +65,9 @@ hd_status hd_geometry_check(const hd_geometry *g, hd_err *err) {
     uint32_t slow = g->extern_log2 ? HD_EXTERN_MIN_MHZ : 0, fast = g->extern_log2 ? HD_SDRAM_MAX_MHZ : 0;
     if (g->extern_mhz < slow || g->extern_mhz > fast)
         return hd_fail(err, HD_RANGE, "geometry: mhz %u with extern %u; allowed %u..%u", g->extern_mhz, g->extern_log2, slow, fast);
+    if (g->decode > 7 || (g->decode && (!g->extern_log2 || !hd_code_fits(HD_CODE_E8P, g))))
+        return hd_fail(err, HD_RANGE, "geometry: decode %u with extern %u, %ux%ux%ux%u; allowed 0..7, above 0 with extern, lanes of 8 or more, cols*planes a multiple of 4 and "
+                       "cols*lanes*planes of 64", g->decode, g->extern_log2, g->rows, g->cols, g->lanes, g->planes);
     return HD_OK;
 }
 
@@ -117,9 +120,10 @@ hd_status hd_geometry_memory(hd_geometry *g, const char *text, hd_err *err) {
         if (!found && len == 4 && !strncmp(p, "post", 4)) offset = offsetof(hd_geometry, post), found = 1;
         if (!found && len == 8 && !strncmp(p, "residual", 8)) offset = offsetof(hd_geometry, residual), found = 1;
         if (!found && len == 6 && !strncmp(p, "extern", 6)) offset = offsetof(hd_geometry, extern_log2), found = 1;
+        if (!found && len == 6 && !strncmp(p, "decode", 6)) offset = offsetof(hd_geometry, decode), found = 1;
         if (!found && len == 3 && !strncmp(p, "mhz", 3)) offset = offsetof(hd_geometry, extern_mhz), found = 1;
         if (!found)
-            return hd_fail(err, HD_USAGE, "memory '%.*s': allowed act, window, stream, param, descriptors, tables, hop, acc, fetch, post, residual, extern, mhz",
+            return hd_fail(err, HD_USAGE, "memory '%.*s': allowed act, window, stream, param, descriptors, tables, hop, acc, fetch, post, residual, extern, mhz, decode",
                            (int)(len > 60 ? 60 : len), p);
         const char *name = p;
         p += len;

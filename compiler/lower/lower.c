@@ -167,7 +167,7 @@ hd_status hd_lower(hd_program **out, const hd_model *m, const hd_geometry *g, co
         set_port(&p->output, &l, m->output);
         if (l.expand >= 0) set_expanded(&p->input, &l.wide);
         st = emit_all(&l, p, err);
-        if (!st) st = hd_external_make(p, err);
+        if (!st) st = hd_external_make(p, m, o->raw_stream, err);
     }
     for (int i = 0; l.plan && i < m->n_stages; i++) hd_plan_free(&l.plan[i]);
     hd_plan_free(&l.wide);

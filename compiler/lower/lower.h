@@ -96,8 +96,9 @@ hd_status hd_emit_params(hd_emit *e, const char *layer, uint32_t n, uint32_t *at
 hd_status hd_encode_slice(hd_emit *e, const hd_plan *pl, const hd_slice *sl, uint32_t *first, uint32_t *last, uint32_t *param, hd_layer_info *info,
                           uint64_t *zeros, uint64_t *zeros_absent, hd_err *err);
 
-/* With external memory: the program's stream as its words, and the check that they are that. */
-hd_status hd_external_make(hd_program *p, hd_err *err);
+/* With external memory: the program's stream as its words, coded where a code says a layer's weights (not with `raw`), and the check that they are that.
+ * m: the program's layers are its stages. */
+hd_status hd_external_make(hd_program *p, const hd_model *m, int raw, hd_err *err);
 hd_status hd_external_check(const hd_program *p, hd_err *err);
 
 static inline uint32_t hd_ceil_div(uint32_t a, uint32_t b) {

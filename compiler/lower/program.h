@@ -12,17 +12,24 @@
 typedef struct hd_geometry {
     uint32_t rows, cols, lanes, planes, hop, acc_bits, fetch, post, residual;
     uint32_t act_words, window_words, stream_words, param_words, descriptors, tables;
+    uint32_t decode; /* sum of hd_code_unit of the codes that its external stream may use */
     uint32_t extern_log2, extern_mhz; /* 0, or log2 of the words of external memory behind the stream memory, and the clock its timing follows from */
 } hd_geometry;
 
+/* Can entries of a geometry stand in code `code` (HD_CODE_*)? Groups of eight lanes, whole channels, and two weight words for one of codes. */
+static inline int hd_code_fits(int code, const hd_geometry *g) {
+    uint32_t bits = g->cols * g->lanes * g->planes;
+    return g->lanes >= 8 && bits % 64 == 0 && g->cols * g->planes % hd_code_planes(code) == 0;
+}
+
 /* rows 1..16 and <= lanes, cols 1..64, lanes a power of two 4..64, planes 1, 2 or 4; hop 1..cols, with hop < cols hop*lanes*planes a multiple of 32;
  * acc_bits 16..32; fetch 1 or 2; post 0, 1, 2, 4, 8 or 16, rows*post not 1; residual 0 or 1; memories powers of two: act 64..2^22, window 16..4096, stream 16..2^22, param 16..65536, descriptors 2..1024, tables 0..16; extern 0 or 10..23, with
- * it mhz 16..133. */
+ * it mhz 16..133 and decode 0..7 (above 0: lanes 8 or more, cols*planes a multiple of 4, cols*lanes*planes of 64). */
 hd_status hd_geometry_check(const hd_geometry *g, hd_err *err);
 /* "4x8x8x2" (ROWSxCOLSxLANESxPLANES) and defaults for the rest: hop = smallest legal >= 8 (or cols), acc_bits 24, fetch 2, post 0, residual 1, act 65536, window 1024, stream
  * 262144 or, with wide weight words, what 32 Mbit of weights hold, param 8192, descriptors 256, tables 4. */
 hd_status hd_geometry_parse(hd_geometry *g, const char *text, hd_err *err);
-/* Overrides from "act=4096,window=256,stream=8192,param=512,descriptors=64,tables=2,hop=8,acc=20,fetch=1,post=4,residual=0,extern=20,mhz=50". With
+/* Overrides from "act=4096,window=256,stream=8192,param=512,descriptors=64,tables=2,hop=8,acc=20,fetch=1,post=4,residual=0,extern=20,mhz=50,decode=7". With
  * extern, mhz is 50 and stream 1024 unless named. */
 hd_status hd_geometry_memory(hd_geometry *g, const char *text, hd_err *err);
 /* Cycles of a column on the drain, and the smallest shift of a channel's requantisation. */
@@ -31,12 +38,6 @@ static inline uint32_t hd_geometry_drain(const hd_geometry *g) { return g->post 
 static inline uint32_t hd_geometry_residual_words(const hd_geometry *g) { return !g->post ? 255 : g->window_words / 16 < 255 ? g->window_words / 16 : 255; }
 static inline uint32_t hd_geometry_least_shift(const hd_geometry *g) { return g->post ? 17 : 1; }
 static inline uint32_t hd_geometry_weight_words(const hd_geometry *g) { return (g->cols * g->lanes * g->planes + 31) / 32; }
-
-/* Can entries of a geometry stand in code `code` (HD_CODE_*)? Groups of eight lanes, whole channels, and two weight words for one of codes. */
-static inline int hd_code_fits(int code, const hd_geometry *g) {
-    uint32_t bits = g->cols * g->lanes * g->planes;
-    return g->lanes >= 8 && bits % 64 == 0 && g->cols * g->planes % hd_code_planes(code) == 0;
-}
 
 typedef struct hd_port { /* input or output of a program */
     uint32_t h, w, c;
@@ -74,6 +75,7 @@ typedef struct hd_program {
 typedef struct hd_lower_options {
     const char *board;  /* name or "" */
     int expand_input;   /* -1 the compiler decides, 0 never, 1 always where possible */
+    int raw_stream;     /* 1: no codes in the external stream */
 } hd_lower_options;
 
 hd_status hd_lower(hd_program **out, const hd_model *m, const hd_geometry *g, const hd_lower_options *o, hd_err *err);

@@ -57,6 +57,7 @@ localparam [4:0] HD_REG_CYCLES = 5'd18;
 localparam [4:0] HD_REG_RESIDUAL = 5'd19;
 localparam [4:0] HD_REG_EXTERN = 5'd20;
 localparam [4:0] HD_REG_EXTERN_MHZ = 5'd21;
+localparam [4:0] HD_REG_DECODE = 5'd22;
 localparam [2:0] HD_PERF_CYCLES = 3'd0;
 localparam [2:0] HD_PERF_STEPS = 3'd1;
 localparam [2:0] HD_PERF_WAIT_WINDOW = 3'd2;

@@ -14,6 +14,7 @@ static const cli_option options[] = {
     {"--geometry", "RxCxLxP", "ROWSxCOLSxLANESxPLANES instead of a board, as in 4x8x8x2"},
     {"--memory", "LIST", "act=,window=,stream=,param=,descriptors=,tables=,hop=,acc=,fetch=,post=,residual=,extern=,mhz= by comma"},
     {"--expand-input", "auto|no|yes", "let the host lay out the first layer's windows (auto)"},
+    {"--stream-format", "auto|raw", "codes in the external stream where they say a layer's weights exactly, or none (auto; needs decode= in --memory)"},
     {NULL, NULL, NULL},
 };
 
@@ -112,6 +113,14 @@ static hd_status read_expand(hd_lower_options *o, const cli_args *a, hd_err *err
     return HD_OK;
 }
 
+static hd_status read_stream_format(hd_lower_options *o, const cli_args *a, hd_err *err) {
+    const char *text = cli_text(a, "--stream-format");
+    if (text && strcmp(text, "auto") && strcmp(text, "raw"))
+        return hd_fail(err, HD_USAGE, "compile: --stream-format: found '%.60s'; allowed are auto and raw", text);
+    o->raw_stream = text && !strcmp(text, "raw");
+    return HD_OK;
+}
+
 static hd_status run(const cli_args *a, hd_err *err) {
     const char *out;
     hd_geometry g = {0};
@@ -121,6 +130,7 @@ static hd_status run(const cli_args *a, hd_err *err) {
     hd_status s = cli_need(&out, a, "-o", err);
     if (!s) s = cli_geometry(&g, &o, a, err);
     if (!s) s = read_expand(&o, a, err);
+    if (!s) s = read_stream_format(&o, a, err);
     if (!s) s = cli_can_write(out, err);
     if (!s) s = cli_model_load(&m, a->operand, err);
     if (!s && m.graph) s = hd_fail(err, HD_FORMAT, "%s: a float network; compile takes an .hdm: run heddle compress first", a->operand);

@@ -112,6 +112,7 @@ hd_status hd_synth_sources(hd_sources *s, const hd_board *board, hd_err *err) {
     s->n = 0;
     hd_status st = add_folder(s, "hw", err);
     if (!st) st = add_folder(s, "hw/lib", err);
+    if (!st) st = add_folder(s, "hw/decode", err);
     if (!st) st = add_folder(s, "hw/link", err);
     if (!st) st = add_folder(s, "boards/common", err);
     const fpga *f = find_fpga(board->fpga);
@@ -313,9 +314,9 @@ static hd_status set_parameters(job *j, const hd_geometry *g, unsigned hz, hd_sy
         {"DESCRIPTORS", g->descriptors}, {"TABLES", g->tables}, {"RESIDUAL", g->residual}, {"FETCH", g->fetch}, {"POST", g->post},
         {"CLOCKS_PER_BIT", clocks},
         {ecp5 ? "CLKI_DIV" : "DIVF", pll[0]}, {ecp5 ? "CLKFB_DIV" : "DIVQ", pll[1]}, {"CLKOP_DIV", pll[2]}, {"EXTERN", g->extern_log2},
-        {"EXTERN_MHZ", g->extern_mhz}};
+        {"EXTERN_MHZ", g->extern_mhz}, {"DECODE", g->decode}};
     size_t used = 0;
-    for (size_t i = 0; i < sizeof set / sizeof *set - (ecp5 ? 0 : 3); i++)
+    for (size_t i = 0; i < sizeof set / sizeof *set - (ecp5 ? 0 : 4); i++)
         used += (size_t)snprintf(j->parameters + used, sizeof j->parameters - used, " -set %s %u", set[i].name, set[i].value);
     return HD_OK;
 }

@@ -26,6 +26,8 @@ static hd_status compare(const uint32_t *reg, const hd_geometry *g, const char *
     if (!reg[HD_REG_EXTERN] != !g->extern_log2 || reg[HD_REG_EXTERN] < g->extern_log2 || reg[HD_REG_EXTERN_MHZ] != g->extern_mhz)
         return hd_fail(err, HD_MISMATCH, "device %s has extern=%u,mhz=%u; the program is for extern=%u,mhz=%u", driver, reg[HD_REG_EXTERN], reg[HD_REG_EXTERN_MHZ],
                        g->extern_log2, g->extern_mhz);
+    if (g->decode & ~reg[HD_REG_DECODE])
+        return hd_fail(err, HD_MISMATCH, "device %s has decode=%u; the program is for decode=%u", driver, reg[HD_REG_DECODE], g->decode);
     if (reg[HD_REG_POST] != g->post)
         return hd_fail(err, HD_MISMATCH, "device %s has post=%u; the program is for post=%u", driver, reg[HD_REG_POST], g->post);
     const struct {
@@ -98,8 +100,8 @@ hd_status hd_session_open(hd_session **out, const hd_program *p, const hd_driver
     s->words = malloc(most * sizeof *s->words);
     if (!s->words) st = hd_fail(err, HD_NOMEM, "session: out of memory for %zu words", most);
     if (!st) st = driver->open(&s->d, &p->geometry, o ? o : &defaults, err);
-    uint32_t reg[HD_REG_EXTERN_MHZ + 1];
-    if (!st) st = driver->read(s->d, HD_SPACE_REG, 0, reg, HD_REG_EXTERN_MHZ + 1, err);
+    uint32_t reg[HD_REG_DECODE + 1];
+    if (!st) st = driver->read(s->d, HD_SPACE_REG, 0, reg, HD_REG_DECODE + 1, err);
     if (!st) st = compare(reg, &p->geometry, driver->name, err);
     if (!st) st = load_memories(s, err);
     if (st) hd_session_close(s);

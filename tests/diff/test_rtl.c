@@ -124,8 +124,20 @@ static void print_program(const hd_program *p) {
     }
 }
 
+/* Codes in the program's external stream: coded[c] counts segments of code c. */
+static void count_codes(const hd_program *p, uint64_t coded[HD_CODES]) {
+    uint32_t words = hd_geometry_weight_words(&p->geometry);
+    for (uint32_t at = 0; at < p->n_extern;) {
+        const uint32_t *word = &p->external[at++];
+        uint32_t format = (uint32_t)hd_field_get(word, HD_S_FORMAT), n = (uint32_t)hd_field_get(word, HD_S_ENTRIES);
+        coded[hd_field_get(word, HD_S_VARIANT)] += format == HD_SEGMENT_CODED;
+        at += format == HD_SEGMENT_LOAD ? n : (n + 1) / 2 + n * (format == HD_SEGMENT_CODED ? words / 2 : words);
+    }
+}
+
 /* One program on both devices, two inputs each. The RTL's session is new each time: a model starts in milliseconds. */
-static int one(uint64_t seed, const char *geometry, const hd_geometry *g, const hd_device_options *o, uint64_t *layers, uint64_t *cycles, uint64_t *unfit) {
+static int one(uint64_t seed, const char *geometry, const hd_geometry *g, const hd_device_options *o, uint64_t *layers, uint64_t *cycles, uint64_t *unfit,
+               uint64_t coded[HD_CODES]) {
     hd_err err = {0};
     hd_model *m = NULL;
     hd_program *p = NULL;
@@ -133,7 +145,7 @@ static int one(uint64_t seed, const char *geometry, const hd_geometry *g, const 
     hd_integer *golden = NULL;
     hd_lower_options lo = {.board = "", .expand_input = (int)(seed % 3) - 1};
     int bad = 1, cut = g->extern_log2 && seed % 4 == 1;
-    hd_status lowered = hd_random_model(&m, seed, &err);
+    hd_status lowered = g->decode ? hd_random_coded(&m, seed, &err) : hd_random_model(&m, seed, &err);
     /* Without the residual adder additions would fit nowhere: the same layers without them do. */
     for (int i = 0; !lowered && !g->residual && i < m->n_stages; i++) {
         hd_stage *s = &m->stage[i];
@@ -151,6 +163,7 @@ static int one(uint64_t seed, const char *geometry, const hd_geometry *g, const 
         failed(seed, geometry, "set-up", &err);
         goto done;
     }
+    count_codes(p, coded);
     const hd_qtensor *in = &m->tensor[m->input];
     size_t n_out = (size_t)p->output.h * p->output.w * p->output.c;
     int8_t *input = malloc((size_t)in->h * (size_t)in->w * (size_t)in->c);
@@ -205,15 +218,20 @@ int main(int argc, char **argv) {
         return 2;
     }
     hd_device_options o = {.structural = !strcmp(argv[2], "structural"), .quiet = 1};
-    uint64_t first = strtoull(argv[3], NULL, 10), count = strtoull(argv[4], NULL, 10), layers = 0, cycles = 0, unfit = 0, bad = 0;
+    uint64_t first = strtoull(argv[3], NULL, 10), count = strtoull(argv[4], NULL, 10), layers = 0, cycles = 0, unfit = 0, bad = 0, coded[HD_CODES] = {0};
     const char *replay = getenv("HEDDLE_SEED");
     if (replay) first = strtoull(replay, NULL, 10), count = 1;
     for (uint64_t seed = first; seed < first + count; seed++) {
         o.stall_seed = !strcmp(argv[2], "stall") ? seed + 1 : 0;
-        bad += (uint64_t)one(seed, argv[1], &g, &o, &layers, &cycles, &unfit);
+        bad += (uint64_t)one(seed, argv[1], &g, &o, &layers, &cycles, &unfit, coded);
         if (bad >= 5) break;
     }
     printf("%s %s: seeds %llu..%llu, %llu do not fit, %llu descriptors, %llu cycles, %llu failed\n", argv[1], argv[2], (unsigned long long)first,
            (unsigned long long)(first + count - 1), (unsigned long long)unfit, (unsigned long long)layers, (unsigned long long)cycles, (unsigned long long)bad);
+    for (int c = 0; c < HD_CODES && !replay; c++) {
+        if (!(g.decode & hd_code_unit(c)) || !hd_code_fits(c, &g)) continue;
+        printf("code %d: %llu segments\n", c, (unsigned long long)coded[c]);
+        if (!coded[c] && count >= 20) return printf("FAIL: never coded\n"), 1;
+    }
     return bad != 0 || unfit * 3 > count * 2;
 }

@@ -4,8 +4,8 @@
 # lint.sh rules SOURCE_DIR: each broken parameter rule must stop Verilator, Yosys and Icarus, naming the rule.
 set -u
 mode=$1 src=$2
-names=(ROWS COLS LANES PLANES HOP ACC_BITS ACT_WORDS WINDOW_WORDS STREAM_WORDS PARAM_WORDS DESCRIPTORS TABLES RESIDUAL FETCH POST EXTERN EXTERN_MHZ)
-files=("$src"/hw/*.v "$src"/hw/lib/*.v)
+names=(ROWS COLS LANES PLANES HOP ACC_BITS ACT_WORDS WINDOW_WORDS STREAM_WORDS PARAM_WORDS DESCRIPTORS TABLES RESIDUAL FETCH POST EXTERN EXTERN_MHZ DECODE)
+files=("$src"/hw/*.v "$src"/hw/lib/*.v "$src"/hw/decode/*.v)
 synth=()
 for f in "${files[@]}"; do [[ $f == */datapath_fast.v ]] || synth+=("$f"); done
 out=$(mktemp) && trap 'rm -f "$out"' EXIT
@@ -34,7 +34,7 @@ elaborate() {
 
 if [ "$mode" = rules ]; then
     need verilator; need yosys; need iverilog
-    good=(2 4 8 2 4 24 512 64 256 128 16 2 1 1 0 12 50)
+    good=(2 4 8 2 4 24 512 64 256 128 16 2 1 1 0 12 50 7)
     failed=0
     # parameter index, bad value, the rule that must be named
     while read -r index value rule; do
@@ -57,6 +57,7 @@ if [ "$mode" = rules ]; then
 11 3 TABLES_must_be_0_or_a_power_of_two_to_16
 15 24 EXTERN_must_be_0_or_10_to_23
 16 15 EXTERN_MHZ_must_be_16_to_133
+17 8 DECODE_must_be_1_to_7_here
 RULES
     exit $failed
 fi

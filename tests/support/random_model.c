@@ -5,6 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../compiler/compress/e8p.h"
+#include "../../compiler/compress/model_internal.h"
+
 enum { MAX_STAGES = 8, MAX_TENSORS = MAX_STAGES + 1 };
 
 typedef struct maker {
@@ -120,24 +123,73 @@ static void fill_weights(maker *k, hd_stage *s) {
     k->m->dense_weights += (uint32_t)(cout * inputs);
 }
 
-/* Multipliers that spread the results over the codes, so that neither rounding nor saturation goes untested. */
+/* A group of n weights of a code, as odd integers. */
+static void coded_group(maker *k, int code, int16_t *u, size_t n, const int16_t value[16], const uint32_t *books) {
+    int8_t lattice[8];
+    uint32_t a = books[hd_rng_below(&k->rng, 256)], b = books[256 + hd_rng_below(&k->rng, 256)];
+    hd_e8p_decode(lattice, (uint16_t)hd_rng_u32(&k->rng));
+    for (size_t i = 0; i < n; i++)
+        u[i] = (int16_t)(code == HD_CODE_E8P     ? lattice[i]
+                         : code == HD_CODE_BOOKS ? 2 * (int)(((a >> 4 * i) + (b >> 4 * i)) & 15) - 15
+                                                 : value[hd_rng_below(&k->rng, code == HD_CODE_TABLE16 ? 16 : 4)]);
+}
+
+/* The stage's weights on a code; where its groups of eight are not whole, on a table. */
+static void code_weights(maker *k, hd_stage *s) {
+    size_t inputs = hd_stage_weights(s) / (size_t)s->cout;
+    int whole = s->cin % 8 == 0 && s->block_in % 8 == 0, code = whole ? range(k, 0, HD_CODES - 1) : PICK(k, HD_CODE_TABLE4, HD_CODE_TABLE16);
+    int bits = (int)hd_code_planes(code), even = chance(k, 50), start = range(k, 0, (1 << bits) - 1);
+    int16_t value[16], u[8];
+    s->books = array(k, HD_BOOKS_WORDS, sizeof *s->books);
+    if (k->failed) return;
+    for (int i = 0; i < HD_BOOKS_WORDS; i++) s->books[i] = hd_rng_u32(&k->rng);
+    for (int i = 0; i < 16; i++) value[i] = (int16_t)(2 * ((start + 5 * i) % (1 << bits)) - (1 << bits) + 1);
+    s->grid = even ? HD_GRID_EVEN : HD_GRID_ODD;
+    s->bits = bits;
+    for (size_t i = 0; i < (size_t)s->cout * inputs; i++) {
+        size_t at = i % inputs % 8, left = inputs - (i % inputs - at);
+        if (at == 0) coded_group(k, code, u, left < 8 ? left : 8, value, s->books);
+        s->v[i] = (int16_t)(hd_stage_is_present(s, i / inputs, i % inputs) ? u[at] - even : 0);
+    }
+}
+
+/* A multiplier that spreads the results over the codes, so that neither rounding nor saturation goes untested. */
+static void spread_channel(maker *k, hd_stage *s, size_t oc) {
+    size_t inputs = hd_stage_weights(s) / (size_t)s->cout;
+    double power = 1;
+    for (size_t i = 0; i < inputs; i++) power += (double)s->v[oc * inputs + i] * s->v[oc * inputs + i];
+    double spread = sqrt(power) * 70.0;
+    s->scale[oc] = s->granularity == HD_GRANULARITY_TENSOR ? 0.5f : 0.1f + hd_rng_float(&k->rng);
+    s->bias[oc] = (int32_t)(spread * (double)(hd_rng_float(&k->rng) - 0.5f));
+    s->mult[oc] = (uint16_t)range(k, 32768, 65535);
+    int shift = (int)lrint(log2(spread * s->mult[oc] / 45.0)) + PICK(k, 0, 0, 0, 1, -2);
+    s->shift[oc] = (uint8_t)(shift < 1 ? 1 : shift > 47 ? 47 : shift);
+}
+
 static void fill_channels(maker *k, hd_stage *s) {
-    size_t cout = (size_t)s->cout, inputs = hd_stage_weights(s) / cout;
+    size_t cout = (size_t)s->cout;
     s->scale = array(k, cout, sizeof *s->scale);
     s->bias = array(k, cout, sizeof *s->bias);
     s->mult = array(k, cout, sizeof *s->mult);
     s->shift = array(k, cout, 1);
-    if (k->failed) return;
-    for (size_t oc = 0; oc < cout; oc++) {
-        double power = 1;
-        for (size_t i = 0; i < inputs; i++) power += (double)s->v[oc * inputs + i] * s->v[oc * inputs + i];
-        double spread = sqrt(power) * 70.0;
-        s->scale[oc] = s->granularity == HD_GRANULARITY_TENSOR ? 0.5f : 0.1f + hd_rng_float(&k->rng);
-        s->bias[oc] = (int32_t)(spread * (double)(hd_rng_float(&k->rng) - 0.5f));
-        s->mult[oc] = (uint16_t)range(k, 32768, 65535);
-        int shift = (int)lrint(log2(spread * s->mult[oc] / 45.0)) + PICK(k, 0, 0, 0, 1, -2);
-        s->shift[oc] = (uint8_t)(shift < 1 ? 1 : shift > 47 ? 47 : shift);
+    for (size_t oc = 0; oc < cout && !k->failed; oc++) spread_channel(k, s, oc);
+}
+
+static hd_status code_model(hd_model *m, uint64_t seed, hd_err *err) {
+    maker k = {.m = m};
+    hd_rng_seed(&k.rng, seed, 77);
+    for (int i = 0; i < m->n_stages && !k.failed; i++) {
+        hd_stage *s = &m->stage[i];
+        if (s->kind != HD_STAGE_CONV || s->groups != 1) continue;
+        /* Shifts would take the integers off their code. */
+        if (s->granularity == HD_GRANULARITY_GROUP) s->granularity = HD_GRANULARITY_CHANNEL;
+        free(s->group_shift);
+        s->group_shift = NULL;
+        s->group_size = 0;
+        code_weights(&k, s);
+        for (int oc = 0; oc < s->cout && !k.failed; oc++) spread_channel(&k, s, (size_t)oc);
     }
+    return k.failed ? hd_fail(err, HD_NOMEM, "test: out of memory") : hd_model_check(m, err);
 }
 
 static void fill_post(maker *k, hd_stage *s) {
@@ -233,6 +285,43 @@ hd_status hd_random_model(hd_model **out, uint64_t seed, hd_err *err) {
         k.m->output = k.m->n_tensors - 1;
     }
     hd_status st = k.failed ? hd_fail(err, HD_NOMEM, "random model: out of memory") : hd_model_check(k.m, err);
+    if (st) hd_model_free(k.m);
+    else *out = k.m;
+    return st;
+}
+
+/* Layers in whole groups of eight, mostly of one position, as they come from external memory. */
+static void add_wide(maker *k, int input, int cout) {
+    const hd_qtensor *in = &k->m->tensor[input];
+    int h = in->h, w = in->w, output = add_tensor(k, h, w, cout);
+    hd_stage *s = add_stage(k, HD_STAGE_CONV, "fc", input);
+    s->output = output;
+    s->cout = cout;
+    s->grid = HD_GRID_ODD;
+    s->bits = 4;
+    s->granularity = HD_GRANULARITY_CHANNEL;
+    if (chance(k, 50)) s->block_in = s->block_out = PICK(k, 8, 16);
+    fill_weights(k, s);
+    if (!k->failed) fill_channels(k, s);
+    fill_post(k, s);
+}
+
+hd_status hd_random_coded(hd_model **out, uint64_t seed, hd_err *err) {
+    if (seed % 2) {
+        hd_status st = hd_random_model(out, seed, err);
+        return st ? st : code_model(*out, seed, err);
+    }
+    maker k = {.m = NULL};
+    *out = NULL;
+    hd_rng_seed(&k.rng, seed, 79);
+    if (!(k.m = array(&k, 1, sizeof *k.m))) return hd_fail(err, HD_NOMEM, "random model: out of memory");
+    k.m->tensor = array(&k, MAX_TENSORS, sizeof *k.m->tensor);
+    k.m->stage = array(&k, MAX_STAGES, sizeof *k.m->stage);
+    k.m->name = name(&k, "coded", (int)(seed % 1000000));
+    if (!k.failed) add_tensor(&k, 1, PICK(&k, 1, 1, 3), 8 * range(&k, 4, 24));
+    for (int stages = range(&k, 1, 3); stages > 0 && !k.failed; stages--) add_wide(&k, k.m->n_tensors - 1, 8 * range(&k, 2, 24));
+    k.m->output = k.m->n_tensors - 1;
+    hd_status st = k.failed ? hd_fail(err, HD_NOMEM, "random model: out of memory") : code_model(k.m, seed, err);
     if (st) hd_model_free(k.m);
     else *out = k.m;
     return st;

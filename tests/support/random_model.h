@@ -7,6 +7,9 @@
 
 /* The same model for the same seed, on every machine. Owned by the caller: hd_model_free. */
 hd_status hd_random_model(hd_model **out, uint64_t seed, hd_err *err);
+/* With odd seeds that model, with even ones fully connected layers; the weights of each ungrouped stage are on a code of the external stream: E8P, books, or
+ * tables of 4 or 16. */
+hd_status hd_random_coded(hd_model **out, uint64_t seed, hd_err *err);
 /* Random codes for tensor t: mostly anything, now and then only extremes (-128 and 127), which push the accumulators to their bounds. */
 void hd_random_codes(const hd_qtensor *t, uint64_t seed, int8_t *codes);
 #endif
