@@ -19,7 +19,7 @@ enum { PATH_BYTES = HD_SYNTH_PATH };
 typedef struct fpga {
     const char *name, *synth;        /* yosys' command */
     const char *place[5];            /* nextpnr and the part */
-    const char *options[3];          /* of nextpnr: pins, placed design, more */
+    const char *options[4];          /* of nextpnr: pins, placed design, more */
     const char *pins, *design;       /* files: constraints in the board's folder, placed design */
     const char *pack, *package;      /* the program that makes the bitstream, and what brings it */
     const char *bitstream, *folder;  /* file; folder of hw/ whose modules stand for the general ones, or NULL */
@@ -33,8 +33,8 @@ typedef struct fpga {
 static const fpga fpgas[] = {
     ICE40("iCE40UP5K", "u", "--up5k", "sg48"),
     ICE40("iCE40HX8K", "hx", "--hx8k", "ct256"),
-    /* Wide LUTs double the cells of multiplexers (measured); the slowest speed grade is what the board carries. */
-    {"LFE5U-85F", "synth_ecp5 -nowidelut", {"nextpnr-ecp5", "--85k", "--package", "CABGA381", NULL}, {"--lpf", "--textcfg", "--speed=6"}, "pins.lpf", "top.config", "ecppack",
+    /* Without wide LUTs multiplexers take fewer cells; the slowest speed grade is what the board carries; router1 takes an hour for the whole board. */
+    {"LFE5U-85F", "synth_ecp5 -nowidelut", {"nextpnr-ecp5", "--85k", "--package", "CABGA381", NULL}, {"--lpf", "--textcfg", "--speed=6", "--router=router2"}, "pins.lpf", "top.config", "ecppack",
      NULL, "top.bit", "hw/ecp5", 1},
 };
 
@@ -196,7 +196,7 @@ static hd_status run_nextpnr(job *j, hd_synth_report *r, int *fit, hd_err *err) 
     snprintf(seed, sizeof seed, "%u", j->seed);
     const char *const *part = j->fpga->place, *const *option = j->fpga->options;
     const char *const argv[] = {j->place, part[1], part[2], part[3], "--json", "top.json", option[0], j->pins, option[1], j->fpga->design, "--report", "report.json",
-                                "--freq", mhz, "--seed", seed, "--timing-allow-fail", option[2], NULL};
+                                "--freq", mhz, "--seed", seed, "--timing-allow-fail", option[2], option[2] ? option[3] : NULL, NULL};
     int rc = hd_tool_run(argv, j->dir, j->log, j->progress, j->seconds * 0.7);
     if (rc < 0) return tool_failed(j, part[0], rc, err);
     char *text = read_log(j->log, err);
