@@ -9,6 +9,7 @@
 const hd_suite hd_suites[] = {
     {"sim", "speed of the Verilated RTL against native C", hd_bench_sim, 0},
     {"array", "utilisation, sparsity speed-up and cycles against bits, on the RTL", hd_bench_array, 0},
+    {"decode", "cycles of coded weights from external memory against plain ones, on the RTL", hd_bench_decode, 1},
     {"area", "cells, block RAM and clock of array and boards; cells per MAC at 1 to 8 bits", hd_bench_area, 1},
     {"demo", "accuracy, size and cycles of the demo's six compressions", hd_bench_demo, 0},
     {"compress", "post-training methods on a published language model: loss, bits, seconds", hd_bench_compress, 0},

@@ -34,6 +34,7 @@ hd_figure *hd_figure_add(hd_figures *f, double value, const char *unit, const ch
 
 hd_status hd_bench_sim(hd_figures *f, hd_err *err);
 hd_status hd_bench_array(hd_figures *f, hd_err *err);
+hd_status hd_bench_decode(hd_figures *f, hd_err *err);
 hd_status hd_bench_area(hd_figures *f, hd_err *err);
 hd_status hd_bench_demo(hd_figures *f, hd_err *err);
 hd_status hd_bench_compress(hd_figures *f, hd_err *err);
