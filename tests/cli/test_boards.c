@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "../../sw/explore/boards.h"
+#include "../../sw/explore/synth.h"
 
 /* Block RAMs of `width` x `depth` bits, both rounded up: iCE40 256 x 16 (its widest), ECP5 512 x 36. */
 static unsigned blocks(unsigned width, unsigned depth, int ice40) {
@@ -70,10 +71,32 @@ static void unknown_board_lists_the_known(void **state) {
     assert_string_equal(b->fpga, "LFE5U-85F");
 }
 
+/* Dividers within the data sheets' ranges whose product is the frequency that is told, and it is near the one asked for. */
+static void pll_dividers_give_the_clock_they_tell(void **state) {
+    (void)state;
+    for (unsigned mhz = 10; mhz <= 400; mhz++) {
+        unsigned in = 0, feedback = 0, out = 0, hz = mhz * 1000000;
+        double clock = hd_synth_pll_ecp5(hz, &in, &feedback, &out), oscillator = 25e6 * feedback / in * out;
+        if (!in || 25e6 / in < 3.125e6 || oscillator < 400e6 || oscillator > 800e6 || !out || out > 128) fail_msg("ECP5, %u MHz: dividers %u, %u, %u", mhz, in, feedback, out);
+        if (clock < 25e6 * feedback / in - 1 || clock > 25e6 * feedback / in + 1) fail_msg("ECP5, %u MHz: tells %.0f Hz, gives %.0f", mhz, clock, 25e6 * feedback / in);
+        double far = hz * 0.02 > 1.6e6 ? hz * 0.02 : 1.6e6; /* eighths of 25 MHz are always there */
+        if (clock < hz - far || clock > hz + far) fail_msg("ECP5, %u MHz: %.0f Hz", mhz, clock);
+        if (mhz % 25 == 0) assert_true(in == 1 && feedback == mhz / 25);
+        if (mhz < 16 || mhz > 275) continue;
+        clock = hd_synth_pll(hz, &feedback, &out);
+        double given = 12e6 * (feedback + 1) / (1u << out);
+        if (feedback > 127 || out < 1 || out > 6 || clock < given - 1 || clock > given + 1 || clock < hz * 0.98 || clock > hz * 1.02)
+            fail_msg("iCE40, %u MHz: dividers %u, %u tell %.0f Hz", mhz, feedback, out, clock);
+    }
+    unsigned a, b, c;
+    assert_true(hd_synth_pll_ecp5(9000000, &a, &b, &c) <= 0 && hd_synth_pll_ecp5(401000000, &a, &b, &c) <= 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(boards_fit_their_block_ram),
         cmocka_unit_test(clocks_say_where_they_come_from),
+        cmocka_unit_test(pll_dividers_give_the_clock_they_tell),
         cmocka_unit_test(unknown_board_lists_the_known),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
