@@ -17,9 +17,7 @@ static void close_device(hd_device *d) {
     free(d->act);
     free(d->weight);
     free(d->external);
-    free(d->stream.entry);
-    free(d->stream.header);
-    free(d->stream.decoded);
+    hd_ref_stream_free(&d->stream);
     free(d->index);
     free(d->param);
     free(d->desc);

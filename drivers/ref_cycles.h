@@ -37,6 +37,7 @@ typedef struct hd_ref_loader {
 
 /* Entries of the segments in n words (what lies behind them reads as 0); s is zero or was read before. HD_DEVICE for what the loader could not end. */
 hd_status hd_ref_stream_read(hd_ref_stream *s, const hd_geometry *g, const uint32_t *words, size_t n, hd_err *err);
+void hd_ref_stream_free(hd_ref_stream *s);
 /* l is zero or was started before; s is lent. */
 hd_status hd_ref_loader_start(hd_ref_loader *l, const hd_ref_stream *s, const hd_geometry *g, hd_err *err);
 void hd_ref_loader_free(hd_ref_loader *l);

@@ -104,6 +104,13 @@ hd_status hd_ref_stream_read(hd_ref_stream *s, const hd_geometry *g, const uint3
     return HD_OK;
 }
 
+void hd_ref_stream_free(hd_ref_stream *s) {
+    free(s->entry);
+    free(s->header);
+    free(s->decoded);
+    *s = (hd_ref_stream){0};
+}
+
 /* ---- the words' times ---- */
 
 /* First odd cycle of the period, `from` or later, in which a row may open. */

@@ -2,8 +2,6 @@
 #include "../../drivers/ref_cycles.h"
 #include "auto_network.h"
 
-#include <stdlib.h>
-
 hd_status hd_program_cycles(const hd_program *p, uint64_t *total, uint64_t *layer, hd_err *err) {
     hd_ref_stream stream = {0};
     hd_ref_loader loader = {0};
@@ -25,6 +23,6 @@ hd_status hd_program_cycles(const hd_program *p, uint64_t *total, uint64_t *laye
         *total += sum;
     }
     hd_ref_loader_free(&loader);
-    free(stream.entry);
+    hd_ref_stream_free(&stream);
     return s;
 }
