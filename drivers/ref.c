@@ -37,7 +37,7 @@ static hd_status open_device(hd_device **out, const hd_geometry *g, const hd_dev
     hd_device *d = calloc(1, sizeof *d);
     if (!d) return hd_fail(err, HD_NOMEM, "ref: out of memory");
     d->g = *g;
-    while (1u << d->weight_shift < hd_geometry_weight_words(g)) d->weight_shift++;
+    while (1u << d->weight_shift < hd_geometry_part_words(g)) d->weight_shift++;
     d->act = calloc(g->act_words, g->lanes);
     d->index = calloc(g->stream_words, sizeof *d->index);
     d->param = calloc(g->param_words, 2 * sizeof *d->param);
@@ -59,7 +59,7 @@ static uint64_t space_words(const hd_device *d, enum hd_space space) {
     const hd_geometry *g = &d->g;
     switch (space) {
     case HD_SPACE_ACT: return (uint64_t)g->act_words * (g->lanes / 4);
-    case HD_SPACE_WEIGHT: return g->extern_log2 ? (uint64_t)1 << g->extern_log2 : (uint64_t)g->stream_words << d->weight_shift;
+    case HD_SPACE_WEIGHT: return g->extern_log2 ? (uint64_t)1 << g->extern_log2 : (uint64_t)g->stream_words * g->pump << d->weight_shift;
     case HD_SPACE_INDEX: return g->extern_log2 ? 0 : g->stream_words;
     case HD_SPACE_PARAM: return (uint64_t)g->param_words * 2;
     case HD_SPACE_DESC: return (uint64_t)g->descriptors * HD_DESC_STRIDE;
@@ -91,7 +91,7 @@ static hd_status grow_words(uint32_t **memory, size_t *have, size_t words, hd_er
 
 /* Bits of host word `at` of the weight memory that exist. */
 static uint32_t weight_mask(const hd_device *d, size_t at) {
-    uint32_t word = (uint32_t)at & ((1u << d->weight_shift) - 1), bits = d->g.cols * d->g.lanes * d->g.planes;
+    uint32_t word = (uint32_t)at & ((1u << d->weight_shift) - 1), bits = d->g.cols * (d->g.lanes / d->g.pump) * d->g.planes;
     if (word * 32 >= bits) return 0;
     return bits - word * 32 >= 32 ? 0xffffffffu : (1u << (bits - word * 32)) - 1;
 }
@@ -187,6 +187,8 @@ static uint32_t read_register(const hd_device *d, size_t r) {
     case HD_REG_EXTERN: return g->extern_log2;
     case HD_REG_EXTERN_MHZ: return g->extern_mhz;
     case HD_REG_DECODE: return g->decode;
+    case HD_REG_PUMP: return g->pump;
+    case HD_REG_POOL: return g->pool;
     case HD_REG_STATUS: return d->done ? 2 : 0;
     case HD_REG_CYCLES: return (uint32_t)d->cycles;
     default: return 0;

@@ -25,7 +25,8 @@ static uint32_t log2_of(uint32_t v) {
 
 uint32_t hd_ref_latency(const hd_geometry *g) {
     uint32_t hops = (g->cols + g->hop - 1) / g->hop - 1;
-    return 6 + log2_of(g->lanes / 2) + log2_of(g->planes) + hops;
+    uint32_t tree = log2_of(g->lanes / g->pump / 2) + log2_of(g->planes) + hops;
+    return g->pump == 1 ? 6 + tree : 1 + (g->pump + 5 + tree + g->pump - 1) / g->pump;
 }
 
 uint64_t hd_ref_cycles_overhead(void) {

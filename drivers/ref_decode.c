@@ -85,17 +85,18 @@ static hd_status find_tiles(hd_device *d, hd_ref_layer *l, uint32_t n, hd_err *e
 
 /* Factors of one column: sum over planes of 2^p * sign, for each lane of each step; the ones come off the sum. */
 static void column_factors(const hd_device *d, const hd_ref_layer *l, const hd_ref_tile *t, uint32_t position, int32_t *factor, int64_t *ones) {
-    uint32_t lanes = d->g.lanes, planes = d->g.planes;
+    uint32_t lanes = d->g.lanes, planes = d->g.planes, part = lanes / d->g.pump; /* lanes of an element */
     *ones = 0;
     for (uint32_t s = 0; s < t->steps; s++) {
         size_t n = (size_t)GET(l, STREAM_FIRST) + t->first + s;
         const hd_ref_entry *e = d->g.extern_log2 ? &d->stream.entry[n] : NULL;
         const uint32_t *memory = !e ? d->weight : e->coded ? d->stream.decoded : d->external;
-        size_t room = !e ? d->weight_room : e->coded ? d->stream.decoded_words : d->external_room, element = e ? e->weights : n << d->weight_shift;
+        size_t room = !e ? d->weight_room : e->coded ? d->stream.decoded_words : d->external_room;
         for (uint32_t i = 0; i < lanes / 2; i++) {
             int32_t a0 = 0, a1 = 0;
+            size_t element = e ? e->weights : (n * d->g.pump + 2 * i / part) << d->weight_shift;
             for (uint32_t p = 0; p < planes; p++) {
-                uint32_t bit = position * lanes * planes + p * lanes + 2 * i;
+                uint32_t bit = position * part * planes + p * part + 2 * i % part;
                 /* Weights never written read as zero. */
                 uint32_t word = element + bit / 32 < room ? memory[element + bit / 32] : 0;
                 uint32_t sel = word >> (bit % 32) & 1, neg = word >> (bit % 32 + 1) & 1;

@@ -100,19 +100,19 @@ static hd_status compile_model(const char *dir, const char *target, const hd_geo
     if (!st) st = hd_tool_path(script, sizeof script, err, "%s/build.mk", dir);
     if (st) return st;
 
-    char parameter[18][64];
-    const struct { const char *name; uint32_t value; } set[18] = {
+    char parameter[20][64];
+    const struct { const char *name; uint32_t value; } set[20] = {
         {"ROWS", g->rows}, {"COLS", g->cols}, {"LANES", g->lanes}, {"PLANES", g->planes}, {"HOP", g->hop}, {"ACC_BITS", g->acc_bits},
         {"ACT_WORDS", g->act_words}, {"WINDOW_WORDS", g->window_words}, {"STREAM_WORDS", g->stream_words}, {"PARAM_WORDS", g->param_words},
         {"DESCRIPTORS", g->descriptors}, {"TABLES", g->tables}, {"RESIDUAL", g->residual}, {"FETCH", g->fetch}, {"POST", g->post},
-        {"EXTERN", g->extern_log2}, {"EXTERN_MHZ", g->extern_mhz}, {"DECODE", g->decode}};
+        {"EXTERN", g->extern_log2}, {"EXTERN_MHZ", g->extern_mhz}, {"DECODE", g->decode}, {"PUMP", g->pump}, {"POOL", g->pool}};
     const char *argv[200] = {"verilator", "--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert", "-Wno-fatal", "--unroll-count", "4",
                              "--prefix", "Vheddle", "--top-module", v.board ? "virtual_board" : g->extern_log2 ? "heddle_extern" : "heddle_core", "--Mdir", dir, include};
     int n = 0;
     while (argv[n]) n++;
     if (!v.structural) argv[n++] = "-DHD_FAST_ARRAY";
     if (v.trace) argv[n++] = "--trace-fst";
-    for (int i = 0; i < 18; i++) {
+    for (int i = 0; i < 20; i++) {
         snprintf(parameter[i], sizeof parameter[i], "-G%s=%u", set[i].name, set[i].value);
         argv[n++] = parameter[i];
     }
@@ -121,7 +121,7 @@ static hd_status compile_model(const char *dir, const char *target, const hd_geo
     /* make, so that several files compile at once; the recipe needs nothing of Verilator's own makefiles. */
     snprintf(text, sizeof text,
              "ROOT := $(shell verilator --getenv VERILATOR_ROOT)\n"
-             "FLAGS := -O3 -march=native -fPIC -std=gnu++17 -w -DVM_COVERAGE=0 -DVM_SC=0 -DVM_TRACE=%d -DVM_TRACE_FST=%d -DVM_TRACE_VCD=0 %s %s "
+             "FLAGS := -O3 -march=native -fPIC -std=gnu++17 -w -DVM_COVERAGE=0 -DVM_SC=0 -DVM_TRACE=%d -DVM_TRACE_FST=%d -DVM_TRACE_VCD=0 -DHD_PUMP=%u %s %s "
              "-I. -I$(ROOT)/include -I$(ROOT)/include/vltstd -I%s/sim\n"
              "CPP := $(wildcard Vheddle*.cpp)\n"
              "OBJ := $(CPP:.cpp=.o) verilated.o verilated_threads.o rtl_model.o %s\n"
@@ -129,7 +129,7 @@ static hd_status compile_model(const char *dir, const char *target, const hd_geo
              "%%.o: %%.cpp\n\tg++ $(FLAGS) -c -o $@ $<\n"
              "verilated.o verilated_threads.o verilated_fst_c.o: %%.o: $(ROOT)/include/%%.cpp\n\tg++ $(FLAGS) -c -o $@ $<\n"
              "rtl_model.o: %s\n\tg++ $(FLAGS) -c -o $@ $<\n",
-             v.trace, v.trace, v.trace ? "-DHD_TRACE" : "", g->extern_log2 ? "-DHD_EXTERN" : "", hd_tool_source(), v.trace ? "verilated_fst_c.o" : "", wrapper);
+             v.trace, v.trace, v.structural ? g->pump : 1, v.trace ? "-DHD_TRACE" : "", g->extern_log2 ? "-DHD_EXTERN" : "", hd_tool_source(), v.trace ? "verilated_fst_c.o" : "", wrapper);
     if ((st = hd_file_write(script, text, strlen(text), err))) return st;
 
     char label[96];

@@ -12,6 +12,8 @@
 // bits of a window buffer and of the stream.
 // LEAN 1 leaves out the registers behind window and weight memory (the addresses come a cycle later instead): fewer cells, a slower clock, and
 // `word` two cycles after re. EARLY: row_sum comes so many cycles earlier, which saves its delay.
+// COPIES 1 gives each column its own registers of the control bits and, with PLANES above 1, accumulators without an enable (pe.v): for clocks that a far
+// net or a cut carry chain would hold back; the same cycles.
 // Requires: HOP >= COLS, or HOP*LANES*PLANES a multiple of 32 (a weight memory bank for each hop group).
 `default_nettype none
 module datapath #(
@@ -25,6 +27,7 @@ module datapath #(
     parameter DRAIN    = 1,
     parameter LEAN     = 0,
     parameter EARLY    = 0,
+    parameter COPIES   = 0,
     parameter WW       = 8,
     parameter SW       = 10,
     parameter CHUNK    = 2       // bits that choose a 32-bit word of a weight word
@@ -36,7 +39,8 @@ module datapath #(
     input  wire [ROWS*WW-1:0]       w_addr,
     input  wire                     w_pair,
     input  wire [FETCH*LANES*8-1:0] w_data,
-    // weight writes by the host
+    // weight writes by the host, at its clock
+    input  wire                     h_clk,
     input  wire                     h_we,
     input  wire [SW+CHUNK-1:0]      h_addr,
     input  wire [31:0]              h_wdata,
@@ -55,6 +59,7 @@ module datapath #(
 );
     localparam NP = LANES / 2, LOG = $clog2(NP), COMB = PLANES == 1 ? 0 : PLANES == 2 ? 1 : 2;
     localparam GROUPS = (COLS + HOP - 1) / HOP, HOPS = GROUPS - 1;
+    localparam CLEAR = COPIES != 0 && PLANES > 1 ? 1 : 0;
     localparam BITS = COLS * LANES * PLANES, WORDS = (BITS + 31) / 32;
 
     // ---- window
@@ -69,10 +74,13 @@ module datapath #(
     delay #(.WIDTH(WW + 2), .N(LEAN)) u_read (.clk(clk), .x({re, r_buf, r_addr}), .y({w_re, w_rbuf, w_raddr}));
     delay #(.WIDTH(ROWS*LANES*8), .N(1 - LEAN)) u_word (.clk(clk), .x(word), .y(word_q));
     wire [ROWS*NP*9-1:0] s0, d0;
-    wire v_sum, f_sum, l_sum;
-    delay #(.WIDTH(1), .N(3 + LOG + 2 + COMB + HOPS - EARLY)) u_v_sum (.clk(clk), .x(s_valid), .y(v_sum));
-    delay #(.WIDTH(1), .N(3 + LOG + 2 + COMB + HOPS - EARLY)) u_f_sum (.clk(clk), .x(s_first), .y(f_sum));
-    delay #(.WIDTH(1), .N(4 + LOG + 2 + COMB + HOPS - EARLY)) u_l_sum (.clk(clk), .x(s_valid && s_last), .y(l_sum));
+    wire v_sum, f_sum, l_sum, no_sum;
+    localparam LATE = 2 + COMB + HOPS - EARLY;      // cycles the row's sum waits
+    delay #(.WIDTH(1), .N(2 + LOG + LATE)) u_no_sum (.clk(clk), .x(!s_valid), .y(no_sum));
+    delay #(.WIDTH(1), .N(3 + LOG + LATE)) u_v_sum (.clk(clk), .x(s_valid), .y(v_sum));
+    delay #(.WIDTH(1), .N(3 + LOG + LATE)) u_f_sum (.clk(clk), .x(s_first), .y(f_sum));
+    delay #(.WIDTH(1), .N(4 + LOG + LATE)) u_l_sum (.clk(clk), .x(s_valid && s_last), .y(l_sum));
+    wire unused_sum = &{1'b0, v_sum, no_sum};
     genvar r, g, c, i, k;
     generate for (r = 0; r < ROWS; r = r + 1) begin : g_edge
         for (i = 0; i < NP; i = i + 1) begin : g_pair
@@ -88,11 +96,19 @@ module datapath #(
         end
         wire [8+LOG:0] sum, sum_late;
         add_tree #(.N(NP), .WIDTH(9)) u_sum (.clk(clk), .x(s0[r*NP*9 +: NP*9]), .y(sum));
-        delay #(.WIDTH(9 + LOG), .N(2 + COMB + HOPS - EARLY)) u_late (.clk(clk), .x(sum), .y(sum_late));
+        if (CLEAR != 0 && LATE > 0) begin : g_cleared
+            wire [8+LOG:0] earlier;
+            reg  [8+LOG:0] cleared;
+            delay #(.WIDTH(9 + LOG), .N(LATE - 1)) u_late (.clk(clk), .x(sum), .y(earlier));
+            always @(posedge clk) cleared <= no_sum ? {(9+LOG){1'b0}} : earlier;
+            assign sum_late = cleared;
+        end else begin : g_waiting
+            delay #(.WIDTH(9 + LOG), .N(LATE)) u_late (.clk(clk), .x(sum), .y(sum_late));
+        end
         wire [ACC_BITS-1:0] wide = {{(ACC_BITS-9-LOG){sum_late[8+LOG]}}, sum_late};
         reg [ACC_BITS-1:0] acc, held;
         always @(posedge clk) begin
-            if (v_sum) acc <= f_sum ? wide : acc + wide;
+            if (v_sum || (CLEAR != 0 && LATE > 0)) acc <= f_sum ? wide : acc + wide;
             if (l_sum) held <= acc;
         end
         assign row_sum[r*ACC_BITS +: ACC_BITS] = held;
@@ -118,7 +134,7 @@ module datapath #(
             end
             wire [31:0] rdata;
             ram_weight #(.DEPTH(1 << SW)) u_ram (
-                .clk(clk), .we(we), .waddr(h_addr[CHUNK +: SW]), .wdata(h_wdata), .raddr(pc_q[G]), .rdata(rdata));
+                .clk(clk), .h_clk(h_clk), .we(we), .waddr(h_addr[CHUNK +: SW]), .wdata(h_wdata), .raddr(pc_q[G]), .rdata(rdata));
             delay #(.WIDTH(32), .N(1 - LEAN)) u_q (.clk(clk), .x(rdata), .y(weight[k*32 +: 32]));
         end
     endgenerate
@@ -126,7 +142,9 @@ module datapath #(
     // ---- hop groups, then the columns
     wire [ROWS*ACC_BITS-1:0] chain [0:COLS];   // chain[c]: into the shadow register of column c
     wire [ROWS*NP*9-1:0] s_hop [0:GROUPS-1], d_hop [0:GROUPS-1];
-    wire [GROUPS-1:0] en, first, capture, shift;
+    wire [GROUPS-1:0] en, clear, first, capture, shift;
+    wire unused_en = &{1'b0, en, clear};
+    wire [3:0] control [0:GROUPS-1];
     generate for (g = 0; g < GROUPS; g = g + 1) begin : g_group
         if (g == 0) begin : g_first
             assign s_hop[0] = s0;
@@ -135,21 +153,33 @@ module datapath #(
             delay #(.WIDTH(ROWS*NP*9), .N(1)) u_s (.clk(clk), .x(s_hop[g-1]), .y(s_hop[g]));
             delay #(.WIDTH(ROWS*NP*9), .N(1)) u_d (.clk(clk), .x(d_hop[g-1]), .y(d_hop[g]));
         end
-        delay #(.WIDTH(1), .N(4 + LOG + COMB + g)) u_en (.clk(clk), .x(s_valid), .y(en[g]));
-        delay #(.WIDTH(1), .N(4 + LOG + COMB + g)) u_first (.clk(clk), .x(s_first), .y(first[g]));
-        delay #(.WIDTH(1), .N(5 + LOG + COMB + g)) u_capture (.clk(clk), .x(s_valid && s_last), .y(capture[g]));
+        // One cycle before the PEs see them: a column's registers follow.
+        delay #(.WIDTH(1), .N(3 + LOG + COMB + g)) u_en (.clk(clk), .x(s_valid), .y(en[g]));
+        delay #(.WIDTH(1), .N(2 + LOG + COMB + g)) u_clear (.clk(clk), .x(!s_valid), .y(clear[g]));
+        delay #(.WIDTH(1), .N(3 + LOG + COMB + g)) u_first (.clk(clk), .x(s_first), .y(first[g]));
+        delay #(.WIDTH(1), .N(4 + LOG + COMB + g)) u_capture (.clk(clk), .x(s_valid && s_last), .y(capture[g]));
         if (DRAIN == 1) begin : g_always
             assign shift[g] = 1'b1;
         end else if (g == 0) begin : g_paced
             // A shift at the capture and every DRAIN cycles after it; shifts after the tile's last column move nothing that counts.
             localparam DB = $clog2(DRAIN);
-            localparam [31:0] LAST32 = DRAIN - 1;
-            localparam [DB-1:0] LAST = LAST32[DB-1:0];
+            localparam [31:0] NEAR32 = DRAIN - 2;
+            localparam [DB-1:0] NEAR = NEAR32[DB-1:0];
             reg [DB-1:0] tick;
-            always @(posedge clk) tick <= shift[0] ? {DB{1'b0}} : tick + 1'b1;
-            assign shift[0] = capture[0] || tick == LAST;
+            reg near;
+            always @(posedge clk) begin
+                tick <= shift[0] ? {DB{1'b0}} : tick + 1'b1;
+                near <= tick == NEAR && !shift[0];
+            end
+            assign shift[0] = capture[0] || near;
         end else begin : g_later
             delay #(.WIDTH(1), .N(1)) u_shift (.clk(clk), .x(shift[g-1]), .y(shift[g]));
+        end
+        if (COPIES == 0) begin : g_shared
+            delay #(.WIDTH(4), .N(1)) u_control (.clk(clk), .x({en[g], first[g], capture[g], shift[g]}), .y(control[g]));
+        end else begin : g_no_shared
+            assign control[g] = 4'd0;
+            wire unused = &{1'b0, control[g]};
         end
     end
     for (c = 0; c < COLS; c = c + 1) begin : g_col
@@ -157,12 +187,32 @@ module datapath #(
         localparam G = HOPS - D / HOP;                     // hop group
         localparam G_NEXT = c + 1 < COLS ? HOPS - (D - 1) / HOP : G;
         wire [ROWS*ACC_BITS-1:0] out;
+        wire c_en, c_clear, c_first, c_capture, c_shift;
+        if (COPIES == 0) begin : g_common
+            assign {c_en, c_first, c_capture, c_shift} = control[G];
+            assign c_clear = 1'b0;
+        end else begin : g_own
+            (* keep *) reg [3:0] own;
+            always @(posedge clk) own <= {CLEAR != 0 ? clear[G] : en[G], first[G], capture[G], shift[G]};
+            assign {c_en, c_first, c_capture, c_shift} = own;
+            assign c_clear = own[3];
+        end
         for (r = 0; r < ROWS; r = r + 1) begin : g_row
-            pe #(.LANES(LANES), .PLANES(PLANES), .ACC_BITS(ACC_BITS)) u_pe (
-                .clk(clk), .s(s_hop[G][r*NP*9 +: NP*9]), .d(d_hop[G][r*NP*9 +: NP*9]),
-                .w(weight[D*LANES*PLANES +: LANES*PLANES]),
-                .en(en[G]), .first(first[G]), .capture(capture[G]), .shift(shift[G]),
-                .drain_in(chain[c][r*ACC_BITS +: ACC_BITS]), .drain(out[r*ACC_BITS +: ACC_BITS]));
+            if (CLEAR != 0) begin : g_cleared
+                pe #(.LANES(LANES), .PLANES(PLANES), .ACC_BITS(ACC_BITS), .CLEAR(CLEAR)) u_pe (
+                    .clk(clk), .s(s_hop[G][r*NP*9 +: NP*9]), .d(d_hop[G][r*NP*9 +: NP*9]),
+                    .w(weight[D*LANES*PLANES +: LANES*PLANES]),
+                    .en(1'b1), .clear(c_clear), .first(c_first), .capture(c_capture), .shift(c_shift),
+                    .drain_in(chain[c][r*ACC_BITS +: ACC_BITS]), .drain(out[r*ACC_BITS +: ACC_BITS]));
+                wire unused = c_en;
+            end else begin : g_enabled
+                pe #(.LANES(LANES), .PLANES(PLANES), .ACC_BITS(ACC_BITS)) u_pe (
+                    .clk(clk), .s(s_hop[G][r*NP*9 +: NP*9]), .d(d_hop[G][r*NP*9 +: NP*9]),
+                    .w(weight[D*LANES*PLANES +: LANES*PLANES]),
+                    .en(c_en), .clear(1'b0), .first(c_first), .capture(c_capture), .shift(c_shift),
+                    .drain_in(chain[c][r*ACC_BITS +: ACC_BITS]), .drain(out[r*ACC_BITS +: ACC_BITS]));
+                wire unused = c_clear;
+            end
         end
         delay #(.WIDTH(ROWS*ACC_BITS), .N(G_NEXT - G)) u_chain (.clk(clk), .x(out), .y(chain[c+1]));
     end endgenerate

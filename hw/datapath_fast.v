@@ -12,17 +12,18 @@ module datapath_fast #(
     parameter COLS     = 8,
     parameter LANES    = 8,
     parameter PLANES   = 2,
-    parameter HOP      = 8,
     parameter ACC_BITS = 24,
     parameter FETCH    = 1,
     parameter DRAIN    = 1,
     // verilator lint_off UNUSEDPARAM
-    parameter LEAN     = 0,            // no difference here: fewer registers, the same results
-    parameter EARLY    = 0,
+    parameter HOP      = 8,            // no difference here but in LATA
     // verilator lint_on UNUSEDPARAM
+    parameter LATA     = 10,           // cycles from a LAST step's issue to its first column on the drain
+    parameter PUMP     = 1,            // elements of a weight word
     parameter WW       = 8,
     parameter SW       = 10,
-    parameter CHUNK    = 2
+    parameter CHUNK    = 2,
+    parameter PB       = $clog2(PUMP)
 ) (
     input  wire                     clk,
     input  wire [ROWS-1:0]          w_en,
@@ -31,7 +32,7 @@ module datapath_fast #(
     input  wire                     w_pair,
     input  wire [FETCH*LANES*8-1:0] w_data,
     input  wire                     h_we,
-    input  wire [SW+CHUNK-1:0]      h_addr,
+    input  wire [SW+PB+CHUNK-1:0]   h_addr,
     input  wire [31:0]              h_wdata,
     input  wire                     re,
     input  wire                     r_buf,
@@ -44,16 +45,15 @@ module datapath_fast #(
     output reg  [ROWS*ACC_BITS-1:0] drain,
     output reg  [ROWS*ACC_BITS-1:0] row_sum
 );
-    localparam LOG = $clog2(LANES / 2), COMB = PLANES == 1 ? 0 : PLANES == 2 ? 1 : 2;
-    localparam LATA = 6 + LOG + COMB + (COLS + HOP - 1) / HOP - 1;
-    localparam WORDS = (COLS * LANES * PLANES + 31) / 32, LP = LANES * PLANES;
+    localparam PART = LANES / PUMP, LP = PART * PLANES, WORDS = (COLS * LP + 31) / 32;      // lanes, bits a position, host words of a weight element
     localparam SLOTS = 32;              // tiles between capture and drain: at most LATA, 21 at the largest
 
     // One array dimension a loop: the compiler then sees that no index wraps, and vectorises.
     reg signed [7:0]  win  [0:2*ROWS-1][0:(1 << WW)-1][0:LANES-1];     // buffer and row, word, lane
-    reg        [31:0] raw  [0:(1 << SW)-1][0:WORDS-1];
+    reg        [31:0] raw  [0:(PUMP << SW)-1][0:WORDS-1];
     reg signed [7:0]  wt   [0:(1 << SW)-1][0:LANES-1][0:COLS-1];       // entry, lane, drained position
-    reg signed [15:0] ones [0:(1 << SW)-1][0:COLS-1];                  // one's complements of an entry's position
+    reg signed [15:0] part_ones [0:(PUMP << SW)-1][0:COLS-1];          // one's complements of an element's position
+    reg signed [15:0] ones [0:(1 << SW)-1][0:COLS-1];                  // and of an entry's
     reg signed [31:0] acc  [0:ROWS-1][0:COLS-1];
     reg signed [31:0] sum  [0:ROWS-1];
     reg signed [31:0] snap [0:SLOTS-1][0:ROWS-1][0:COLS-1];
@@ -63,7 +63,7 @@ module datapath_fast #(
     reg [31:0] in_slot, out_slot, sum_slot, col, stay;
     initial begin due = 0; slot = 0; sum_due = 0; sum_slot = 0; in_slot = 0; out_slot = 0; col = COLS; stay = 0; end
 
-    reg [31:0] r, l, d, p, at, row, slot, entry, chunk, first_bit, bit_at, value_bits;
+    reg [31:0] r, l, d, p, at, row, slot, element, entry, lane, chunk, first_bit, bit_at, value_bits;
     reg signed [31:0] a, v, n, s;
     always @(posedge clk) begin
         r = 0; l = 0; d = 0; p = 0;
@@ -125,26 +125,31 @@ module datapath_fast #(
 
         // ---- weight writes: decode every position that the word touches
         if (h_we) begin
-            entry = h_addr >> CHUNK;
+            element = h_addr >> CHUNK;
+            entry = element >> PB;
+            lane = (element % PUMP) * PART;
             chunk = CHUNK == 0 ? 0 : h_addr % (1 << CHUNK);
             if (chunk < WORDS) begin
-                raw[entry][chunk] = h_wdata;
+                raw[element][chunk] = h_wdata;
                 first_bit = chunk * 32;
                 for (d = first_bit / LP; d < COLS && d * LP < first_bit + 32; d = d + 1) begin
                     n = 0;
-                    for (l = 0; l < LANES; l = l + 2) begin
+                    for (l = 0; l < PART; l = l + 2) begin
                         a = 0; v = 0;
                         for (p = 0; p < PLANES; p = p + 1) begin
-                            bit_at = d*LP + p*LANES + l;
-                            value_bits = raw[entry][bit_at / 32] >> (bit_at % 32);
+                            bit_at = d*LP + p*PART + l;
+                            value_bits = raw[element][bit_at / 32] >> (bit_at % 32);
                             s = value_bits[1] ? -(32'sd1 <<< p) : (32'sd1 <<< p);
                             a = a + s;
                             v = v + (value_bits[0] ? -s : s);
                             if (value_bits[1]) n = n + (32'sd1 <<< p);
                         end
-                        wt[entry][l][d] = a;
-                        wt[entry][l + 1][d] = v;
+                        wt[entry][lane + l][d] = a;
+                        wt[entry][lane + l + 1][d] = v;
                     end
+                    part_ones[element][d] = n;
+                    n = 0;
+                    for (p = 0; p < PUMP; p = p + 1) n = n + part_ones[entry * PUMP + p][d];
                     ones[entry][d] = n;
                 end
             end

@@ -12,7 +12,9 @@
 // Padding: slots outside the input write PAD instead of memory.
 //
 // Parameters: ROWS positions; LANES bytes of a word; FETCH words of a slot, 1 or 2; AW address bits of the activation memory; WW address bits of one window buffer;
-// RESIDUAL 1 builds the walk over residual words, which go behind the window, or with OWN 1 out on the res_ port (RN words a row). Widths of counters follow AW: a tensor has no more pixels, and a coordinate no larger size, than
+// RESIDUAL 1 builds the walk over residual words, which go behind the window, or with OWN 1 out on the res_ port (RN words a row).
+// POOL 1 builds the walk for MAXPOOL; WORDS 0 leaves the words out: they go past this unit (act_memory_pumped.v).
+// Widths of counters follow AW: a tensor has no more pixels, and a coordinate no larger size, than
 // the memory has words (docs/hardware.md, Parameters).
 `default_nettype none
 module fetch #(
@@ -25,7 +27,9 @@ module fetch #(
     parameter OWN   = 0,
     parameter RN    = 1,
     parameter RB    = ROWS < 2 ? 1 : $clog2(ROWS),
-    parameter NW    = RN < 2 ? 1 : $clog2(RN)
+    parameter NW    = RN < 2 ? 1 : $clog2(RN),
+    parameter POOL     = 1,
+    parameter WORDS    = 1
 ) (
     input  wire               clk,
     input  wire               rst_n,
@@ -43,6 +47,7 @@ module fetch #(
     output wire [ROWS*WW-1:0] w_addr,
     output wire               w_pair,        // two words: w_addr (even) and the next
     output wire [FETCH*LANES*8-1:0] w_data,
+    output wire               a_pad,         // the cycle after a_addr: the word is padding
     output reg  [WW:0]        fill,          // words in the last valid row of the buffer being filled
     output reg  [1:0]         fills_done,    // buffers filled so far, modulo 4
     output reg  [WW-1:0]      res_base,      // window word of the first residual word
@@ -71,7 +76,7 @@ module fetch #(
     localparam XB = AW + 2 > 17 ? 17 : AW + 2;      // signed coordinates
     localparam KB = WW + 1;                         // channel words
     localparam QB = $clog2(ROWS + 1);               // rows
-    wire        f_pool   = desc[HD_F_OPCODE +: HD_W_OPCODE] == HD_OP_MAXPOOL;
+    wire        f_pool   = POOL != 0 && desc[HD_F_OPCODE +: HD_W_OPCODE] == HD_OP_MAXPOOL;
     wire        f_single = desc[HD_F_SINGLE];
     wire [XB-1:0] f_in_h = {{(XB-HB){1'b0}}, desc[HD_F_IN_H +: HB]}, f_in_w = {{(XB-HB){1'b0}}, desc[HD_F_IN_W +: HB]};
     wire [16:0]   iy0_17 = {desc[HD_F_IY0 + 15], desc[HD_F_IY0 +: 16]}, ix0_17 = {desc[HD_F_IX0 + 15], desc[HD_F_IX0 +: 16]};
@@ -296,7 +301,6 @@ module fetch #(
     reg [ROWS-1:0] b_rows;
     reg c_valid, c_pair, c_pool, c_tile_last, c_last_row, c_res, c_pfirst, c_plast, c_pslice, c_pover;
     reg [ROWS-1:0] c_rows;
-    reg [FETCH*LANES*8-1:0] c_data;
     wire [ROWS-1:0] a_rows = in_res_now ? res_row : act;
     always @(posedge clk) begin
         b_valid <= rst_n && slot && !f_pool; b_pool <= rst_n && slot && f_pool;
@@ -309,8 +313,16 @@ module fetch #(
         c_valid <= rst_n && b_valid; c_pool <= rst_n && b_pool;
         c_rows <= b_rows; c_last_row <= b_last_row; c_tile_last <= b_tile_last; c_res <= b_res;
         c_pfirst <= b_pfirst; c_plast <= b_plast; c_pslice <= b_pslice; c_pover <= b_pslice && b_pover;
-        c_data <= b_pad ? {FETCH*LANES{f_pad}} : a_rdata;
     end
+    assign a_pad = b_pad;
+    generate if (WORDS != 0) begin : g_words
+        reg [FETCH*LANES*8-1:0] c_data;
+        always @(posedge clk) c_data <= b_pad ? {FETCH*LANES{f_pad}} : a_rdata;
+        assign w_data = c_data;
+    end else begin : g_no_words
+        assign w_data = {FETCH*LANES*8{1'b0}};
+        wire unused = &{1'b0, a_rdata};
+    end endgenerate
 
     localparam [WW-1:0] W_ONE = 1, W_TWO = 2;
     reg [WW-1:0] wa [0:ROWS-1];
@@ -319,7 +331,6 @@ module fetch #(
     assign w_en = c_window ? c_rows : {ROWS{1'b0}};
     assign res_we = OWN != 0 && c_valid && c_res;
     assign w_buf = wbuf;
-    assign w_data = c_data;
     assign w_pair = c_pair;
     assign p_valid = c_pool;
     assign p_first = c_pfirst;

@@ -3,8 +3,8 @@
 //   h_* --> memories, registers          control --desc, go--> fetch, sequencer, post, pool
 //   activation memory --> fetch --> datapath --> post --> activation memory
 //
-// Host port: 32-bit words, addresses as in docs/contract.md. A write takes one cycle. Read data is on h_rdata three cycles after
-// h_re. While busy, only REG may be read and nothing written.
+// Host port: 32-bit words, addresses as in docs/contract.md. A write takes one cycle. Read data is on h_rdata two cycles after h_re, with PUMP above 1
+// three, and then stays until the next h_re. While busy, only REG may be read and nothing written.
 // With EXTERN h_wait is high while external memory is at work (and for 200 us after power-up): then nothing may be written, read or started,
 // and read data of space WEIGHT is on h_rdata two cycles after h_wait has fallen.
 // `stall` holds back fetch (0), array (1) and descriptor load (2): tests inject random stalls; boards tie it to 0.
@@ -25,6 +25,10 @@
 //   EXTERN     0, or log2 of the 32-bit words of external memory from which the weights come, 10..23: sdram and loader are built, and
 //              STREAM_WORDS is a ring in front of the array. EXTERN_MHZ the clock, 16..133, for the memory's timing.
 //   DECODE     which codes of the external stream are decoded, as in decode/decode.v; 0 none, and without EXTERN always 0
+//   PUMP       cycles of clk_fast in one of clk: the array takes a step in so many parts of LANES/PUMP lanes (datapath_pumped.v)
+//              Requires: 1, 2 or 4; LANES/PUMP of 4 or more; above 1 POST of 4 or more, FETCH 1, RESIDUAL 0, POOL 0, EXTERN 0; HOP*LANES*PLANES above: HOP*LANES/PUMP*PLANES
+//   POOL       1 builds the unit for MAXPOOL
+// clk_fast and fast_take (high in the cycle of clk_fast that ends in the middle of clk's) are used with PUMP above 1 only; else tie them to 0.
 `default_nettype none
 module heddle_core #(
     parameter ROWS         = 4,
@@ -44,9 +48,13 @@ module heddle_core #(
     parameter POST         = 0,
     parameter EXTERN       = 0,
     parameter EXTERN_MHZ   = 50,
-    parameter DECODE       = 0
+    parameter DECODE       = 0,
+    parameter PUMP         = 1,
+    parameter POOL         = 1
 ) (
     input  wire        clk,
+    input  wire        clk_fast,
+    input  wire        fast_take,
     input  wire        rst_n,
     input  wire        h_we,
     input  wire        h_re,
@@ -68,14 +76,20 @@ module heddle_core #(
     input  wire [15:0] sd_in
 );
 `include "heddle_contract.vh"
+    // The view for simulation has no second clock; its results and cycles are the same.
+`ifdef HD_FAST_ARRAY
+    localparam PUMPED = 0;
+`else
+    localparam PUMPED = PUMP > 1 ? 1 : 0;
+`endif
     localparam AW = $clog2(ACT_WORDS), WW = $clog2(WINDOW_WORDS), SW = $clog2(STREAM_WORDS);
     localparam PW = $clog2(PARAM_WORDS), DW = $clog2(DESCRIPTORS);
-    localparam WORDS = (COLS * LANES * PLANES + 31) / 32, CHUNK = WORDS == 1 ? 0 : $clog2(WORDS);
+    localparam PART = LANES / PUMP, PB = $clog2(PUMP);  // lanes of a weight element, and address bits of a step's elements
+    localparam WORDS = (COLS * PART * PLANES + 31) / 32, CHUNK = WORDS == 1 ? 0 : $clog2(WORDS);
     localparam LW = LANES / 4, LC = $clog2(LW);         // 32-bit words of an activation word, and their address bits
-    localparam LOG = $clog2(LANES / 2), COMB = PLANES == 1 ? 0 : PLANES == 2 ? 1 : 2;
-    localparam HOPS = (COLS + HOP - 1) / HOP - 1, LATA = 6 + LOG + COMB + HOPS;
-    // The shared lane leaves slack at both ends of the array.
-    localparam LEAN = POST != 0 ? 1 : 0, EARLY = POST < 4 ? 0 : POST - 1 < 2 + COMB ? POST - 1 : 2 + COMB;
+    localparam LOG = $clog2(PART / 2), COMB = PLANES == 1 ? 0 : PLANES == 2 ? 1 : 2;
+    localparam HOPS = (COLS + HOP - 1) / HOP - 1;
+    localparam LATA = PUMP == 1 ? 6 + LOG + COMB + HOPS : 1 + (PUMP + 5 + LOG + COMB + HOPS + PUMP - 1) / PUMP;
     localparam DRAIN = POST == 0 ? 1 : ROWS * POST;      // cycles of a column on the drain
 
     generate
@@ -83,8 +97,8 @@ module heddle_core #(
         if (COLS < 1 || COLS > 64) begin : g_rule_cols COLS_must_be_1_to_64 bad(); end
         if (LANES < 4 || LANES > 64 || LANES != (1 << $clog2(LANES))) begin : g_rule_lanes LANES_must_be_a_power_of_two_from_4_to_64 bad(); end
         if (PLANES != 1 && PLANES != 2 && PLANES != 4) begin : g_rule_planes PLANES_must_be_1_2_or_4 bad(); end
-        if (HOP < 1 || (HOP < COLS && (HOP * LANES * PLANES) % 32 != 0)) begin : g_rule_hop HOP_times_LANES_times_PLANES_must_be_a_multiple_of_32 bad(); end
-        if (ACC_BITS > 32 || ACC_BITS < 10 + LOG + 2 * (PLANES / 2)) begin : g_rule_acc ACC_BITS_must_be_32_or_less_and_hold_a_step_of_a_column bad(); end
+        if (HOP < 1 || (HOP < COLS && (HOP * PART * PLANES) % 32 != 0)) begin : g_rule_hop HOP_times_LANES_times_PLANES_must_be_a_multiple_of_32 bad(); end
+        if (ACC_BITS > 32 || ACC_BITS < 10 + $clog2(LANES / 2) + 2 * (PLANES / 2)) begin : g_rule_acc ACC_BITS_must_be_32_or_less_and_hold_a_step_of_a_column bad(); end
         if (ACT_WORDS != (1 << AW) || WINDOW_WORDS != (1 << WW) || STREAM_WORDS != (1 << SW) || PARAM_WORDS != (1 << PW) || DESCRIPTORS != (1 << DW)) begin : g_rule_depth
             memory_depths_must_be_powers_of_two bad();
         end
@@ -98,6 +112,10 @@ module heddle_core #(
         if (FETCH != 1 && FETCH != 2) begin : g_rule_fetch FETCH_must_be_1_or_2 bad(); end
         if (POST != 0 && (ROWS * POST < 2 || POST > 16 || POST != (1 << $clog2(POST)))) begin : g_rule_post
             POST_must_be_0_1_2_4_8_or_16_and_ROWS_times_POST_not_1 bad();
+        end
+        if ((PUMP != 1 && PUMP != 2 && PUMP != 4) || LANES < 4 * PUMP) begin : g_rule_pump PUMP_must_be_1_2_or_4_and_LANES_4_times_it bad(); end
+        if (PUMP > 1 && (POST < 4 || FETCH != 1 || RESIDUAL != 0 || POOL != 0 || EXTERN != 0)) begin : g_rule_pumped
+            PUMP_above_1_needs_POST_of_4_or_more_FETCH_1_RESIDUAL_0_POOL_0_EXTERN_0 bad();
         end
         if (TABLES < 0 || TABLES > 16 || (TABLES > 0 && TABLES != (1 << $clog2(TABLES)))) begin : g_rule_tables TABLES_must_be_0_or_a_power_of_two_to_16 bad(); end
     endgenerate
@@ -121,12 +139,16 @@ module heddle_core #(
     wire         cnt_stream, freed, i_we, l_we;
     wire [SW-1:0] i_addr;
     wire [15:0]  i_data;
-    wire [SW+CHUNK-1:0] l_addr;
+    wire [SW+PB+CHUNK-1:0] l_addr;
     wire [31:0]  l_data;
     wire [SW:0]  loaded;
     wire         cnt_step, cnt_window, cnt_drain, cnt_word, cnt_wait, stalled_fetch, stalled_array;
     wire [AW-1:0] f_addr, post_addr, pool_addr;
     wire [FETCH*LANES*8-1:0] act_rdata, w_data;
+    wire [$clog2(LANES)-1:0] post_lane;
+    wire [7:0]   post_value;
+    wire         f_pad;
+    wire [31:0]  act_word;
     wire [LANES*8-1:0] post_data, pool_data;
     wire [LANES-1:0] post_lanes;
     wire         w_pair, cnt_pair;
@@ -150,10 +172,10 @@ module heddle_core #(
         .go(go), .go_post(go_post), .desc(desc), .layer_done(post_done || pool_done),
         .count({stalled_fetch || stalled_array || cnt_stream, (post_we && post_word) || pool_we, cnt_wait, cnt_pair, cnt_word, cnt_drain, cnt_window, cnt_step}));
 
-    fetch #(.ROWS(ROWS), .LANES(LANES), .FETCH(FETCH), .AW(AW), .WW(WW), .RESIDUAL(RESIDUAL), .OWN(POST != 0), .RN(RN)) u_fetch (
+    fetch #(.ROWS(ROWS), .LANES(LANES), .FETCH(FETCH), .AW(AW), .WW(WW), .RESIDUAL(RESIDUAL), .OWN(POST != 0), .RN(RN), .POOL(POOL), .WORDS(1 - PUMPED)) u_fetch (
         .clk(clk), .rst_n(rst_n), .go(go), .desc(desc), .stall(stall[0]), .released(released),
         .a_re(f_re), .a_addr(f_addr), .a_rdata(act_rdata),
-        .w_en(w_en), .w_buf(w_buf), .w_addr(w_addr), .w_pair(w_pair), .w_data(w_data), .fill(fill), .fills_done(fills_done), .res_base(res_base),
+        .w_en(w_en), .w_buf(w_buf), .w_addr(w_addr), .w_pair(w_pair), .w_data(w_data), .a_pad(f_pad), .fill(fill), .fills_done(fills_done), .res_base(res_base),
         .res_we(res_we), .res_w_row(res_w_row), .res_word(res_word),
         .p_valid(p_valid), .p_first(p_first), .p_last(p_last), .p_slice(p_slice), .p_over(p_over),
         .cnt_word(cnt_word), .cnt_pair(cnt_pair), .cnt_wait(cnt_wait), .cnt_stall(stalled_fetch));
@@ -168,21 +190,44 @@ module heddle_core #(
 
 `ifdef HD_FAST_ARRAY
     datapath_fast #(
-`else
-    datapath #(
-`endif
-        .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .PLANES(PLANES), .HOP(HOP), .ACC_BITS(ACC_BITS), .FETCH(FETCH), .DRAIN(DRAIN), .LEAN(LEAN), .EARLY(EARLY),
+        .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .PLANES(PLANES), .HOP(HOP), .LATA(LATA), .PUMP(PUMP), .ACC_BITS(ACC_BITS), .FETCH(FETCH), .DRAIN(DRAIN),
         .WW(WW), .SW(SW), .CHUNK(CHUNK)) u_datapath (
         .clk(clk), .w_en(w_en), .w_buf(w_buf), .w_addr(w_addr), .w_pair(w_pair), .w_data(w_data),
         .h_we(l_we), .h_addr(l_addr), .h_wdata(l_data),
         .re(s_re), .r_buf(s_buf), .r_addr(s_addr), .s_valid(s_valid), .s_first(s_first), .s_last(s_last), .s_pc(s_pc),
         .word(word), .drain(drain), .row_sum(row_sum));
+`else
+    // The shared lane leaves slack at both ends of the array.
+    localparam LEAN = POST != 0 ? 1 : 0, EARLY = POST < 4 ? 0 : POST - 1 < 2 + COMB ? POST - 1 : 2 + COMB;
+    wire [PART*8-1:0] part_data;
+    generate if (PUMPED == 0) begin : g_array
+        datapath #(
+            .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .PLANES(PLANES), .HOP(HOP), .ACC_BITS(ACC_BITS), .FETCH(FETCH), .DRAIN(DRAIN), .LEAN(LEAN), .EARLY(EARLY),
+            .WW(WW), .SW(SW), .CHUNK(CHUNK)) u_datapath (
+            .clk(clk), .w_en(w_en), .w_buf(w_buf), .w_addr(w_addr), .w_pair(w_pair), .w_data(w_data),
+            .h_clk(clk), .h_we(l_we), .h_addr(l_addr), .h_wdata(l_data),
+            .re(s_re), .r_buf(s_buf), .r_addr(s_addr), .s_valid(s_valid), .s_first(s_first), .s_last(s_last), .s_pc(s_pc),
+            .word(word), .drain(drain), .row_sum(row_sum));
+        assign part_data = {PART*8{1'b0}};
+        wire unused = &{1'b0, part_data};
+    end else begin : g_array_pumped
+        datapath_pumped #(
+            .PUMP(PUMP), .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .PLANES(PLANES), .HOP(HOP), .ACC_BITS(ACC_BITS), .DRAIN(DRAIN),
+            .WW(WW), .SW(SW), .CHUNK(CHUNK)) u_datapath (
+            .clk(clk), .clk_fast(clk_fast), .take(fast_take), .w_en(w_en), .w_buf(w_buf), .w_addr(w_addr), .w_data(part_data),
+            .h_we(l_we), .h_addr(l_addr), .h_wdata(l_data),
+            .r_buf(s_buf), .r_addr(s_addr), .s_valid(s_valid), .s_first(s_first), .s_last(s_last), .s_pc(s_pc),
+            .drain(drain), .row_sum(row_sum));
+        assign word = {ROWS*LANES*8{1'b0}};
+        wire unused = &{1'b0, s_re, w_pair, w_data};
+    end endgenerate
+`endif
 
     // ---- where weights and index entries come from
     wire [31:0] x_rdata;
     generate if (EXTERN == 0) begin : g_written
         assign {i_we, i_addr, i_data} = {we_index, h_addr[SW-1:0], h_wdata[15:0]};
-        assign {l_we, l_addr, l_data} = {we_weight, h_addr[SW+CHUNK-1:0], h_wdata};
+        assign {l_we, l_addr, l_data} = {we_weight, h_addr[SW+PB+CHUNK-1:0], h_wdata};
         assign loaded = {(SW+1){1'b0}};
         assign x_rdata = 32'd0;
         assign h_wait = 1'b0;
@@ -230,6 +275,8 @@ module heddle_core #(
         assign pass_over = 1'b0;
         wire unused_residual = &{1'b0, res_we, res_w_row, res_word};
         assign post_word = 1'b1;
+        assign post_lane = {$clog2(LANES){1'b0}};
+        assign post_value = 8'd0;
     end else begin : g_post_shared
         wire unused_word = &{1'b0, r_take, word};
         // A cycle earlier, so that the unit starts from registers.
@@ -240,69 +287,70 @@ module heddle_core #(
             .h_param_we(we_param), .h_param_addr(h_addr[PW:0]), .h_table_we(we_table), .h_table_addr(h_addr[9:0]), .h_wdata(h_wdata),
             .c_next(c_start), .c_final(c_final), .drain(drain), .row_sum(row_sum),
             .res_we(res_we), .res_buf(w_buf), .res_w_row(res_w_row), .res_word(res_word), .res_pair(w_pair), .res_data(w_data), .pass_over(pass_over),
-            .st_we(post_we), .st_word(post_word), .st_addr(post_addr), .st_lanes(post_lanes), .st_data(post_data), .layer_done(post_done));
+            .st_we(post_we), .st_word(post_word), .st_addr(post_addr), .st_lanes(post_lanes), .st_data(post_data),
+            .st_lane(post_lane), .st_value(post_value), .layer_done(post_done));
     end endgenerate
 
-    delay #(.WIDTH(1), .N(2)) u_go_pool (.clk(clk), .x(go && rst_n), .y(go_pool));
-    pool #(.LANES(LANES), .AW(AW)) u_pool (
-        .clk(clk), .rst_n(rst_n), .go(go_pool), .desc(desc), .valid(p_valid), .first(p_first), .last(p_last), .slice(p_slice), .over(p_over), .data(w_data[0 +: LANES*8]),
-        .st_we(pool_we), .st_addr(pool_addr), .st_data(pool_data), .layer_done(pool_done));
+    generate if (POOL != 0) begin : g_pool
+        delay #(.WIDTH(1), .N(2)) u_go_pool (.clk(clk), .x(go && rst_n), .y(go_pool));
+        pool #(.LANES(LANES), .AW(AW)) u_pool (
+            .clk(clk), .rst_n(rst_n), .go(go_pool), .desc(desc), .valid(p_valid), .first(p_first), .last(p_last), .slice(p_slice), .over(p_over), .data(w_data[0 +: LANES*8]),
+            .st_we(pool_we), .st_addr(pool_addr), .st_data(pool_data), .layer_done(pool_done));
+    end else begin : g_no_pool
+        assign {go_pool, pool_we, pool_addr, pool_data, pool_done} = {AW+LANES*8+3{1'b0}};
+        wire unused = &{1'b0, go_pool, p_valid, p_first, p_last, p_slice, p_over};
+    end endgenerate
 
-    // ---- activation memory: a 32-bit bank for each word of the host's; with FETCH 2 one for even and one for odd elements, so that
-    // a slot reads two neighbours at once.
-    localparam FB = FETCH == 2 ? 1 : 0;
-    wire [AW-1:0] read_at  = busy ? f_addr : h_addr[LC +: AW];
-    wire [AW-1:0] write_at = post_we ? post_addr : pool_we ? pool_addr : h_addr[LC +: AW];
-    wire [FETCH*LANES*8-1:0] bank;
-    genvar b, e;
-    generate
-        for (e = 0; e < FETCH; e = e + 1) begin : g_parity
-            // The even bank holds the word after an odd address.
-            wire [AW-FB-1:0] at;
-            wire here;
-            if (FETCH == 2) begin : g_two
-                assign at = e == 0 ? read_at[AW-1:1] + {{(AW-2){1'b0}}, read_at[0]} : read_at[AW-1:1];
-                assign here = write_at[0] == e;
-            end else begin : g_one
-                assign at = read_at;
-                assign here = 1'b1;
-            end
-            for (b = 0; b < LW; b = b + 1) begin : g_bank
-                wire host_here;
-                if (LC == 0) begin : g_single
-                    assign host_here = we_act;
-                end else begin : g_many
-                    assign host_here = we_act && h_addr[LC-1:0] == b;
-                end
-                wire [31:0] wdata = post_we ? post_data[b*32 +: 32] : pool_we ? pool_data[b*32 +: 32] : h_wdata;
-                if (POST == 0) begin : g_words
-                    wire unused = &post_lanes[b*4 +: 4];
-                    ram_sdp #(.WIDTH(32), .DEPTH(ACT_WORDS / FETCH)) u_ram (
-                        .clk(clk), .we((host_here || post_we || pool_we) && here), .waddr(write_at[AW-1:FB]), .wdata(wdata),
-                        .re(f_re || h_re), .raddr(at), .rdata(bank[(e*LW + b)*32 +: 32]));
-                end else begin : g_bytes
-                    wire [3:0] we = here ? {4{host_here || pool_we}} | (post_we ? post_lanes[b*4 +: 4] : 4'd0) : 4'd0;
-                    ram_bytes #(.DEPTH(ACT_WORDS / FETCH)) u_ram (
-                        .clk(clk), .we(we), .waddr(write_at[AW-1:FB]), .wdata(wdata),
-                        .re(f_re || h_re), .raddr(at), .rdata(bank[(e*LW + b)*32 +: 32]));
-                end
-            end
-        end
-        if (FETCH == 2) begin : g_swap
-            reg odd;
-            always @(posedge clk) if (f_re || h_re) odd <= read_at[0];
-            assign act_rdata = odd ? {bank[0 +: LANES*8], bank[LANES*8 +: LANES*8]} : bank;
-        end else begin : g_straight
-            assign act_rdata = bank;
-        end
-    endgenerate
-
-    // ---- host reads: request, memory, answer
+    // ---- host reads: what was asked for
     reg [2:0]  space_q;
     // verilator lint_off UNUSEDSIGNAL
     reg [23:0] addr_q;          // only the low bits choose a register or a byte bank
     // verilator lint_on UNUSEDSIGNAL
-    reg [31:0] reg_word, act_word;
+
+    // ---- activation memory
+    generate if (PUMPED == 0) begin : g_act
+        wire [AW-1:0] read_at  = busy ? f_addr : h_addr[LC +: AW];
+        wire [AW-1:0] write_at = post_we ? post_addr : pool_we ? pool_addr : h_addr[LC +: AW];
+        wire [LANES*8-1:0] wdata;
+        wire [LANES-1:0]   we;
+        genvar b;
+        for (b = 0; b < LW; b = b + 1) begin : g_word
+            wire host_here;
+            if (LC == 0) begin : g_single
+                assign host_here = we_act;
+            end else begin : g_many
+                assign host_here = we_act && h_addr[LC-1:0] == b;
+            end
+            assign wdata[b*32 +: 32] = post_we ? post_data[b*32 +: 32] : pool_we ? pool_data[b*32 +: 32] : h_wdata;
+            assign we[b*4 +: 4] = {4{host_here || pool_we}} | (post_we ? post_lanes[b*4 +: 4] : 4'd0);
+        end
+        act_memory #(.LANES(LANES), .FETCH(FETCH), .AW(AW), .BYTES(POST == 0 ? 0 : 1)) u_act (
+            .clk(clk), .re(f_re || h_re), .raddr(read_at), .rdata(act_rdata), .we(we), .waddr(write_at), .wdata(wdata));
+        if (LC == 0) begin : g_pick_one
+            assign act_word = act_rdata[31:0];
+        end else begin : g_pick
+            assign act_word = act_rdata[{{(27-LC){1'b0}}, addr_q[LC-1:0], 5'd0} +: 32];
+        end
+        wire unused = &{1'b0, f_pad, post_lane, post_value};
+    end
+`ifndef HD_FAST_ARRAY
+    else begin : g_act_pumped
+        act_memory_pumped #(.PUMP(PUMP), .LANES(LANES), .AW(AW)) u_act (
+            .clk(clk), .clk_fast(clk_fast), .take(fast_take), .busy(busy),
+            .f_addr(f_addr), .f_pad(f_pad), .f_pad_byte(desc[HD_F_PAD +: 8]), .part_data(part_data),
+            .h_re(h_re), .h_we(we_act), .h_addr(h_addr[AW+LC-1:0]), .h_wdata(h_wdata), .h_word(act_word),
+            .st_we(post_we), .st_word(post_word), .st_addr(post_addr), .st_lane(post_lane), .st_value(post_value), .st_fill(desc[HD_F_FILL +: 8]));
+        assign act_rdata = {FETCH*LANES*8{1'b0}};
+        wire unused = &{1'b0, f_re, pool_we, pool_addr, pool_data, post_lanes, post_data};
+    end
+`endif
+    endgenerate
+    generate if (PUMPED == 0) begin : g_one_clock
+        wire unused_clock = &{1'b0, clk_fast, fast_take};
+    end endgenerate
+
+    // ---- host reads: the answer
+    reg [31:0] reg_word;
     always @* begin
         case (addr_q[4:0])
             HD_REG_MAGIC:        reg_word = HD_MAGIC_VALUE;
@@ -325,16 +373,13 @@ module heddle_core #(
             HD_REG_EXTERN:       reg_word = EXTERN;
             HD_REG_DECODE:       reg_word = EXTERN == 0 ? 0 : DECODE;
             HD_REG_EXTERN_MHZ:   reg_word = EXTERN == 0 ? 0 : EXTERN_MHZ;
+            HD_REG_PUMP:         reg_word = PUMP;
+            HD_REG_POOL:         reg_word = POOL;
             HD_REG_STATUS:       reg_word = {30'd0, done, busy};
             HD_REG_CYCLES:       reg_word = cycles;
             default:             reg_word = 32'd0;
         endcase
     end
-    generate if (LC == 0) begin : g_pick_one
-        always @* act_word = act_rdata[31:0];
-    end else begin : g_pick
-        always @* act_word = act_rdata[{{(27-LC){1'b0}}, addr_q[LC-1:0], 5'd0} +: 32];
-    end endgenerate
     always @(posedge clk) begin
         if (h_re) begin
             space_q <= h_space; addr_q <= h_addr;

@@ -24,7 +24,7 @@ module top(input clk, input rst, input si, input load, output reg so, output bus
         out <= load_q ? rdata : {out[30:0], 1'b0};
         so <= out[31];
     end
-    heddle_core #($parameters) u_core (.clk(clk), .rst_n(rst_n), .h_we(held[0]), .h_re(held[1]), .h_space(held[4:2]), .h_addr(held[28:5]),
+    heddle_core #($parameters) u_core (.clk(clk), .clk_fast(1'b0), .fast_take(1'b0), .rst_n(rst_n), .h_we(held[0]), .h_re(held[1]), .h_space(held[4:2]), .h_addr(held[28:5]),
         .h_wdata(held[60:29]), .h_rdata(rdata), .stall(3'b0), .busy(busy), .done(done));
 endmodule
 END

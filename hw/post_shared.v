@@ -22,7 +22,8 @@ module post_shared #(
     parameter FETCH    = 1,
     parameter RN       = 1,
     parameter RB       = ROWS < 2 ? 1 : $clog2(ROWS),
-    parameter NW       = RN < 2 ? 1 : $clog2(RN)
+    parameter NW       = RN < 2 ? 1 : $clog2(RN),
+    parameter LB       = $clog2(LANES)
 ) (
     // verilator lint_off UNUSEDSIGNAL
     // Descriptor fields, parameters and addresses are as wide as the contract; small memories use fewer bits.
@@ -56,10 +57,12 @@ module post_shared #(
     output wire [AW-1:0]            st_addr,
     output wire [LANES-1:0]         st_lanes,
     output wire [LANES*8-1:0]       st_data,
+    output wire [LB-1:0]            st_lane,     // the byte alone, and its lane
+    output wire [7:0]               st_value,
     output reg                      layer_done
 );
 `include "heddle_contract.vh"
-    localparam LB = $clog2(LANES), HB = LB + NW, CB = POST < 2 ? 1 : $clog2(POST);
+    localparam HB = LB + NW, CB = POST < 2 ? 1 : $clog2(POST);
     localparam [RB-1:0] ROW_LAST = ROWS[RB-1:0] - 1'b1;
     localparam [23:0] ROWS24 = ROWS[23:0];
     wire        f_even = desc[HD_F_EVEN], f_table = desc[HD_F_TABLE], f_residual = desc[HD_F_RESIDUAL];
@@ -263,6 +266,8 @@ module post_shared #(
     assign st_word = s_lane == {LB{1'b0}};
     assign st_we = done_valid && valid_row;
     assign st_addr = addr;
+    assign st_lane = s_lane;
+    assign st_value = value;
     genvar l;
     generate for (l = 0; l < LANES; l = l + 1) begin : g_byte
         assign st_lanes[l] = s_lane == l || st_word;

@@ -9,6 +9,7 @@
 #ifdef HD_TRACE
 #include "verilated_fst_c.h"
 #endif
+// HD_PUMP: cycles of clk_fast in one of clk, 1 where the view has no clk_fast.
 extern "C" {
 #include "../sw/contract/contract.h"
 }
@@ -21,19 +22,37 @@ struct hd_rtl {
     uint64_t time = 0;
 #endif
     char fault[17] = "";
+#if HD_PUMP > 1
+    bool late = false;
+#endif
     // One clock cycle: inputs are taken at the rising edge.
     void cycle() {
+#if HD_PUMP == 1
         top->clk = 1;
-        top->eval();
-#ifdef HD_TRACE
-        if (trace) trace->dump(time);
-        time += 5;
-#endif
+        settle(5);
         top->clk = 0;
+        settle(5);
+#else
+        // clk rises with a cycle of clk_fast or, in every other program run, half a cycle of clk_fast later, as a divided clock may.
+        for (int i = 0; i < HD_PUMP; i++) {
+            top->fast_take = i == HD_PUMP / 2;
+            top->clk_fast = 1;
+            if (i == 0 && !late) top->clk = 1;
+            if (i == HD_PUMP / 2) top->clk = 0;
+            settle(2);
+            top->clk_fast = 0;
+            if (i == 0 && late) top->clk = 1;
+            settle(2);
+        }
+#endif
+    }
+    void settle(uint64_t step) {
         top->eval();
 #ifdef HD_TRACE
         if (trace) trace->dump(time);
-        time += 5;
+        time += step;
+#else
+        (void)step;
 #endif
     }
 };
@@ -102,13 +121,16 @@ void rtl_read(hd_rtl *m, unsigned space, uint32_t at, uint32_t *words, size_t n)
         m->cycle();
         m->top->h_re = 0;
         wait_for_memory(m);
-        m->cycle();
+        for (int k = 0; k < (HD_PUMP > 1 ? 2 : 1); k++) m->cycle();
         words[i] = m->top->h_rdata;
     }
 }
 
 int rtl_run(hd_rtl *m, uint64_t max_cycles, uint64_t stall_seed, const volatile int *stop) {
     const uint32_t one = 1;
+#if HD_PUMP > 1
+    m->late = !m->late;
+#endif
     rtl_write(m, HD_SPACE_REG, HD_REG_CONTROL, &one, 1);
     uint64_t s = stall_seed * 0x9e3779b97f4a7c15ull + 1;
     int result = 0;

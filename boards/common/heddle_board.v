@@ -22,9 +22,13 @@ module heddle_board #(
     parameter EXTERN         = 0,
     parameter EXTERN_MHZ     = 50,
     parameter DECODE         = 0,
+    parameter PUMP           = 1,
+    parameter POOL           = 1,
     parameter CLOCKS_PER_BIT = 4
 ) (
     input  wire clk,
+    input  wire clk_fast,       // with fast_take: heddle_core.v; 0 with PUMP 1
+    input  wire fast_take,
     input  wire locked,         // the clock is good; 0 resets
     input  wire rx,
     output wire tx,
@@ -65,8 +69,8 @@ module heddle_board #(
     heddle_core #(
         .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .PLANES(PLANES), .HOP(HOP), .ACC_BITS(ACC_BITS), .ACT_WORDS(ACT_WORDS),
         .WINDOW_WORDS(WINDOW_WORDS), .STREAM_WORDS(STREAM_WORDS), .PARAM_WORDS(PARAM_WORDS), .DESCRIPTORS(DESCRIPTORS), .TABLES(TABLES),
-        .RESIDUAL(RESIDUAL), .FETCH(FETCH), .POST(POST), .EXTERN(EXTERN), .EXTERN_MHZ(EXTERN_MHZ), .DECODE(DECODE)) u_core (
-        .clk(clk), .rst_n(core_rst_n), .h_we(h_we), .h_re(h_re), .h_space(h_space), .h_addr(h_addr), .h_wdata(h_wdata), .h_rdata(h_rdata),
+        .RESIDUAL(RESIDUAL), .FETCH(FETCH), .POST(POST), .EXTERN(EXTERN), .EXTERN_MHZ(EXTERN_MHZ), .DECODE(DECODE), .PUMP(PUMP), .POOL(POOL)) u_core (
+        .clk(clk), .clk_fast(clk_fast), .fast_take(fast_take), .rst_n(core_rst_n), .h_we(h_we), .h_re(h_re), .h_space(h_space), .h_addr(h_addr), .h_wdata(h_wdata), .h_rdata(h_rdata),
         .stall(3'd0), .busy(busy), .done(done), .h_wait(h_wait),
         .sd_cmd(sd_cmd), .sd_bank(sd_bank), .sd_addr(sd_addr), .sd_dqm(sd_dqm), .sd_out(sd_out), .sd_oe(sd_oe), .sd_in(sd_taken));
 endmodule

@@ -7,6 +7,7 @@ module ram_weight #(
     parameter ADDR  = $clog2(DEPTH)
 ) (
     input  wire            clk,
+    input  wire            h_clk,       // not used: a write is the same for as long as `we` lasts
     input  wire            we,
     input  wire [ADDR-1:0] waddr,
     input  wire [31:0]     wdata,
@@ -14,6 +15,7 @@ module ram_weight #(
     output wire [31:0]     rdata
 );
     generate if (DEPTH > 16384) begin : g_rule STREAM_WORDS_must_be_16384_or_less_in_single_port_RAM bad(); end endgenerate
+    wire unused = h_clk;
     wire [13:0] address;
     assign address[ADDR-1:0] = we ? waddr : raddr;
     generate if (ADDR < 14) begin : g_above

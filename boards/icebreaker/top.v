@@ -18,6 +18,8 @@ module top #(
     parameter RESIDUAL       = 0,
     parameter FETCH          = 1,
     parameter POST           = 4,
+    parameter PUMP           = 1,
+    parameter POOL           = 1,
     parameter CLOCKS_PER_BIT = 4,
     parameter [6:0] DIVF     = 7'd63,
     parameter [2:0] DIVQ     = 3'd5
@@ -29,6 +31,7 @@ module top #(
     output wire LEDR_N,
     output wire LEDG_N
 );
+    generate if (PUMP != 1) begin : g_rule_pump PUMP_must_be_1_on_this_board bad(); end endgenerate
     wire clk, locked, busy, done;
     SB_PLL40_PAD #(.FEEDBACK_PATH("SIMPLE"), .DIVR(4'd0), .DIVF(DIVF), .DIVQ(DIVQ), .FILTER_RANGE(3'd1)) u_pll (
         .PACKAGEPIN(CLK), .PLLOUTGLOBAL(clk), .LOCK(locked), .RESETB(1'b1), .BYPASS(1'b0));
@@ -37,8 +40,8 @@ module top #(
     heddle_board #(
         .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .PLANES(PLANES), .HOP(HOP), .ACC_BITS(ACC_BITS), .ACT_WORDS(ACT_WORDS),
         .WINDOW_WORDS(WINDOW_WORDS), .STREAM_WORDS(STREAM_WORDS), .PARAM_WORDS(PARAM_WORDS), .DESCRIPTORS(DESCRIPTORS), .TABLES(TABLES),
-        .RESIDUAL(RESIDUAL), .FETCH(FETCH), .POST(POST), .CLOCKS_PER_BIT(CLOCKS_PER_BIT)) u_board (
-        .clk(clk), .locked(locked && BTN_N), .rx(RX), .tx(TX), .busy(busy), .done(done));
+        .RESIDUAL(RESIDUAL), .FETCH(FETCH), .POST(POST), .PUMP(PUMP), .POOL(POOL), .CLOCKS_PER_BIT(CLOCKS_PER_BIT)) u_board (
+        .clk(clk), .clk_fast(1'b0), .fast_take(1'b0), .locked(locked && BTN_N), .rx(RX), .tx(TX), .busy(busy), .done(done));
     // verilator lint_on PINMISSING
     assign LEDR_N = !busy;
     assign LEDG_N = !done;

@@ -19,6 +19,8 @@ module top #(
     parameter RESIDUAL       = 0,
     parameter FETCH          = 1,
     parameter POST           = 4,
+    parameter PUMP           = 1,
+    parameter POOL           = 1,
     parameter EXTERN         = 0,
     parameter EXTERN_MHZ     = 75,
     parameter DECODE         = 0,
@@ -44,6 +46,7 @@ module top #(
     output wire [1:0]  sdram_dqm,
     inout  wire [15:0] sdram_d
 );
+    generate if (PUMP != 1) begin : g_rule_pump PUMP_must_be_1_on_this_board bad(); end endgenerate
     wire clk, locked, busy, done, sd_dqm, sd_oe;
     wire [15:0] sd_out;
     // verilator lint_off PINMISSING
@@ -57,8 +60,8 @@ module top #(
     heddle_board #(
         .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .PLANES(PLANES), .HOP(HOP), .ACC_BITS(ACC_BITS), .ACT_WORDS(ACT_WORDS),
         .WINDOW_WORDS(WINDOW_WORDS), .STREAM_WORDS(STREAM_WORDS), .PARAM_WORDS(PARAM_WORDS), .DESCRIPTORS(DESCRIPTORS), .TABLES(TABLES),
-        .RESIDUAL(RESIDUAL), .FETCH(FETCH), .POST(POST), .EXTERN(EXTERN), .EXTERN_MHZ(EXTERN_MHZ), .DECODE(DECODE), .CLOCKS_PER_BIT(CLOCKS_PER_BIT)) u_board (
-        .clk(clk), .locked(locked && !BTN), .rx(RX), .tx(TX), .busy(busy), .done(done),
+        .RESIDUAL(RESIDUAL), .FETCH(FETCH), .POST(POST), .EXTERN(EXTERN), .EXTERN_MHZ(EXTERN_MHZ), .DECODE(DECODE), .PUMP(PUMP), .POOL(POOL), .CLOCKS_PER_BIT(CLOCKS_PER_BIT)) u_board (
+        .clk(clk), .clk_fast(1'b0), .fast_take(1'b0), .locked(locked && !BTN), .rx(RX), .tx(TX), .busy(busy), .done(done),
         .sd_cmd({sdram_csn, sdram_rasn, sdram_casn, sdram_wen}), .sd_bank(sdram_ba), .sd_addr(sdram_a), .sd_dqm(sd_dqm), .sd_out(sd_out), .sd_oe(sd_oe), .sd_in(sdram_d));
     assign sdram_d = sd_oe ? sd_out : 16'hzzzz;
     assign sdram_dqm = {2{sd_dqm}};

@@ -202,6 +202,7 @@ hd_status hd_emit_maxpool(hd_emit *e, const hd_model *m, const hd_stage *s, uint
     const hd_geometry *g = &e->p->geometry;
     const hd_qtensor *tin = &m->tensor[s->input], *tout = &m->tensor[s->output];
     hd_status st = hd_check_fields(m, s, err);
+    if (!st && !g->pool) st = hd_nofit(g, s->name, 1, "unit for maximum pooling (pool=1)", 0, err);
     if (st) return st;
     uint32_t words = hd_ceil_div((uint32_t)tin->c, g->lanes);
     hd_walk w = {.in_h = (uint32_t)tin->h, .in_w = (uint32_t)tin->w, .words = words, .kh = (uint32_t)s->kh, .kw = (uint32_t)s->kw,

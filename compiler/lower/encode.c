@@ -43,7 +43,7 @@ static void set_bit(uint32_t *words, uint32_t at) {
 static hd_status put_entry(tile_state *t, uint32_t part, uint32_t address, int negate, hd_err *err) {
     const hd_plan *pl = t->pl;
     const hd_geometry *g = pl->g;
-    uint32_t at, lanes = g->lanes, cols = t->sl->parts > 1 ? t->sl->tile_cols : pl->cpc;
+    uint32_t at, lanes = g->lanes, part_lanes = lanes / g->pump, part_bits = hd_geometry_part_words(g) * 32, cols = t->sl->parts > 1 ? t->sl->tile_cols : pl->cpc;
     hd_status st = hd_emit_entry(t->e, pl->s->name, &at, err);
     if (st) return st;
     uint32_t *words = t->e->p->weight + (size_t)at * hd_geometry_weight_words(g);
@@ -64,7 +64,7 @@ static hd_status put_entry(tile_state *t, uint32_t part, uint32_t address, int n
                     /* The most significant planes are drained first. */
                     uint32_t k = (pl->cpc - 1 - of_channel) * g->planes + p;
                     uint32_t s0 = plane_sign(u0, k, pl->planes), s1 = plane_sign(u1, k, pl->planes);
-                    uint32_t bit = d * lanes * g->planes + p * lanes + 2 * i;
+                    uint32_t bit = 2 * i / part_lanes * part_bits + (d * g->planes + p) * part_lanes + 2 * i % part_lanes;
                     if (s0 != s1) set_bit(words, bit);
                     if (!s0) {
                         set_bit(words, bit + 1);

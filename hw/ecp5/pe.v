@@ -14,7 +14,8 @@
 module pe #(
     parameter LANES    = 8,
     parameter PLANES   = 2,
-    parameter ACC_BITS = 24
+    parameter ACC_BITS = 24,
+    parameter CLEAR    = 0
 ) (
     input  wire                      clk,
     input  wire [LANES/2*9-1:0]      s,
@@ -23,6 +24,7 @@ module pe #(
     // verilator lint_on UNUSEDSIGNAL
     input  wire [LANES*PLANES-1:0]   w,
     input  wire                      en,
+    input  wire                      clear,
     input  wire                      first,
     input  wire                      capture,
     input  wire                      shift,
@@ -127,8 +129,11 @@ module pe #(
     wire [ACC_BITS-1:0] acc_next;
     merged_add #(.WIDTH(ACC_BITS), .KIND(2), .CARRY(0)) u_acc (
         .a({{(ACC_BITS-SUM){sum[SUM-1]}}, sum}), .b({ACC_BITS{1'b0}}), .c(acc), .neg(sum_neg), .sel(!first), .carry(1'b0), .y(acc_next));
+    reg live;           // with CLEAR the enable comes as its contrary, a cycle earlier
+    always @(posedge clk) live <= !clear;
+    wire unused = &{1'b0, live, en};
     always @(posedge clk) begin
-        if (en) acc <= acc_next;
+        if (CLEAR != 0 ? live : en) acc <= acc_next;
         if (shift) drain <= capture ? acc : drain_in;
     end
 endmodule

@@ -1,6 +1,7 @@
-// A memory of 32-bit words with one write port that writes bytes, and one read port: block RAM on every FPGA family.
+// A memory of 32-bit words with one write port that writes bytes, and one read port, each with
+// its clock: block RAM on every FPGA family.
 //
-// Latency: read data one cycle after `re`; it holds its value while `re` is low. Reading an address in the cycle in
+// Latency: read data one cycle of r_clk after `re`; it holds its value while `re` is low. Reading an address in the cycle in
 // which it is written returns the old or the new bytes: no user may depend on which.
 // Parameter: DEPTH words (2 or more).
 `default_nettype none
@@ -8,7 +9,8 @@ module ram_bytes #(
     parameter DEPTH = 256,
     parameter ADDR  = $clog2(DEPTH)
 ) (
-    input  wire            clk,
+    input  wire            clk,         // writes
+    input  wire            r_clk,       // reads
     input  wire [3:0]      we,
     input  wire [ADDR-1:0] waddr,
     input  wire [31:0]     wdata,
@@ -23,7 +25,7 @@ module ram_bytes #(
         if (we[1]) mem[waddr][15:8]  <= wdata[15:8];
         if (we[2]) mem[waddr][23:16] <= wdata[23:16];
         if (we[3]) mem[waddr][31:24] <= wdata[31:24];
-        if (re) rdata <= mem[raddr];
     end
+    always @(posedge r_clk) if (re) rdata <= mem[raddr];
 endmodule
 `default_nettype wire

@@ -1,7 +1,8 @@
 // A bank of the weight memory: 32-bit words, written by the host while nothing runs, read in every cycle. A board with large single-port RAM has
 // its own module of this name (boards/icebreaker/ram_weight.v).
 //
-// Latency: read data one cycle after `raddr`; in a cycle with `we` what is read is undefined.
+// Latency: read data one cycle of clk after `raddr`; in a cycle with `we` what is read is undefined. The host writes at h_clk: clk itself, or slower
+// and in step with it.
 // Parameter: DEPTH words (2 or more).
 `default_nettype none
 module ram_weight #(
@@ -9,12 +10,16 @@ module ram_weight #(
     parameter ADDR  = $clog2(DEPTH)
 ) (
     input  wire            clk,
+    input  wire            h_clk,
     input  wire            we,
     input  wire [ADDR-1:0] waddr,
     input  wire [31:0]     wdata,
     input  wire [ADDR-1:0] raddr,
-    output wire [31:0]     rdata
+    output reg  [31:0]     rdata
 );
-    ram_sdp #(.WIDTH(32), .DEPTH(DEPTH)) u_ram (.clk(clk), .we(we), .waddr(waddr), .wdata(wdata), .re(1'b1), .raddr(raddr), .rdata(rdata));
+    (* no_rw_check *) reg [31:0] mem [0:DEPTH-1];
+
+    always @(posedge h_clk) if (we) mem[waddr] <= wdata;
+    always @(posedge clk) rdata <= mem[raddr];
 endmodule
 `default_nettype wire

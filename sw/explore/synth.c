@@ -129,8 +129,8 @@ typedef struct job {
     char parameters[1024]; /* of yosys' chparam */
     char pins[PATH_BYTES], dir[PATH_BYTES], log[PATH_BYTES];
     char place[PATH_BYTES], pack[PATH_BYTES]; /* the programs */
-    double mhz, seconds;                      /* seconds: what all of it is thought to take */
-    unsigned seed;
+    double mhz, seconds;                      /* of clk (clk_fast has `pump` times as many); what all of it is thought to take */
+    unsigned seed, pump;
     hd_progress *progress;
 } job;
 
@@ -189,13 +189,32 @@ static int fits(const hd_synth_report *r) {
     return 1;
 }
 
+/* The board's pins and, where the array has its own clock, what each clock is to reach: --freq is one number for all. */
+static hd_status write_pins(const job *j, char *path, hd_err *err) {
+    char *text = read_log(j->pins, err);
+    if (!text) return HD_IO;
+    size_t room = strlen(text) + 128;
+    char *pins = malloc(room);
+    hd_status st = pins ? hd_tool_path(path, PATH_BYTES, err, "%s/pins.pcf", j->dir) : hd_fail(err, HD_NOMEM, "synth: out of memory");
+    if (!st) {
+        if (j->pump == 1) snprintf(pins, room, "%s", text);
+        else snprintf(pins, room, "%s\nset_frequency clk %.4f\nset_frequency clk_fast %.4f\n", text, j->mhz, j->mhz * j->pump);
+        st = hd_file_write(path, pins, strlen(pins), err);
+    }
+    free(text);
+    free(pins);
+    return st;
+}
+
 /* Places; *fit is 0 when the tool found that there is no room. */
 static hd_status run_nextpnr(job *j, hd_synth_report *r, int *fit, hd_err *err) {
-    char mhz[32], seed[16];
+    char mhz[32], seed[16], pins[PATH_BYTES];
+    hd_status st = write_pins(j, pins, err);
+    if (st) return st;
     snprintf(mhz, sizeof mhz, "%.4f", j->mhz);
     snprintf(seed, sizeof seed, "%u", j->seed);
     const char *const *part = j->fpga->place, *const *option = j->fpga->options;
-    const char *const argv[] = {j->place, part[1], part[2], part[3], "--json", "top.json", option[0], j->pins, option[1], j->fpga->design, "--report", "report.json",
+    const char *const argv[] = {j->place, part[1], part[2], part[3], "--json", "top.json", option[0], pins, option[1], j->fpga->design, "--report", "report.json",
                                 "--freq", mhz, "--seed", seed, "--timing-allow-fail", option[2], option[2] ? option[3] : NULL, NULL};
     int rc = hd_tool_run(argv, j->dir, j->log, j->progress, j->seconds * 0.7);
     if (rc < 0) return tool_failed(j, part[0], rc, err);
@@ -257,7 +276,20 @@ static void read_path(hd_synth_report *r, const cJSON *steps) {
     }
 }
 
-static hd_status read_timing(hd_synth_report *r, const char *path, hd_err *err) {
+/* What a path between two clock edges allows clk to have: paths of clk_fast and between the clocks must fit a cycle of clk_fast (hw/datapath_pumped.v). */
+static double path_mhz(const cJSON *found, unsigned pump) {
+    const cJSON *from = cJSON_GetObjectItem(found, "from"), *to = cJSON_GetObjectItem(found, "to"), *step;
+    if (!cJSON_IsString(from) || !cJSON_IsString(to) || strncmp(from->valuestring, "posedge ", 8) || strncmp(to->valuestring, "posedge ", 8)) return 0;
+    double ns = 0;
+    cJSON_ArrayForEach(step, cJSON_GetObjectItem(found, "path")) {
+        const cJSON *delay = cJSON_GetObjectItem(step, "delay");
+        if (cJSON_IsNumber(delay)) ns += delay->valuedouble;
+    }
+    int fast = strstr(from->valuestring, "fast") || strstr(to->valuestring, "fast");
+    return ns > 0 ? 1000 / ns / (fast ? pump : 1) : 0;
+}
+
+static hd_status read_timing(hd_synth_report *r, unsigned pump, const char *path, hd_err *err) {
     char *text = read_log(path, err);
     if (!text) return HD_IO;
     cJSON *report = cJSON_Parse(text);
@@ -268,7 +300,17 @@ static hd_status read_timing(hd_synth_report *r, const char *path, hd_err *err) 
         return hd_fail(err, HD_TOOL, "%s: nextpnr reports no clock", path);
     }
     r->reached_mhz = achieved->valuedouble;
-    const cJSON *found;
+    const cJSON *found, *worst = NULL;
+    if (pump > 1) {
+        r->reached_mhz = 0;
+        cJSON_ArrayForEach(found, cJSON_GetObjectItem(report, "critical_paths")) {
+            double mhz = path_mhz(found, pump);
+            if (mhz > 0 && (!worst || mhz < r->reached_mhz)) worst = found, r->reached_mhz = mhz;
+        }
+        if (worst) read_path(r, cJSON_GetObjectItem(worst, "path"));
+        cJSON_Delete(report);
+        return worst ? HD_OK : hd_fail(err, HD_TOOL, "%s: nextpnr reports no path between two clock edges", path);
+    }
     cJSON_ArrayForEach(found, cJSON_GetObjectItem(report, "critical_paths")) {
         const cJSON *from = cJSON_GetObjectItem(found, "from"), *to = cJSON_GetObjectItem(found, "to");
         if (!cJSON_IsString(from) || !cJSON_IsString(to) || !strstr(from->valuestring, clock->child->string) || !strstr(to->valuestring, clock->child->string)) continue;
@@ -279,7 +321,7 @@ static hd_status read_timing(hd_synth_report *r, const char *path, hd_err *err) 
     return HD_OK;
 }
 
-static hd_status read_report(hd_synth_report *r, hd_err *err) {
+static hd_status read_report(hd_synth_report *r, unsigned pump, hd_err *err) {
     char path[PATH_BYTES];
     hd_status st = hd_tool_path(path, sizeof path, err, "%s/log", r->folder);
     char *text = st ? NULL : read_log(path, err);
@@ -289,7 +331,7 @@ static hd_status read_report(hd_synth_report *r, hd_err *err) {
     r->placed = access(r->bitstream, R_OK) == 0;
     if (!r->placed) return HD_OK;
     st = hd_tool_path(path, sizeof path, err, "%s/report.json", r->folder);
-    return st ? st : read_timing(r, path, err);
+    return st ? st : read_timing(r, pump, path, err);
 }
 
 /* ---- the whole ---- */
@@ -297,9 +339,9 @@ static hd_status read_report(hd_synth_report *r, hd_err *err) {
 static hd_status set_parameters(job *j, const hd_geometry *g, unsigned hz, hd_synth_report *r, hd_err *err) {
     unsigned pll[3] = {0, 0, 0};
     int ecp5 = j->fpga->folder != NULL;
-    double clock = ecp5 ? hd_synth_pll_ecp5(hz, &pll[0], &pll[1], &pll[2]) : hd_synth_pll(hz, &pll[0], &pll[1]), wanted = j->board->bit_rate;
+    double clock = ecp5 ? hd_synth_pll_ecp5(hz, &pll[0], &pll[1], &pll[2]) : hd_synth_pll(hz * g->pump, &pll[0], &pll[1]) / g->pump, wanted = j->board->bit_rate;
     if (clock <= 0 || fabs(clock / hz - 1) > 0.02)
-        return hd_fail(err, HD_RANGE, "%s: no PLL setting gives %.3f MHz within 2%%; allowed are %s MHz", j->board->name, hz / 1e6, ecp5 ? "10 to 400" : "16 to 275");
+        return hd_fail(err, HD_RANGE, "%s: no PLL setting gives %.3f MHz within 2%%; allowed are %s MHz", j->board->name, hz * (ecp5 ? 1 : g->pump) / 1e6, ecp5 ? "10 to 400" : "16 to 275");
     if (g->extern_log2 && fabs(clock / 1e6 - g->extern_mhz) > 1)
         return hd_fail(err, HD_RANGE, "%s: external memory timed for %u MHz, clock %.3f MHz; they must agree, give --clock and --memory mhz= together", j->board->name, g->extern_mhz, clock / 1e6);
     /* As fast as the bridge goes, but 3 clocks a bit at least; bridges divide 12 MHz by eighths, so most rates below exist. */
@@ -308,10 +350,11 @@ static hd_status set_parameters(job *j, const hd_geometry *g, unsigned hz, hd_sy
     r->clocks_per_bit = clocks;
     r->bit_rate = clock / clocks;
     j->mhz = clock / 1e6;
+    j->pump = g->pump;
     const struct { const char *name; uint32_t value; } set[] = {
         {"ROWS", g->rows}, {"COLS", g->cols}, {"LANES", g->lanes}, {"PLANES", g->planes}, {"HOP", g->hop}, {"ACC_BITS", g->acc_bits},
         {"ACT_WORDS", g->act_words}, {"WINDOW_WORDS", g->window_words}, {"STREAM_WORDS", g->stream_words}, {"PARAM_WORDS", g->param_words},
-        {"DESCRIPTORS", g->descriptors}, {"TABLES", g->tables}, {"RESIDUAL", g->residual}, {"FETCH", g->fetch}, {"POST", g->post},
+        {"DESCRIPTORS", g->descriptors}, {"TABLES", g->tables}, {"RESIDUAL", g->residual}, {"FETCH", g->fetch}, {"POST", g->post}, {"PUMP", g->pump}, {"POOL", g->pool},
         {"CLOCKS_PER_BIT", clocks},
         {ecp5 ? "CLKI_DIV" : "DIVF", pll[0]}, {ecp5 ? "CLKFB_DIV" : "DIVQ", pll[1]}, {"CLKOP_DIV", pll[2]}, {"EXTERN", g->extern_log2},
         {"EXTERN_MHZ", g->extern_mhz}, {"DECODE", g->decode}};
@@ -396,7 +439,7 @@ hd_status hd_synth(hd_synth_report *out, const hd_board *board, const hd_geometr
     out->wanted_mhz = j->mhz;
     out->cached = !st && access(out->folder, R_OK) == 0;
     if (!st && !out->cached) st = build(j, out->folder, o->quiet, err);
-    if (!st) st = read_report(out, err);
+    if (!st) st = read_report(out, g->pump, err);
     free(j);
     return st;
 }

@@ -30,6 +30,8 @@ static hd_status compare(const uint32_t *reg, const hd_geometry *g, const char *
         return hd_fail(err, HD_MISMATCH, "device %s has decode=%u; the program is for decode=%u", driver, reg[HD_REG_DECODE], g->decode);
     if (reg[HD_REG_POST] != g->post)
         return hd_fail(err, HD_MISMATCH, "device %s has post=%u; the program is for post=%u", driver, reg[HD_REG_POST], g->post);
+    if (reg[HD_REG_PUMP] != g->pump)
+        return hd_fail(err, HD_MISMATCH, "device %s has pump=%u; the program is for pump=%u", driver, reg[HD_REG_PUMP], g->pump);
     const struct {
         const char *name;
         enum hd_reg reg;
@@ -37,7 +39,7 @@ static hd_status compare(const uint32_t *reg, const hd_geometry *g, const char *
     } rule[] = {{"accumulator bits", HD_REG_ACC_BITS, g->acc_bits}, {"activation words", HD_REG_ACT_WORDS, g->act_words},
                 {"window words", HD_REG_WINDOW_WORDS, g->window_words}, {"stream words", HD_REG_STREAM_WORDS, g->stream_words},
                 {"parameter words", HD_REG_PARAM_WORDS, g->param_words}, {"descriptors", HD_REG_DESCRIPTORS, g->descriptors},
-                {"tables", HD_REG_TABLES, g->tables}, {"residual adders", HD_REG_RESIDUAL, g->residual}};
+                {"tables", HD_REG_TABLES, g->tables}, {"residual adders", HD_REG_RESIDUAL, g->residual}, {"pooling units", HD_REG_POOL, g->pool}};
     /* HOP changes the cycles only, so it may differ. */
     for (size_t i = 0; i < sizeof rule / sizeof rule[0]; i++)
         if (reg[rule[i].reg] < rule[i].need)
@@ -66,11 +68,11 @@ static hd_status write_elements(hd_session *s, enum hd_space space, const uint32
 
 static hd_status load_memories(hd_session *s, hd_err *err) {
     const hd_program *p = s->p;
-    size_t weight_words = hd_geometry_weight_words(&p->geometry), stride = 1;
+    size_t weight_words = hd_geometry_part_words(&p->geometry), stride = 1;
     while (stride < weight_words) stride *= 2;
     int external = p->geometry.extern_log2 != 0; /* then the device's loader writes both stream memories */
     hd_status st = external ? write_elements(s, HD_SPACE_WEIGHT, p->external, p->n_extern, 1, 1, err)
-                            : write_elements(s, HD_SPACE_WEIGHT, p->weight, p->n_stream, weight_words, stride, err);
+                            : write_elements(s, HD_SPACE_WEIGHT, p->weight, (size_t)p->n_stream * p->geometry.pump, weight_words, stride, err);
     size_t room = p->n_stream > (size_t)p->n_table * 64 ? p->n_stream : (size_t)p->n_table * 64;
     uint32_t *words = malloc((room ? room : 1) * sizeof *words);
     if (!words) return hd_fail(err, HD_NOMEM, "device %s: out of memory while loading", s->driver->name);
@@ -100,8 +102,8 @@ hd_status hd_session_open(hd_session **out, const hd_program *p, const hd_driver
     s->words = malloc(most * sizeof *s->words);
     if (!s->words) st = hd_fail(err, HD_NOMEM, "session: out of memory for %zu words", most);
     if (!st) st = driver->open(&s->d, &p->geometry, o ? o : &defaults, err);
-    uint32_t reg[HD_REG_DECODE + 1];
-    if (!st) st = driver->read(s->d, HD_SPACE_REG, 0, reg, HD_REG_DECODE + 1, err);
+    uint32_t reg[HD_REG_POOL + 1];
+    if (!st) st = driver->read(s->d, HD_SPACE_REG, 0, reg, HD_REG_POOL + 1, err);
     if (!st) st = compare(reg, &p->geometry, driver->name, err);
     if (!st) st = load_memories(s, err);
     if (st) hd_session_close(s);

@@ -28,6 +28,10 @@ module SB_PLL40_CORE #(
     assign LOCK = RESETB;
 endmodule
 
+module SB_GB (input wire USER_SIGNAL_TO_GLOBAL_BUFFER, output wire GLOBAL_BUFFER_OUTPUT);
+    assign GLOBAL_BUFFER_OUTPUT = USER_SIGNAL_TO_GLOBAL_BUFFER;
+endmodule
+
 module SB_SPRAM256KA (
     input wire [13:0] ADDRESS, input wire [15:0] DATAIN, input wire [3:0] MASKWREN, input wire WREN, input wire CHIPSELECT, input wire CLOCK,
     input wire STANDBY, input wire SLEEP, input wire POWEROFF, output reg [15:0] DATAOUT

@@ -18,7 +18,7 @@ int main(int argc, char **argv) {
         fprintf(stderr, "usage: vectors COLS LANES PLANES DECODE SEED COUNT\n");
         return 2;
     }
-    hd_geometry g = {.rows = 1, .cols = (uint32_t)atoi(argv[1]), .lanes = (uint32_t)atoi(argv[2]), .planes = (uint32_t)atoi(argv[3])};
+    hd_geometry g = {.rows = 1, .cols = (uint32_t)atoi(argv[1]), .lanes = (uint32_t)atoi(argv[2]), .planes = (uint32_t)atoi(argv[3]), .pump = 1};
     uint32_t decode = (uint32_t)atoi(argv[4]), words = hd_geometry_weight_words(&g);
     static hd_ref_codes tables;
     static uint32_t in[512], out[512];

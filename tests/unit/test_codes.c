@@ -45,7 +45,7 @@ typedef struct layer {
 static void make(layer *l, int code, uint32_t cols, uint32_t lanes, uint32_t planes, uint64_t seed) {
     hd_rng rng;
     hd_rng_seed(&rng, seed, 5);
-    l->g = (hd_geometry){.rows = 1, .cols = cols, .lanes = lanes, .planes = planes};
+    l->g = (hd_geometry){.rows = 1, .cols = cols, .lanes = lanes, .planes = planes, .pump = 1};
     l->planes = hd_code_planes(code);
     l->channels = cols * planes / l->planes;
     l->words = hd_geometry_weight_words(&l->g);
@@ -132,10 +132,10 @@ static void shapes_without_codes(void **state) {
     (void)state;
     static const uint32_t shapes[][3] = {{8, 4, 2}, {7, 8, 2}, {6, 8, 2}, {2, 8, 1}};
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
-        hd_geometry g = {.rows = 1, .cols = shapes[s][0], .lanes = shapes[s][1], .planes = shapes[s][2]};
+        hd_geometry g = {.rows = 1, .cols = shapes[s][0], .lanes = shapes[s][1], .planes = shapes[s][2], .pump = 1};
         for (int code = 0; code < HD_CODES; code++) assert_int_equal(hd_code_fits(code, &g), 0);
     }
-    hd_geometry four = {.rows = 1, .cols = 4, .lanes = 8, .planes = 1};
+    hd_geometry four = {.rows = 1, .cols = 4, .lanes = 8, .planes = 1, .pump = 1};
     assert_int_equal(hd_code_fits(HD_CODE_E8P, &four), 0);
     four.lanes = 16;
     assert_int_equal(hd_code_fits(HD_CODE_E8P, &four), 1);

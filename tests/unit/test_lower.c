@@ -31,6 +31,11 @@ static void geometry_defaults(void **state) {
     assert_int_equal(g.tables, 2);
     assert_int_equal(g.hop, 4);
     assert_int_equal(g.acc_bits, 20);
+    /* A weight element of each part of the lanes is a whole number of words. */
+    assert_int_equal(hd_geometry_parse(&g, "3x5x32x2", &err), HD_OK);
+    assert_int_equal(hd_geometry_weight_words(&g), 10);
+    assert_int_equal(hd_geometry_memory(&g, "pump=4,post=4,fetch=1,residual=0,pool=0", &err), HD_OK);
+    assert_int_equal(hd_geometry_weight_words(&g), 12);
 }
 
 static void geometry_errors(void **state) {
@@ -58,10 +63,16 @@ static void geometry_errors(void **state) {
         {"4x8x8x2", "tables=32", "geometry: memory tables=32; allowed powers of two 0..16"},
         {"4x8x8x2", "decode=1", "geometry: decode 1 with extern 0, 4x8x8x2; allowed 0..7, above 0 with extern, lanes of 8 or more, cols*planes a multiple of 4 and cols*lanes*planes of 64"},
         {"3x7x8x2", "extern=16,decode=2", "geometry: decode 2 with extern 16, 3x7x8x2; allowed 0..7, above 0 with extern, lanes of 8 or more, cols*planes a multiple of 4 and cols*lanes*planes of 64"},
-        {"4x8x8x2", "ram=5", "memory 'ram': allowed act, window, stream, param, descriptors, tables, hop, acc, fetch, post, residual, extern, mhz, decode"},
+        {"4x8x8x2", "ram=5", "memory 'ram': allowed act, window, stream, param, descriptors, tables, hop, acc, fetch, post, residual, extern, mhz, decode, pump, pool"},
         {"4x8x8x2", "extern=9", "geometry: extern 9; allowed 0 or 10..23"},
         {"4x8x8x2", "extern=20,mhz=15", "geometry: mhz 15 with extern 20; allowed 16..133"},
         {"4x8x8x2", "mhz=50", "geometry: mhz 50 with extern 0; allowed 0..0"},
+        {"4x8x8x2", "pump=3", "geometry: pump 3; allowed 1, 2 or 4"},
+        {"4x8x8x2", "pump=4", "geometry: lanes/pump = 2; allowed 4 or more"},
+        {"2x8x32x2", "pump=4,post=8,fetch=1,pool=0", "geometry: pump=4 with post=8,fetch=1,residual=1,pool=0; allowed only with post 4, 8 or 16, fetch=1,residual=0,pool=0"},
+        {"2x8x32x1", "pump=4,post=8,fetch=1,pool=0,residual=0,hop=6", "geometry: hop*lanes/pump*planes = 48; with hop < cols only multiples of 32 are allowed"},
+        {"2x8x32x2", "pump=4,post=8,fetch=1,pool=0,residual=0,extern=20", "geometry: extern 20 with pump 4; allowed only with pump 1"},
+        {"4x8x8x2", "pool=2", "geometry: pool 2; allowed 0 or 1"},
         {"4x8x8x2", "act", "memory 'act': expected act=NUMBER"},
         {"4x8x8x2", "act=12k,hop=8", "memory 'act=12k': expected act=NUMBER"},
         {"4x8x8x2", "acc=20,", "memory 'acc=20,': ends in a comma"},
