@@ -213,25 +213,28 @@ hd_status hd_area_unit(hd_area *out, const hd_synth_report *r, const hd_board *b
 
 /* ---- processing elements ---- */
 
-/* Weights differ from column to column (their RAMs are written with rotated bits), or yosys would make one of all PEs. */
-static const char row_text[] =
-    "module bench #(parameter COLS = 2, LANES = 8, PLANES = 2, ACC_BITS = 18) (input clk, input si, input [3:0] ctl, output reg so);\n"
-    "    localparam NP = LANES / 2, W = LANES * PLANES;\n"
-    "    reg [2*NP*9-1:0] in; reg [W+15:0] wd; reg [3:0] c; reg [7:0] pc; reg [ACC_BITS-1:0] out; reg we;\n"
+/* Weights differ from column to column (their RAMs are written with shifted bits) and activations from row to row, or yosys would make one of all PEs. */
+static const char grid_text[] =
+    "module bench #(parameter ROWS = 1, COLS = 2, LANES = 8, PLANES = 2, ACC_BITS = 18) (input clk, input si, input [3:0] ctl, output reg so);\n"
+    "    localparam NP = LANES / 2, W = LANES * PLANES, RA = ROWS * ACC_BITS;\n"
+    "    reg [ROWS*2*NP*9-1:0] in; reg [W+15:0] wd; reg [3:0] c; reg [7:0] pc; reg [RA-1:0] out; reg we;\n"
     "    always @(posedge clk) begin in <= {in, si}; wd <= {wd, in[0]}; c <= ctl; pc <= pc + 1; we <= wd[W+15]; end\n"
-    "    wire [(COLS+1)*ACC_BITS-1:0] chain;\n"
-    "    assign chain[ACC_BITS-1:0] = 0;\n"
-    "    genvar i;\n"
+    "    wire [(COLS+1)*RA-1:0] chain;\n"
+    "    assign chain[RA-1:0] = 0;\n"
+    "    genvar i, r;\n"
     "    generate for (i = 0; i < COLS; i = i + 1) begin : g\n"
     "        wire [W-1:0] w;\n"
     "        ram_sdp #(.WIDTH(W), .DEPTH(256)) u_ram (.clk(clk), .we(we), .waddr(pc), .wdata(wd[i%16 +: W]), .re(1'b1), .raddr(pc), .rdata(w));\n"
-    "        pe #(.LANES(LANES), .PLANES(PLANES), .ACC_BITS(ACC_BITS)) u_pe (.clk(clk), .s(in[0 +: NP*9]), .d(in[NP*9 +: NP*9]), .w(w), .en(c[0]), .first(c[1]),\n"
-    "            .capture(c[2]), .shift(c[3]), .drain_in(chain[i*ACC_BITS +: ACC_BITS]), .drain(chain[(i+1)*ACC_BITS +: ACC_BITS]));\n"
+    "        for (r = 0; r < ROWS; r = r + 1) begin : g_row\n"
+    "            pe #(.LANES(LANES), .PLANES(PLANES), .ACC_BITS(ACC_BITS)) u_pe (.clk(clk), .s(in[r*2*NP*9 +: NP*9]), .d(in[(r*2+1)*NP*9 +: NP*9]), .w(w),\n"
+    "                .en(c[0]), .first(c[1]), .capture(c[2]), .shift(c[3]),\n"
+    "                .drain_in(chain[i*RA + r*ACC_BITS +: ACC_BITS]), .drain(chain[(i+1)*RA + r*ACC_BITS +: ACC_BITS]));\n"
+    "        end\n"
     "    end endgenerate\n"
-    "    always @(posedge clk) begin out <= c[2] ? chain[COLS*ACC_BITS +: ACC_BITS] : {out, 1'b0}; so <= out[ACC_BITS-1]; end\n"
+    "    always @(posedge clk) begin out <= c[2] ? chain[COLS*RA +: RA] : {out, 1'b0}; so <= out[RA-1]; end\n"
     "endmodule\n";
 
-hd_status hd_area_row(hd_area *out, const hd_board *board, unsigned columns, unsigned lanes, unsigned planes, unsigned acc_bits, double mhz, hd_err *err) {
+hd_status hd_area_grid(hd_area *out, const hd_board *board, unsigned rows, unsigned columns, unsigned lanes, unsigned planes, unsigned acc_bits, double mhz, hd_err *err) {
     char cache[PATH_BYTES - 100], folder[PATH_BYTES], work[PATH_BYTES], path[PATH_BYTES], parameters[160];
     uint64_t h = HD_TOOL_HASH;
     *out = (hd_area){0};
@@ -242,20 +245,20 @@ hd_status hd_area_row(hd_area *out, const hd_board *board, unsigned columns, uns
     if (!s) s = hd_synth_sources(src, board, err);
     const char *package, *command = is_ecp5(board) ? "synth_ecp5 -nowidelut" : !strcmp(board->fpga, "iCE40UP5K") ? "synth_ice40 -abc9 -device u" : "synth_ice40 -abc9 -device hx";
     if (!s && !is_ecp5(board) && !ice40(board, &package)) s = hd_fail(err, HD_UNSUPPORTED, "area: no tools for %s", board->fpga);
-    snprintf(parameters, sizeof parameters, "-set COLS %u -set LANES %u -set PLANES %u -set ACC_BITS %u", columns, lanes, planes, acc_bits);
+    snprintf(parameters, sizeof parameters, "-set ROWS %u -set COLS %u -set LANES %u -set PLANES %u -set ACC_BITS %u", rows, columns, lanes, planes, acc_bits);
     for (int i = 0; !s && i < src->n; i++) s = hd_tool_hash_file(&h, src->path[i], err);
-    hd_tool_hash(&h, row_text, sizeof row_text);
+    hd_tool_hash(&h, grid_text, sizeof grid_text);
     hd_tool_hash(&h, parameters, strlen(parameters));
     hd_tool_hash(&h, command, strlen(command));
     hd_tool_hash(&h, &mhz, sizeof mhz);
     if (!s) s = hash_tools(&h, cache, sizeof cache, err);
-    if (!s) s = hd_tool_path(folder, sizeof folder, err, "%s/area-row-%016llx", cache, (unsigned long long)h);
+    if (!s) s = hd_tool_path(folder, sizeof folder, err, "%s/area-grid-%016llx", cache, (unsigned long long)h);
     if (!s && access(folder, R_OK)) s = need_yosys(err);
     if (!s && access(folder, R_OK)) {
         s = open_work(work, folder, err);
         if (!s) {
             s = hd_tool_path(path, sizeof path, err, "%s/bench.v", work);
-            if (!s) s = hd_file_write(path, row_text, strlen(row_text), err);
+            if (!s) s = hd_file_write(path, grid_text, strlen(grid_text), err);
             used = (size_t)snprintf(script, room, "read_verilog -I%s/hw/include", hd_tool_source());
             for (int i = 0; i < src->n; i++) used += (size_t)snprintf(script + used, room - used, " %s", src->path[i]);
             snprintf(script + used, room - used, " bench.v\nchparam %s bench\n%s -top bench -json top.json\ntee -q -o cells.json stat -json\n", parameters, command);

@@ -19,8 +19,8 @@ hd_status hd_area_design(hd_area *out, const hd_synth_report *r, const hd_board 
  * no such module. */
 hd_status hd_area_unit(hd_area *out, const hd_synth_report *r, const hd_board *board, const char *unit, hd_err *err);
 
-/* `columns` processing elements in one row, LANES x PLANES, with drain. Weights come from a block RAM each, as in the array, the rest from registers that
- * do not depend on the number of columns: the difference of two numbers is PEs alone. For the FPGA of `board` and with its own modules; mhz above 0 places it
- * and asks for so much (iCE40 only). Kept in the cache. */
-hd_status hd_area_row(hd_area *out, const hd_board *board, unsigned columns, unsigned lanes, unsigned planes, unsigned acc_bits, double mhz, hd_err *err);
+/* `rows` x `columns` processing elements, LANES x PLANES, with drain. As in the array, weights come from block RAM, a word a column, and activations from registers, a word
+ * a row: the difference of two numbers of columns is PEs alone, and what rows share of a column is shared. For the FPGA of `board` and with its own modules; mhz above
+ * 0 places it and asks for so much (iCE40 only). Kept in the cache. */
+hd_status hd_area_grid(hd_area *out, const hd_board *board, unsigned rows, unsigned columns, unsigned lanes, unsigned planes, unsigned acc_bits, double mhz, hd_err *err);
 #endif

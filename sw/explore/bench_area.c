@@ -35,26 +35,26 @@ static void note(hd_figure *x, const char *kind, const char *text) {
     snprintf(x->note, sizeof x->note, "%s%.200s", kind, text);
 }
 
-/* ---- processing elements: the difference of two rows of them ---- */
+/* ---- processing elements: the difference of two grids of them. On ECP5 rows share what depends on weights alone: two rows ---- */
 
 typedef struct element {
     const char *board;
-    unsigned lanes, planes, acc_bits;
+    unsigned rows, lanes, planes, acc_bits;
     double mhz, bar; /* above 0: placed, asking for this clock; the figure that the array is built to */
 } element;
 
 static const element elements[] = {
-    {"hx8k", 8, 2, 18, 200, 11.6}, {"hx8k", 8, 1, 18, 0, 0}, {"hx8k", 16, 2, 18, 0, 0}, {"hx8k", 8, 4, 18, 0, 0},
-    {"ulx3s", 32, 2, 18, 0, 9.0},  {"ulx3s", 8, 2, 18, 0, 0}, {"ulx3s", 16, 2, 18, 0, 0},
+    {"hx8k", 1, 8, 2, 18, 200, 11.6}, {"hx8k", 1, 8, 1, 18, 0, 0}, {"hx8k", 1, 16, 2, 18, 0, 0}, {"hx8k", 1, 8, 4, 18, 0, 0},
+    {"ulx3s", 2, 32, 2, 18, 0, 9.0},  {"ulx3s", 2, 8, 2, 18, 0, 0}, {"ulx3s", 2, 16, 2, 18, 0, 0},
 };
-enum { FEW = 2, MANY = 6 };
+enum { FEW = 2, MANY = 4 };
 
 static hd_status bench_element(hd_figures *f, const element *e, hd_err *err) {
     const hd_board *board;
     hd_area few = {0}, many = {0};
     hd_status s = hd_board_find(&board, e->board, err);
-    if (!s) s = hd_area_row(&few, board, FEW, e->lanes, e->planes, e->acc_bits, e->mhz, err);
-    if (!s) s = hd_area_row(&many, board, MANY, e->lanes, e->planes, e->acc_bits, e->mhz, err);
+    if (!s) s = hd_area_grid(&few, board, e->rows, FEW, e->lanes, e->planes, e->acc_bits, e->mhz, err);
+    if (!s) s = hd_area_grid(&many, board, e->rows, MANY, e->lanes, e->planes, e->acc_bits, e->mhz, err);
     const int ice40 = !strcmp(e->board, "hx8k");
     hd_figure *to = NULL;
     if (e->bar > 0) {
@@ -68,7 +68,7 @@ static hd_status bench_element(hd_figures *f, const element *e, hd_err *err) {
     }
     if (s) return s;
     char line[48];
-    const double pes = MANY - FEW, ops = e->lanes * e->planes;
+    const double pes = (MANY - FEW) * e->rows, ops = e->lanes * e->planes;
     snprintf(line, sizeof line, "area.%s.pe%ux%u", ice40 ? "ice40" : "ecp5", e->lanes, e->planes);
     hd_figure_add(f, (many.lut4 - few.lut4) / pes, "LUT4", "derived", "%s.lut4", line);
     hd_figure_add(f, (many.ff - few.ff) / pes, "FF", "derived", "%s.ff", line);
@@ -91,14 +91,23 @@ typedef struct design {
 
 static const design designs[] = {{"hx8k", NULL, 50}, {"icebreaker", NULL, 7.5}, {"ulx3s", NULL, 300}, {"hx8k", "4x8x8x2", 0}};
 
+enum { PLACER_SECONDS = 900 };
+
 /* What does not fit, in words. */
 static void tell_room(char *text, size_t n, const hd_synth_report *r) {
+    char use[64] = "";
+    for (int i = 0; i < r->n_uses; i++)
+        if (!strcmp(r->use[i].name, "ICESTORM_LC") || !strcmp(r->use[i].name, "TRELLIS_COMB")) snprintf(use, sizeof use, " (%u of %u %.32s)", r->use[i].used, r->use[i].available, r->use[i].name);
+    if (r->given_up) {
+        snprintf(text, n, "not placed and routed within %u s%s", r->given_up, use);
+        return;
+    }
     for (int i = 0; i < r->n_uses; i++)
         if (r->use[i].used > r->use[i].available) {
             snprintf(text, n, "does not place: needs %u of %u %s", r->use[i].used, r->use[i].available, r->use[i].name);
             return;
         }
-    snprintf(text, n, "does not place: the placer found no room, though nothing is over its limit");
+    snprintf(text, n, "does not place: the placer found no room, though nothing is over its limit%s", use);
 }
 
 static void add_gops(hd_figures *f, const design *d, const hd_synth_report *r, const hd_geometry *g, const char *why) {
@@ -120,7 +129,7 @@ static hd_status bench_design(hd_figures *f, const design *d, hd_err *err) {
     hd_geometry g;
     hd_area a;
     char line[64], why[200] = "";
-    hd_synth_options o = {.seed = 1};
+    hd_synth_options o = {.seed = 1, .time_limit = PLACER_SECONDS};
     hd_synth_report *r = calloc(1, sizeof *r);
     hd_status s = r ? HD_OK : hd_fail(err, HD_NOMEM, "area: out of memory");
     if (!s) s = hd_board_find(&board, d->board, err);

@@ -13,7 +13,10 @@
 #include "../../drivers/tools.h"
 #include "../core/file.h"
 
-enum { PATH_BYTES = HD_SYNTH_PATH };
+enum { PATH_BYTES = HD_SYNTH_PATH, TIMED_OUT = 124 /* exit code of timeout(1) */ };
+
+/* In the folder of a design whose placer was stopped: the seconds it was given. */
+#define GAVE_UP "gave_up"
 
 /* An FPGA in the words of its tools. */
 typedef struct fpga {
@@ -130,7 +133,7 @@ typedef struct job {
     char pins[PATH_BYTES], dir[PATH_BYTES], log[PATH_BYTES];
     char place[PATH_BYTES], pack[PATH_BYTES]; /* the programs */
     double mhz, seconds;                      /* of clk (clk_fast has `pump` times as many); what all of it is thought to take */
-    unsigned seed, pump;
+    unsigned seed, pump, time_limit;
     hd_progress *progress;
 } job;
 
@@ -208,16 +211,22 @@ static hd_status write_pins(const job *j, char *path, hd_err *err) {
 
 /* Places; *fit is 0 when the tool found that there is no room. */
 static hd_status run_nextpnr(job *j, hd_synth_report *r, int *fit, hd_err *err) {
-    char mhz[32], seed[16], pins[PATH_BYTES];
+    char mhz[32], seed[16], limit[16], pins[PATH_BYTES];
     hd_status st = write_pins(j, pins, err);
     if (st) return st;
+    snprintf(limit, sizeof limit, "%u", j->time_limit);
     snprintf(mhz, sizeof mhz, "%.4f", j->mhz);
     snprintf(seed, sizeof seed, "%u", j->seed);
     const char *const *part = j->fpga->place, *const *option = j->fpga->options;
-    const char *const argv[] = {j->place, part[1], part[2], part[3], "--json", "top.json", option[0], pins, option[1], j->fpga->design, "--report", "report.json",
+    const char *const argv[] = {"timeout", limit, j->place, part[1], part[2], part[3], "--json", "top.json", option[0], pins, option[1], j->fpga->design, "--report", "report.json",
                                 "--freq", mhz, "--seed", seed, "--timing-allow-fail", option[2], option[2] ? option[3] : NULL, NULL};
-    int rc = hd_tool_run(argv, j->dir, j->log, j->progress, j->seconds * 0.7);
+    int rc = hd_tool_run(argv + (j->time_limit ? 0 : 2), j->dir, j->log, j->progress, j->seconds * 0.7);
     if (rc < 0) return tool_failed(j, part[0], rc, err);
+    if (j->time_limit && rc == TIMED_OUT) {
+        char mark[PATH_BYTES];
+        st = hd_tool_path(mark, sizeof mark, err, "%s/" GAVE_UP, j->dir);
+        return st ? st : hd_file_write(mark, limit, strlen(limit), err);
+    }
     char *text = read_log(j->log, err);
     if (!text) return HD_IO;
     read_uses(r, text);
@@ -321,6 +330,16 @@ static hd_status read_timing(hd_synth_report *r, unsigned pump, const char *path
     return HD_OK;
 }
 
+/* Seconds after which the placer of this folder was stopped, 0 = it was not. */
+static unsigned given_up(const char *folder) {
+    char path[PATH_BYTES];
+    if (hd_tool_path(path, sizeof path, NULL, "%s/" GAVE_UP, folder) || access(path, R_OK)) return 0;
+    char *text = read_log(path, NULL);
+    unsigned seconds = text ? (unsigned)strtoul(text, NULL, 10) : 0;
+    free(text);
+    return seconds;
+}
+
 static hd_status read_report(hd_synth_report *r, unsigned pump, hd_err *err) {
     char path[PATH_BYTES];
     hd_status st = hd_tool_path(path, sizeof path, err, "%s/log", r->folder);
@@ -329,6 +348,7 @@ static hd_status read_report(hd_synth_report *r, unsigned pump, hd_err *err) {
     read_uses(r, text);
     free(text);
     r->placed = access(r->bitstream, R_OK) == 0;
+    r->given_up = given_up(r->folder);
     if (!r->placed) return HD_OK;
     st = hd_tool_path(path, sizeof path, err, "%s/report.json", r->folder);
     return st ? st : read_timing(r, pump, path, err);
@@ -428,6 +448,7 @@ hd_status hd_synth(hd_synth_report *out, const hd_board *board, const hd_geometr
     j->board = board;
     j->fpga = f;
     j->seed = o->seed;
+    j->time_limit = o->time_limit;
     /* Places and routes about so many operations a second; a guess that only the progress line uses. */
     j->seconds = 100 + (double)g->rows * g->cols * g->lanes * g->planes * 0.15;
     st = set_parameters(j, g, o->clock_hz ? o->clock_hz : board->clock_hz, out, err);
@@ -438,6 +459,12 @@ hd_status hd_synth(hd_synth_report *out, const hd_board *board, const hd_geometr
     if (!st) st = hd_tool_path(out->bitstream, sizeof out->bitstream, err, "%s/%s", out->folder, f->bitstream);
     out->wanted_mhz = j->mhz;
     out->cached = !st && access(out->folder, R_OK) == 0;
+    /* A placer that was stopped may finish when it has more time. */
+    const unsigned given = out->cached ? given_up(out->folder) : 0;
+    if (given && (!o->time_limit || o->time_limit > given)) {
+        hd_tool_remove(out->folder);
+        out->cached = 0;
+    }
     if (!st && !out->cached) st = build(j, out->folder, o->quiet, err);
     if (!st) st = read_report(out, g->pump, err);
     free(j);

@@ -12,6 +12,7 @@ typedef struct hd_synth_report {
     } use[HD_SYNTH_USES];
     int n_uses, cached;
     int placed;               /* 0: something does not fit; nothing below is set then */
+    unsigned given_up;        /* seconds after which the placer was stopped, 0 = it ended by itself */
     double wanted_mhz, reached_mhz;
     double bit_rate;          /* of the UART, bit/s */
     unsigned clocks_per_bit;
@@ -29,6 +30,7 @@ typedef struct hd_synth_options {
     unsigned clock_hz; /* 0 = the board's */
     unsigned seed;     /* of the placer */
     int quiet;         /* no progress */
+    unsigned time_limit; /* seconds for the placer, 0 = as long as it takes; a longer limit than the last one tries again */
 } hd_synth_options;
 
 /* Makes the bitstream of geometry g for the board, or finds it in the cache. HD_OK with placed = 0 when the design does not fit, and with

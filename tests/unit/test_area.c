@@ -13,7 +13,7 @@
 #include "../../sw/core/progress.h"
 #include "../../sw/explore/area.h"
 
-enum { FEW = 2, MANY = 6 };
+enum { FEW = 2, MANY = 4 };
 
 static const hd_board *board_named(const char *name) {
     const hd_board *b = NULL;
@@ -24,7 +24,7 @@ static const hd_board *board_named(const char *name) {
 static hd_area row(const char *board, unsigned columns, unsigned lanes, unsigned planes, unsigned acc_bits) {
     hd_area a;
     hd_err err = {0};
-    if (hd_area_row(&a, board_named(board), columns, lanes, planes, acc_bits, 0, &err)) fail_msg("%s", err.message);
+    if (hd_area_grid(&a, board_named(board), 1, columns, lanes, planes, acc_bits, 0, &err)) fail_msg("%s", err.message);
     return a;
 }
 
@@ -84,7 +84,7 @@ static void test_no_tools(void **state) {
     assert_non_null(path);
     assert_true(asprintf(&kept, "%s", path) > 0);
     setenv("PATH", "/nowhere", 1);
-    hd_status s = hd_area_row(&a, board_named("hx8k"), FEW, 4, 1, 17, 0, &err);
+    hd_status s = hd_area_grid(&a, board_named("hx8k"), 1, FEW, 4, 1, 17, 0, &err);
     setenv("PATH", kept, 1);
     free(kept);
     assert_int_equal(s, HD_TOOL);
