@@ -145,7 +145,8 @@ static hd_status bench_design(hd_figures *f, const design *d, hd_err *err) {
     if (!s && d->gops > 0) add_gops(f, d, r, &g, *why ? why : NULL);
     static const struct { const char *scope, *unit; } scopes[] = {{"design", NULL}, {"array", "datapath"}, {"pe", "pe"}};
     for (size_t i = 0; !s && !absent && i < sizeof scopes / sizeof *scopes; i++) {
-        s = scopes[i].unit ? hd_area_unit(&a, r, board, scopes[i].unit, err) : hd_area_design(&a, r, board, err);
+        const char *unit = i == 1 && g.pump > 1 ? "datapath_pumped" : scopes[i].unit;
+        s = unit ? hd_area_unit(&a, r, board, unit, err) : hd_area_design(&a, r, board, err);
         char row[96];
         snprintf(row, sizeof row, "%s.%s", line, scopes[i].scope);
         if (!s) add_cells(f, &a, row);
