@@ -189,6 +189,7 @@ static uint32_t read_register(const hd_device *d, size_t r) {
     case HD_REG_DECODE: return g->decode;
     case HD_REG_PUMP: return g->pump;
     case HD_REG_POOL: return g->pool;
+    case HD_REG_SLOT: return g->slot;
     case HD_REG_STATUS: return d->done ? 2 : 0;
     case HD_REG_CYCLES: return (uint32_t)d->cycles;
     default: return 0;

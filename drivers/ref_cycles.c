@@ -35,14 +35,14 @@ uint64_t hd_ref_cycles_overhead(void) {
 
 /* What decides the timing of a layer. */
 typedef struct shape {
-    int64_t rows, drain, kh, kw, sx, ncb, pair, res_pair, out_w, positions, res_n, tile_cols, last_cols, res_after;
+    int64_t rows, drain, kh, kw, sx, ncb, pair, res_pair, out_w, positions, slot, res_n, tile_cols, last_cols, res_after;
     int single, residual, shared; /* shared: post has residual words in a memory of its own */
 } shape;
 
 /* The fetch unit's last finished pass. */
 typedef struct fetch_state {
     int64_t last;            /* cycle of its last slot */
-    int64_t first_slot;      /* cycle of the first slot of its last segment */
+    int64_t first_slot;      /* cycle of the first slot of its last segment, of the slot's last cycle */
     int64_t columns, offset; /* walked columns of that segment, and the one where the last position's window begins */
 } fetch_state;
 
@@ -73,19 +73,19 @@ static void fetch_pass(fetch_state *f, const shape *s, int64_t p, int64_t releas
         f->columns = s->single ? s->kw : (n - 1) * s->sx + s->kw;
         f->offset = s->single ? 0 : (n - 1) * s->sx;
         int64_t slots = s->kh * f->columns * s->ncb / s->pair;
-        f->first_slot = cycle + 2;
-        cycle += 1 + slots;
+        f->first_slot = cycle + 1 + s->slot;
+        cycle += 1 + slots * s->slot;
         perf[HD_PERF_FETCH_WORDS] += (uint64_t)(slots * s->pair);
         at += n;
     }
     perf[HD_PERF_FETCH_WORDS] += (uint64_t)(residual * s->res_pair);
-    f->last = cycle + residual;
+    f->last = cycle + residual * s->slot;
 }
 
 /* First cycle in which window word a of the pass can be used. */
 static int64_t ready(const fetch_state *f, const shape *s, int64_t a) {
     int64_t line = s->kw * s->ncb, ky = a / line;
-    return f->first_slot + (ky * f->columns * s->ncb + f->offset * s->ncb + a % line) / s->pair + 3;
+    return f->first_slot + (ky * f->columns * s->ncb + f->offset * s->ncb + a % line) / s->pair * s->slot + 3;
 }
 
 /* `there`: when the entry itself is there, which is later than the one before only with external memory. */
@@ -173,7 +173,7 @@ static void pool_cycles(uint64_t *perf, const shape *s, int64_t slices) {
 
 hd_status hd_ref_cycles(uint64_t perf[HD_PERF_WORDS], const hd_geometry *g, const uint32_t *d, const uint16_t *entry, hd_ref_loader *loader, hd_err *err) {
     shape s = {.rows = g->rows, .drain = hd_geometry_drain(g), .kh = hd_field_get(d, HD_F_KH), .kw = hd_field_get(d, HD_F_KW), .sx = hd_field_get(d, HD_F_SX),
-               .ncb = hd_field_get(d, HD_F_NCB), .out_w = hd_field_get(d, HD_F_OUT_W), .positions = hd_field_get(d, HD_F_POSITIONS),
+               .ncb = hd_field_get(d, HD_F_NCB), .out_w = hd_field_get(d, HD_F_OUT_W), .positions = hd_field_get(d, HD_F_POSITIONS), .slot = g->slot,
                .res_n = hd_field_get(d, HD_F_RES_N), .tile_cols = hd_field_get(d, HD_F_TILE_COLS), .last_cols = hd_field_get(d, HD_F_LAST_COLS),
                .shared = g->post != 0, .res_after = hd_ref_latency(g) + (g->post ? 0 : RES), .single = (int)hd_field_get(d, HD_F_SINGLE), .residual = (int)hd_field_get(d, HD_F_RESIDUAL)};
     /* A slot brings two words where that is possible all along the walk. */

@@ -24,6 +24,8 @@ module datapath #(
     parameter HOP      = 8,
     parameter ACC_BITS = 24,
     parameter FETCH    = 1,
+    parameter SLOT     = 1,
+    parameter DATA     = SLOT > 1 ? 16 : FETCH * LANES * 8,
     parameter DRAIN    = 1,
     parameter LEAN     = 0,
     parameter EARLY    = 0,
@@ -33,12 +35,14 @@ module datapath #(
     parameter CHUNK    = 2       // bits that choose a 32-bit word of a weight word
 ) (
     input  wire                     clk,
-    // window writes
+    // window writes; with SLOT above 1 at w_clk
+    input  wire                     w_clk,
+    input  wire [$clog2(LANES/2)-1:0] w_piece,
     input  wire [ROWS-1:0]          w_en,
     input  wire                     w_buf,
     input  wire [ROWS*WW-1:0]       w_addr,
     input  wire                     w_pair,
-    input  wire [FETCH*LANES*8-1:0] w_data,
+    input  wire [DATA-1:0]          w_data,
     // weight writes by the host, at its clock
     input  wire                     h_clk,
     input  wire                     h_we,
@@ -65,8 +69,8 @@ module datapath #(
     // ---- window
     wire w_re, w_rbuf;
     wire [WW-1:0] w_raddr;
-    window #(.ROWS(ROWS), .LANES(LANES), .FETCH(FETCH), .WW(WW)) u_window (
-        .clk(clk), .w_en(w_en), .w_buf(w_buf), .w_addr(w_addr), .w_pair(w_pair), .w_data(w_data),
+    window #(.ROWS(ROWS), .LANES(LANES), .FETCH(FETCH), .SLOT(SLOT), .WW(WW)) u_window (
+        .clk(clk), .w_clk(w_clk), .w_piece(w_piece), .w_en(w_en), .w_buf(w_buf), .w_addr(w_addr), .w_pair(w_pair), .w_data(w_data),
         .re(w_re), .r_buf(w_rbuf), .r_addr(w_raddr), .q(word));
 
     // ---- row edges

@@ -14,6 +14,8 @@ module datapath_fast #(
     parameter PLANES   = 2,
     parameter ACC_BITS = 24,
     parameter FETCH    = 1,
+    parameter SLOT     = 1,
+    parameter DATA     = SLOT > 1 ? 16 : FETCH * LANES * 8,
     parameter DRAIN    = 1,
     // verilator lint_off UNUSEDPARAM
     parameter HOP      = 8,            // no difference here but in LATA
@@ -30,7 +32,8 @@ module datapath_fast #(
     input  wire                     w_buf,
     input  wire [ROWS*WW-1:0]       w_addr,
     input  wire                     w_pair,
-    input  wire [FETCH*LANES*8-1:0] w_data,
+    input  wire [$clog2(LANES/2)-1:0] w_piece,
+    input  wire [DATA-1:0]          w_data,
     input  wire                     h_we,
     input  wire [SW+PB+CHUNK-1:0]   h_addr,
     input  wire [31:0]              h_wdata,
@@ -118,8 +121,9 @@ module datapath_fast #(
             for (r = 0; r < ROWS; r = r + 1) if (w_en[r]) begin
                 row = w_buf ? ROWS + r : r;
                 at = w_addr[r*WW +: WW];
-                for (l = 0; l < LANES; l = l + 1) win[row][at][l] = w_data[l*8 +: 8];
-                if (FETCH == 2 && w_pair) for (l = 0; l < LANES; l = l + 1) win[row][at + 1][l] = w_data[(FETCH-1)*LANES*8 + l*8 +: 8];
+                if (SLOT > 1) for (l = 0; l < 2; l = l + 1) win[row][at][2*w_piece + l] = w_data[l*8 +: 8];
+                else for (l = 0; l < LANES; l = l + 1) win[row][at][l] = w_data[(l*8) % DATA +: 8];
+                if (FETCH == 2 && w_pair) for (l = 0; l < LANES; l = l + 1) win[row][at + 1][l] = w_data[((FETCH-1)*LANES*8 + l*8) % DATA +: 8];
             end
         end
 

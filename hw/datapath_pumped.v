@@ -13,6 +13,7 @@
 // cycles of clk_fast, rounded up to cycles of clk (LOG = log2(LANES/PUMP/2)). `row_sum` holds from then until the next tile's.
 // Stall rule: none.
 // Parameters: as datapath.v; LANES and WW are those of a step, of PUMP window elements; SW, CHUNK: a stream entry is PUMP weight elements of LANES/PUMP lanes.
+// SLOT above 1: the window is written at clk in pieces of 16 bits, and the registers behind the memories are left out. KEEP 1: row_sum comes earlier, and goes with the next tile's first column.
 // Requires: PUMP 2 or 4, LANES/PUMP of 4 or more, DRAIN of 4 or more.
 `default_nettype none
 module datapath_pumped #(
@@ -28,7 +29,11 @@ module datapath_pumped #(
     parameter SW       = 6,
     parameter CHUNK    = 2,      // bits that choose a 32-bit word of a weight element
     parameter PART     = LANES / PUMP,
-    parameter PB       = $clog2(PUMP)
+    parameter PB       = $clog2(PUMP),
+    parameter SLOT     = 1,
+    parameter SB       = SLOT < 2 ? 1 : $clog2(SLOT),
+    parameter DATA     = SLOT > 1 ? 16 : PART * 8,
+    parameter KEEP     = 0
 ) (
     input  wire                     clk,
     input  wire                     clk_fast,
@@ -37,7 +42,8 @@ module datapath_pumped #(
     input  wire [ROWS-1:0]          w_en,
     input  wire                     w_buf,
     input  wire [ROWS*WW-1:0]       w_addr,
-    input  wire [PART*8-1:0]        w_data,
+    input  wire [SB-1:0]            w_piece,     // SLOT above 1: at clk, w_data is this piece of 16 bits
+    input  wire [DATA-1:0]          w_data,
     // weight writes by the host
     input  wire                     h_we,
     input  wire [SW+PB+CHUNK-1:0]   h_addr,
@@ -57,7 +63,8 @@ module datapath_pumped #(
     // From the middle of a clk cycle to the shift of the drain: a whole number of clk cycles, so that the drain too changes in the middle.
     localparam DEPTH = PUMP + 5 + LOG + COMB + HOPS, PAD = (PUMP - DEPTH % PUMP) % PUMP;
     // The sum may come early (datapath.v), but not at an edge of clk.
-    localparam EARLY = PUMP == 2 ? 1 : 2;
+    // Where post keeps it, it comes as early as it is there.
+    localparam SOON = 2 + COMB + HOPS, EARLY = KEEP == 0 ? (PUMP == 2 ? 1 : 2) : PUMP == 2 ? SOON - (SOON + 1) % 2 : SOON % 4 == 3 ? SOON - 1 : SOON;
 
     // ---- clk: the step, and clk_fast: its parts
     localparam STEP = 4 + WW + SW;
@@ -78,22 +85,40 @@ module datapath_pumped #(
         .y({f_valid, f_first, f_last, f_buf, f_addr, f_pc}));
 
     // ---- window writes
-    reg  [ROWS-1:0]    en;
-    reg                buffer;
-    reg  [ROWS*WW-1:0] at;
+    wire [ROWS-1:0]    en;
+    wire               buffer, w_clk;
     wire [ROWS*(WW+PB)-1:0] write_at;
-    always @(posedge clk_fast) if (take) begin
-        en <= w_en; buffer <= w_buf; at <= w_addr;
-    end
+    wire [$clog2(PART/2)-1:0] piece;
     genvar r;
-    generate for (r = 0; r < ROWS; r = r + 1) begin : g_at
-        assign write_at[r*(WW+PB) +: WW+PB] = {at[r*WW +: WW], part};
+    generate if (SLOT > 1) begin : g_pieces
+        assign en = w_en;
+        assign buffer = w_buf;
+        assign w_clk = clk;
+        assign piece = w_piece[SB-PB-1:0];
+        for (r = 0; r < ROWS; r = r + 1) begin : g_at
+            assign write_at[r*(WW+PB) +: WW+PB] = {w_addr[r*WW +: WW], w_piece[SB-1 -: PB]};
+        end
+    end else begin : g_words
+        reg  [ROWS-1:0]    en_q;
+        reg                buffer_q;
+        reg  [ROWS*WW-1:0] at;
+        always @(posedge clk_fast) if (take) begin
+            en_q <= w_en; buffer_q <= w_buf; at <= w_addr;
+        end
+        assign en = en_q;
+        assign buffer = buffer_q;
+        assign w_clk = clk_fast;
+        assign piece = {$clog2(PART/2){1'b0}};
+        wire unused = &{1'b0, w_piece};
+        for (r = 0; r < ROWS; r = r + 1) begin : g_at
+            assign write_at[r*(WW+PB) +: WW+PB] = {at[r*WW +: WW], part};
+        end
     end endgenerate
 
     wire [ROWS*PART*8-1:0] word;
-    datapath #(.ROWS(ROWS), .COLS(COLS), .LANES(PART), .PLANES(PLANES), .HOP(HOP), .ACC_BITS(ACC_BITS), .FETCH(1), .DRAIN(DRAIN * PUMP), .LEAN(0),
+    datapath #(.ROWS(ROWS), .COLS(COLS), .LANES(PART), .PLANES(PLANES), .HOP(HOP), .ACC_BITS(ACC_BITS), .FETCH(1), .SLOT(SLOT), .DRAIN(DRAIN * PUMP), .LEAN(SLOT > 1 ? 1 : 0),
                .EARLY(EARLY), .COPIES(1), .WW(WW + PB), .SW(SW + PB), .CHUNK(CHUNK)) u_array (
-        .clk(clk_fast), .w_en(en), .w_buf(buffer), .w_addr(write_at), .w_pair(1'b0), .w_data(w_data),
+        .clk(clk_fast), .w_clk(w_clk), .w_piece(piece), .w_en(en), .w_buf(buffer), .w_addr(write_at), .w_pair(1'b0), .w_data(w_data),
         .h_clk(clk), .h_we(h_we), .h_addr(h_addr), .h_wdata(h_wdata),
         .re(1'b1), .r_buf(f_buf), .r_addr(f_addr), .s_valid(f_valid), .s_first(f_first), .s_last(f_last), .s_pc(f_pc),
         .word(word), .drain(drain), .row_sum(row_sum));

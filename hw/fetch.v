@@ -3,12 +3,13 @@
 //
 //   TILE  wait for a free window buffer          (one cycle if there is one)
 //   SEG   set up a run of positions on one line  (one cycle)
-//   WALK  one slot a cycle: (ky, column, channel words)
-//   RES   one slot a cycle: residual words of each position
+//   WALK  one slot a cycle, or in SLOT cycles: (ky, column, channel words)
+//   RES   the same: residual words of each position
 // With FETCH 2 a slot brings two neighbouring channel words when NCB is even (residual words: when NCB and RES_N are).
 //
 // Latency: a slot's word is written to the window in the second cycle after it, and may be read from the third on.
 // Stall rule: `stall` or a full pair of buffers hold the walk; the write side never waits.
+// With SLOT above 1 a slot takes so many cycles and brings a word in as many pieces of 16 bits; everything else moves with the last piece.
 // Padding: slots outside the input write PAD instead of memory.
 //
 // Parameters: ROWS positions; LANES bytes of a word; FETCH words of a slot, 1 or 2; AW address bits of the activation memory; WW address bits of one window buffer;
@@ -26,6 +27,9 @@ module fetch #(
     parameter RESIDUAL = 1,
     parameter OWN   = 0,
     parameter RN    = 1,
+    parameter SLOT     = 1,
+    parameter SB    = SLOT < 2 ? 1 : $clog2(SLOT),
+    parameter DATA  = SLOT > 1 ? 16 : FETCH * LANES * 8,
     parameter RB    = ROWS < 2 ? 1 : $clog2(ROWS),
     parameter NW    = RN < 2 ? 1 : $clog2(RN),
     parameter POOL     = 1,
@@ -40,13 +44,15 @@ module fetch #(
     // activation memory
     output wire               a_re,
     output wire [AW-1:0]      a_addr,
-    input  wire [FETCH*LANES*8-1:0] a_rdata,  // the word at a_addr, and the one after it
+    output wire [SB-1:0]      a_piece,       // SLOT above 1: which 16 bits of the word
+    input  wire [DATA-1:0]    a_rdata,       // the word at a_addr, and the one after it; or a piece
     // window memory
     output wire [ROWS-1:0]    w_en,
     output wire               w_buf,
     output wire [ROWS*WW-1:0] w_addr,
     output wire               w_pair,        // two words: w_addr (even) and the next
-    output wire [FETCH*LANES*8-1:0] w_data,
+    output wire [SB-1:0]      w_piece,       // SLOT above 1: which 16 bits w_data is
+    output wire [DATA-1:0]    w_data,
     output wire               a_pad,         // the cycle after a_addr: the word is padding
     output reg  [WW:0]        fill,          // words in the last valid row of the buffer being filled
     output reg  [1:0]         fills_done,    // buffers filled so far, modulo 4
@@ -118,8 +124,11 @@ module fetch #(
     wire in_res_now, has_res, res_end, pair_res;
     wire [ROWS-1:0] res_row;
     wire [AW-1:0] res_addr;
-    wire walk = in_walk && !stall;
-    wire slot = (in_walk || in_res_now) && !stall;
+    wire piece_last;
+    wire hold = stall || !piece_last;
+    wire read = (in_walk || in_res_now) && !stall;
+    wire walk = in_walk && !hold;
+    wire slot = read && piece_last;
     wire pair_walk = FETCH == 2 && !f_pool && !f_ncb[0];
     wire pair      = in_res_now ? pair_res : pair_walk;
     wire sweep_end = cb_last && fin_last && fin_ord == n_seg;
@@ -143,12 +152,12 @@ module fetch #(
             else held <= held + {1'b0, begin_tile && !f_pool} - {1'b0, released};
             if (go) in_tile <= 1'b1;
             else if (in_tile) in_tile <= !(end_of_layer || begin_tile);
-            else in_tile <= slice_end || (end_seg && !f_pool && tile_end && !has_res) || (in_res_now && !stall && res_end);
+            else in_tile <= slice_end || (end_seg && !f_pool && tile_end && !has_res) || (in_res_now && !hold && res_end);
             in_seg <= begin_tile || (end_seg && (f_pool ? !final_pass : !tile_end));
             if (in_seg) in_walk <= 1'b1;
             else if (end_seg) in_walk <= 1'b0;
             if (end_seg && !f_pool && tile_end && has_res) in_res <= 1'b1;
-            else if (!stall && res_end) in_res <= 1'b0;
+            else if (!hold && res_end) in_res <= 1'b0;
         end
     end
 
@@ -264,10 +273,10 @@ module fetch #(
         assign res_addr = at;
         always @(posedge clk) begin
             if (go) pos <= desc[HD_F_RES_START +: AW];
-            else if (in_res && !stall && row_end) pos <= pos + res_stride[AW-1:0];
+            else if (in_res && !hold && row_end) pos <= pos + res_stride[AW-1:0];
             if (!in_res) begin
                 row <= ROW0; ordinal <= {RB{1'b0}}; res_j <= 8'd0; at <= pos;
-            end else if (!stall) begin
+            end else if (!hold) begin
                 res_j <= row_end ? 8'd0 : res_j + (pair_res ? 8'd2 : 8'd1);
                 at <= row_end ? pos + res_stride[AW-1:0] : at + (pair_res ? TWO : ONE);
                 if (row_end) begin
@@ -294,8 +303,27 @@ module fetch #(
 
     // ---- slot pipeline: A (memory address), B (memory word), C (window write)
     wire outside = ix >= f_in_w || iy >= f_in_h;        // unsigned: negative coordinates are large
-    assign a_re = slot;
+    assign a_re = read;
     assign a_addr = in_res_now ? res_addr : addr;
+
+    wire [SB-1:0] piece, b_piece;
+    wire b_last, c_last;
+    generate if (SLOT > 1) begin : g_pieces
+        reg [SB-1:0] count;
+        always @(posedge clk)
+            if (!in_walk && !in_res_now) count <= {SB{1'b0}};
+            else if (!stall) count <= count + 1'b1;
+        assign piece = count;
+        assign piece_last = &count;
+        delay #(.WIDTH(SB + 1), .N(1)) u_b (.clk(clk), .x({piece_last, piece}), .y({b_last, b_piece}));
+        delay #(.WIDTH(SB + 1), .N(1)) u_c (.clk(clk), .x({b_last, b_piece}), .y({c_last, w_piece}));
+    end else begin : g_whole
+        assign piece = {SB{1'b0}};
+        assign b_piece = piece;
+        assign w_piece = piece;
+        assign {piece_last, b_last, c_last} = 3'b111;
+    end endgenerate
+    assign a_piece = piece;
 
     reg b_valid, b_pair, b_pool, b_pad, b_tile_last, b_last_row, b_res, b_pfirst, b_plast, b_pslice, b_pover;
     reg [ROWS-1:0] b_rows;
@@ -303,7 +331,7 @@ module fetch #(
     reg [ROWS-1:0] c_rows;
     wire [ROWS-1:0] a_rows = in_res_now ? res_row : act;
     always @(posedge clk) begin
-        b_valid <= rst_n && slot && !f_pool; b_pool <= rst_n && slot && f_pool;
+        b_valid <= rst_n && read && !f_pool; b_pool <= rst_n && slot && f_pool;
         b_pair <= pair; c_pair <= b_pair;
         b_pad <= outside && !in_res_now;
         b_rows <= a_rows; b_last_row <= |(a_rows & last_row);
@@ -316,17 +344,18 @@ module fetch #(
     end
     assign a_pad = b_pad;
     generate if (WORDS != 0) begin : g_words
-        reg [FETCH*LANES*8-1:0] c_data;
-        always @(posedge clk) c_data <= b_pad ? {FETCH*LANES{f_pad}} : a_rdata;
+        reg [DATA-1:0] c_data;
+        always @(posedge clk) c_data <= b_pad ? {DATA/8{f_pad}} : a_rdata;
         assign w_data = c_data;
     end else begin : g_no_words
-        assign w_data = {FETCH*LANES*8{1'b0}};
+        assign w_data = {DATA{1'b0}};
         wire unused = &{1'b0, a_rdata};
     end endgenerate
 
     localparam [WW-1:0] W_ONE = 1, W_TWO = 2;
     reg [WW-1:0] wa [0:ROWS-1];
     reg          wbuf, res_seen;
+    wire c_slot = c_valid && c_last;        // the word is whole
     wire c_window = c_valid && !(OWN != 0 && c_res);
     assign w_en = c_window ? c_rows : {ROWS{1'b0}};
     assign res_we = OWN != 0 && c_valid && c_res;
@@ -340,14 +369,14 @@ module fetch #(
     generate for (r = 0; r < ROWS; r = r + 1) begin : g_waddr
         assign w_addr[r*WW +: WW] = wa[r];
         always @(posedge clk) begin
-            if (go || (c_valid && c_tile_last)) wa[r] <= {WW{1'b0}};
-            else if (c_window && c_rows[r]) wa[r] <= wa[r] + (c_pair ? W_TWO : W_ONE);
+            if (go || (c_slot && c_tile_last)) wa[r] <= {WW{1'b0}};
+            else if (c_window && c_last && c_rows[r]) wa[r] <= wa[r] + (c_pair ? W_TWO : W_ONE);
         end
     end endgenerate
     always @(posedge clk) begin
         if (go) begin
             wbuf <= 1'b0; fill <= {(WW+1){1'b0}}; fills_done <= 2'd0; res_seen <= 1'b0;
-        end else if (c_valid) begin
+        end else if (c_slot) begin
             if (c_tile_last) begin
                 wbuf <= ~wbuf; fill <= {(WW+1){1'b0}}; fills_done <= fills_done + 1'b1;
             end else if (c_last_row && c_window) fill <= fill + {1'b0, c_pair ? W_TWO : W_ONE};

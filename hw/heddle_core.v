@@ -3,8 +3,8 @@
 //   h_* --> memories, registers          control --desc, go--> fetch, sequencer, post, pool
 //   activation memory --> fetch --> datapath --> post --> activation memory
 //
-// Host port: 32-bit words, addresses as in docs/contract.md. A write takes one cycle. Read data is on h_rdata two cycles after h_re, with PUMP above 1
-// three, and then stays until the next h_re. While busy, only REG may be read and nothing written.
+// Host port: 32-bit words, addresses as in docs/contract.md. A write takes one cycle. Read data is on h_rdata two cycles after h_re, with PUMP or SLOT above 1
+// three, and then stays until the next h_re; then with SLOT above 1 the address must hold as long. While busy, only REG may be read and nothing written.
 // With EXTERN h_wait is high while external memory is at work (and for 200 us after power-up): then nothing may be written, read or started,
 // and read data of space WEIGHT is on h_rdata two cycles after h_wait has fallen.
 // `stall` holds back fetch (0), array (1) and descriptor load (2): tests inject random stalls; boards tie it to 0.
@@ -26,7 +26,9 @@
 //              STREAM_WORDS is a ring in front of the array. EXTERN_MHZ the clock, 16..133, for the memory's timing.
 //   DECODE     which codes of the external stream are decoded, as in decode/decode.v; 0 none, and without EXTERN always 0
 //   PUMP       cycles of clk_fast in one of clk: the array takes a step in so many parts of LANES/PUMP lanes (datapath_pumped.v)
-//              Requires: 1, 2 or 4; LANES/PUMP of 4 or more; above 1 POST of 4 or more, FETCH 1, RESIDUAL 0, POOL 0, EXTERN 0; HOP*LANES*PLANES above: HOP*LANES/PUMP*PLANES
+//              Requires: 1, 2 or 4; LANES/PUMP of 4 or more; above 1 FETCH 1, POOL 0, EXTERN 0, ROWS*POST of 4 or more, with SLOT 1 also POST of 4 or more and RESIDUAL 0; HOP*LANES*PLANES above: HOP*LANES/PUMP*PLANES
+//   SLOT       cycles of a fetch slot: with LANES/2 the activation memory is 16 bits wide
+//              Requires: 1, or LANES/2 with POST of 1 or more, FETCH 1, POOL 0 and EXTERN 0
 //   POOL       1 builds the unit for MAXPOOL
 // clk_fast and fast_take (high in the cycle of clk_fast that ends in the middle of clk's) are used with PUMP above 1 only; else tie them to 0.
 `default_nettype none
@@ -50,7 +52,8 @@ module heddle_core #(
     parameter EXTERN_MHZ   = 50,
     parameter DECODE       = 0,
     parameter PUMP         = 1,
-    parameter POOL         = 1
+    parameter POOL         = 1,
+    parameter SLOT         = 1
 ) (
     input  wire        clk,
     input  wire        clk_fast,
@@ -91,6 +94,7 @@ module heddle_core #(
     localparam HOPS = (COLS + HOP - 1) / HOP - 1;
     localparam LATA = PUMP == 1 ? 6 + LOG + COMB + HOPS : 1 + (PUMP + 5 + LOG + COMB + HOPS + PUMP - 1) / PUMP;
     localparam DRAIN = POST == 0 ? 1 : ROWS * POST;      // cycles of a column on the drain
+    localparam KEEP = PUMPED != 0 && POST < 4 ? 1 : 0;   // post keeps the activation sums of the pumped array, which come too early for it
 
     generate
         if (ROWS < 1 || ROWS > 16 || ROWS > LANES) begin : g_rule_rows ROWS_must_be_1_to_16_and_at_most_LANES bad(); end
@@ -114,8 +118,11 @@ module heddle_core #(
             POST_must_be_0_1_2_4_8_or_16_and_ROWS_times_POST_not_1 bad();
         end
         if ((PUMP != 1 && PUMP != 2 && PUMP != 4) || LANES < 4 * PUMP) begin : g_rule_pump PUMP_must_be_1_2_or_4_and_LANES_4_times_it bad(); end
-        if (PUMP > 1 && (POST < 4 || FETCH != 1 || RESIDUAL != 0 || POOL != 0 || EXTERN != 0)) begin : g_rule_pumped
+        if (PUMP > 1 && (ROWS * POST < 4 || FETCH != 1 || POOL != 0 || EXTERN != 0 || (SLOT == 1 && (POST < 4 || RESIDUAL != 0)))) begin : g_rule_pumped
             PUMP_above_1_needs_POST_of_4_or_more_FETCH_1_RESIDUAL_0_POOL_0_EXTERN_0 bad();
+        end
+        if (SLOT != 1 && (SLOT != LANES / 2 || POST == 0 || FETCH != 1 || POOL != 0 || EXTERN != 0)) begin : g_rule_slot
+            SLOT_must_be_1_or_half_of_LANES_with_POST_FETCH_1_POOL_0_EXTERN_0 bad();
         end
         if (TABLES < 0 || TABLES > 16 || (TABLES > 0 && TABLES != (1 << $clog2(TABLES)))) begin : g_rule_tables TABLES_must_be_0_or_a_power_of_two_to_16 bad(); end
     endgenerate
@@ -144,7 +151,9 @@ module heddle_core #(
     wire [SW:0]  loaded;
     wire         cnt_step, cnt_window, cnt_drain, cnt_word, cnt_wait, stalled_fetch, stalled_array;
     wire [AW-1:0] f_addr, post_addr, pool_addr;
-    wire [FETCH*LANES*8-1:0] act_rdata, w_data;
+    localparam SB = SLOT < 2 ? 1 : $clog2(SLOT), DATA = SLOT > 1 ? 16 : FETCH * LANES * 8;      // pieces of a word
+    wire [DATA-1:0] act_rdata, w_data;
+    wire [SB-1:0]   f_piece, w_piece;
     wire [$clog2(LANES)-1:0] post_lane;
     wire [7:0]   post_value;
     wire         f_pad;
@@ -172,10 +181,10 @@ module heddle_core #(
         .go(go), .go_post(go_post), .desc(desc), .layer_done(post_done || pool_done),
         .count({stalled_fetch || stalled_array || cnt_stream, (post_we && post_word) || pool_we, cnt_wait, cnt_pair, cnt_word, cnt_drain, cnt_window, cnt_step}));
 
-    fetch #(.ROWS(ROWS), .LANES(LANES), .FETCH(FETCH), .AW(AW), .WW(WW), .RESIDUAL(RESIDUAL), .OWN(POST != 0), .RN(RN), .POOL(POOL), .WORDS(1 - PUMPED)) u_fetch (
+    fetch #(.ROWS(ROWS), .LANES(LANES), .FETCH(FETCH), .AW(AW), .WW(WW), .RESIDUAL(RESIDUAL), .OWN(POST != 0), .RN(RN), .POOL(POOL), .WORDS(SLOT > 1 ? 1 : 1 - PUMPED), .SLOT(SLOT)) u_fetch (
         .clk(clk), .rst_n(rst_n), .go(go), .desc(desc), .stall(stall[0]), .released(released),
-        .a_re(f_re), .a_addr(f_addr), .a_rdata(act_rdata),
-        .w_en(w_en), .w_buf(w_buf), .w_addr(w_addr), .w_pair(w_pair), .w_data(w_data), .a_pad(f_pad), .fill(fill), .fills_done(fills_done), .res_base(res_base),
+        .a_re(f_re), .a_addr(f_addr), .a_piece(f_piece), .a_rdata(act_rdata),
+        .w_en(w_en), .w_buf(w_buf), .w_addr(w_addr), .w_pair(w_pair), .w_piece(w_piece), .w_data(w_data), .a_pad(f_pad), .fill(fill), .fills_done(fills_done), .res_base(res_base),
         .res_we(res_we), .res_w_row(res_w_row), .res_word(res_word),
         .p_valid(p_valid), .p_first(p_first), .p_last(p_last), .p_slice(p_slice), .p_over(p_over),
         .cnt_word(cnt_word), .cnt_pair(cnt_pair), .cnt_wait(cnt_wait), .cnt_stall(stalled_fetch));
@@ -189,32 +198,56 @@ module heddle_core #(
         .cnt_step(cnt_step), .cnt_window(cnt_window), .cnt_drain(cnt_drain), .cnt_stream(cnt_stream), .cnt_stall(stalled_array));
 
 `ifdef HD_FAST_ARRAY
+    wire [$clog2(LANES/2)-1:0] piece_of_step;
+    generate if (SLOT > 1) begin : g_piece
+        assign piece_of_step = w_piece;
+    end else begin : g_no_piece
+        assign piece_of_step = {$clog2(LANES/2){1'b0}};
+        wire unused = &{1'b0, w_piece};
+    end endgenerate
     datapath_fast #(
-        .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .PLANES(PLANES), .HOP(HOP), .LATA(LATA), .PUMP(PUMP), .ACC_BITS(ACC_BITS), .FETCH(FETCH), .DRAIN(DRAIN),
+        .SLOT(SLOT), .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .PLANES(PLANES), .HOP(HOP), .LATA(LATA), .PUMP(PUMP), .ACC_BITS(ACC_BITS), .FETCH(FETCH), .DRAIN(DRAIN),
         .WW(WW), .SW(SW), .CHUNK(CHUNK)) u_datapath (
-        .clk(clk), .w_en(w_en), .w_buf(w_buf), .w_addr(w_addr), .w_pair(w_pair), .w_data(w_data),
+        .clk(clk), .w_piece(piece_of_step), .w_en(w_en), .w_buf(w_buf), .w_addr(w_addr), .w_pair(w_pair), .w_data(w_data),
         .h_we(l_we), .h_addr(l_addr), .h_wdata(l_data),
         .re(s_re), .r_buf(s_buf), .r_addr(s_addr), .s_valid(s_valid), .s_first(s_first), .s_last(s_last), .s_pc(s_pc),
         .word(word), .drain(drain), .row_sum(row_sum));
 `else
     // The shared lane leaves slack at both ends of the array.
     localparam LEAN = POST != 0 ? 1 : 0, EARLY = POST < 4 ? 0 : POST - 1 < 2 + COMB ? POST - 1 : 2 + COMB;
-    wire [PART*8-1:0] part_data;
+    wire [PART*8-1:0] part_data;                         // from act_memory_pumped.v
+    wire [(SLOT > 1 ? 16 : PART*8)-1:0] window_data;
+    generate if (SLOT > 1) begin : g_narrow
+        assign window_data = w_data;
+        assign part_data = {PART*8{1'b0}};
+        wire unused = &{1'b0, part_data};
+    end else begin : g_parts
+        assign window_data = part_data;
+    end endgenerate
     generate if (PUMPED == 0) begin : g_array
+        wire [$clog2(LANES/2)-1:0] piece_of_step;
+        if (SLOT > 1) begin : g_piece
+            assign piece_of_step = w_piece;
+        end else begin : g_no_piece
+            assign piece_of_step = {$clog2(LANES/2){1'b0}};
+            wire unused_piece = &{1'b0, w_piece};
+        end
         datapath #(
-            .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .PLANES(PLANES), .HOP(HOP), .ACC_BITS(ACC_BITS), .FETCH(FETCH), .DRAIN(DRAIN), .LEAN(LEAN), .EARLY(EARLY),
+            .SLOT(SLOT), .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .PLANES(PLANES), .HOP(HOP), .ACC_BITS(ACC_BITS), .FETCH(FETCH), .DRAIN(DRAIN), .LEAN(LEAN), .EARLY(EARLY),
             .WW(WW), .SW(SW), .CHUNK(CHUNK)) u_datapath (
-            .clk(clk), .w_en(w_en), .w_buf(w_buf), .w_addr(w_addr), .w_pair(w_pair), .w_data(w_data),
+            .clk(clk), .w_clk(clk), .w_piece(piece_of_step), .w_en(w_en), .w_buf(w_buf), .w_addr(w_addr), .w_pair(w_pair), .w_data(w_data),
             .h_clk(clk), .h_we(l_we), .h_addr(l_addr), .h_wdata(l_data),
             .re(s_re), .r_buf(s_buf), .r_addr(s_addr), .s_valid(s_valid), .s_first(s_first), .s_last(s_last), .s_pc(s_pc),
             .word(word), .drain(drain), .row_sum(row_sum));
-        assign part_data = {PART*8{1'b0}};
-        wire unused = &{1'b0, part_data};
+        if (SLOT == 1) begin : g_no_parts
+            assign part_data = {PART*8{1'b0}};
+        end
+        wire unused = &{1'b0, window_data};
     end else begin : g_array_pumped
         datapath_pumped #(
-            .PUMP(PUMP), .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .PLANES(PLANES), .HOP(HOP), .ACC_BITS(ACC_BITS), .DRAIN(DRAIN),
+            .SLOT(SLOT), .KEEP(KEEP), .PUMP(PUMP), .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .PLANES(PLANES), .HOP(HOP), .ACC_BITS(ACC_BITS), .DRAIN(DRAIN),
             .WW(WW), .SW(SW), .CHUNK(CHUNK)) u_datapath (
-            .clk(clk), .clk_fast(clk_fast), .take(fast_take), .w_en(w_en), .w_buf(w_buf), .w_addr(w_addr), .w_data(part_data),
+            .clk(clk), .clk_fast(clk_fast), .take(fast_take), .w_en(w_en), .w_buf(w_buf), .w_addr(w_addr), .w_piece(w_piece), .w_data(window_data),
             .h_we(l_we), .h_addr(l_addr), .h_wdata(l_data),
             .r_buf(s_buf), .r_addr(s_addr), .s_valid(s_valid), .s_first(s_first), .s_last(s_last), .s_pc(s_pc),
             .drain(drain), .row_sum(row_sum));
@@ -282,16 +315,16 @@ module heddle_core #(
         // A cycle earlier, so that the unit starts from registers.
         delay #(.WIDTH(2), .N(LATA - 1)) u_start (.clk(clk), .x({s_valid && s_last && rst_n, s_final}), .y({c_start, c_final}));
         post_shared #(.POST(POST), .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .PLANES(PLANES), .ACC_BITS(ACC_BITS), .PW(PW), .TABLES(TABLES), .AW(AW), .RESIDUAL(RESIDUAL),
-            .FETCH(FETCH), .RN(RN)) u_post (
+            .FETCH(FETCH), .RN(RN), .SLOT(SLOT), .KEEP(KEEP)) u_post (
             .clk(clk), .rst_n(rst_n), .go(go_post), .desc(desc),
             .h_param_we(we_param), .h_param_addr(h_addr[PW:0]), .h_table_we(we_table), .h_table_addr(h_addr[9:0]), .h_wdata(h_wdata),
             .c_next(c_start), .c_final(c_final), .drain(drain), .row_sum(row_sum),
-            .res_we(res_we), .res_buf(w_buf), .res_w_row(res_w_row), .res_word(res_word), .res_pair(w_pair), .res_data(w_data), .pass_over(pass_over),
+            .res_we(res_we), .res_buf(w_buf), .res_w_row(res_w_row), .res_word(res_word), .res_pair(w_pair), .res_piece(w_piece), .res_data(w_data), .pass_over(pass_over),
             .st_we(post_we), .st_word(post_word), .st_addr(post_addr), .st_lanes(post_lanes), .st_data(post_data),
             .st_lane(post_lane), .st_value(post_value), .layer_done(post_done));
     end endgenerate
 
-    generate if (POOL != 0) begin : g_pool
+    generate if (POOL != 0 && SLOT == 1) begin : g_pool
         delay #(.WIDTH(1), .N(2)) u_go_pool (.clk(clk), .x(go && rst_n), .y(go_pool));
         pool #(.LANES(LANES), .AW(AW)) u_pool (
             .clk(clk), .rst_n(rst_n), .go(go_pool), .desc(desc), .valid(p_valid), .first(p_first), .last(p_last), .slice(p_slice), .over(p_over), .data(w_data[0 +: LANES*8]),
@@ -308,7 +341,22 @@ module heddle_core #(
     // verilator lint_on UNUSEDSIGNAL
 
     // ---- activation memory
-    generate if (PUMPED == 0) begin : g_act
+    generate if (SLOT > 1) begin : g_act_narrow
+        // Two reads make the host's word; its address stays.
+        localparam LB = $clog2(LANES);
+        reg  re_1;
+        reg  [15:0] low;
+        always @(posedge clk) begin
+            re_1 <= h_re;
+            if (re_1) low <= act_rdata;
+        end
+        ram_act #(.ADDR(AW + LB - 1)) u_act (
+            .clk(clk), .clk_fast(clk_fast), .take(fast_take), .rdata(act_rdata),
+            .raddr(busy ? {f_addr, f_piece} : {h_addr[AW+LC-1:0], !h_re}), .h_we(we_act), .we({2{post_we}} & {post_lane[0], !post_lane[0]}),
+            .waddr(busy ? {post_addr, post_lane[LB-1:1]} : {h_addr[AW+LC-1:0], 1'b0}), .wdata(busy ? {4{post_value}} : h_wdata));
+        assign act_word = {act_rdata, low};
+        wire unused = &{1'b0, f_re, f_pad, post_lanes, post_data, pool_we, pool_addr, pool_data};
+    end else if (PUMPED == 0) begin : g_act
         wire [AW-1:0] read_at  = busy ? f_addr : h_addr[LC +: AW];
         wire [AW-1:0] write_at = post_we ? post_addr : pool_we ? pool_addr : h_addr[LC +: AW];
         wire [LANES*8-1:0] wdata;
@@ -340,13 +388,16 @@ module heddle_core #(
             .f_addr(f_addr), .f_pad(f_pad), .f_pad_byte(desc[HD_F_PAD +: 8]), .part_data(part_data),
             .h_re(h_re), .h_we(we_act), .h_addr(h_addr[AW+LC-1:0]), .h_wdata(h_wdata), .h_word(act_word),
             .st_we(post_we), .st_word(post_word), .st_addr(post_addr), .st_lane(post_lane), .st_value(post_value), .st_fill(desc[HD_F_FILL +: 8]));
-        assign act_rdata = {FETCH*LANES*8{1'b0}};
+        assign act_rdata = {DATA{1'b0}};
         wire unused = &{1'b0, f_re, pool_we, pool_addr, pool_data, post_lanes, post_data};
     end
 `endif
     endgenerate
     generate if (PUMPED == 0) begin : g_one_clock
         wire unused_clock = &{1'b0, clk_fast, fast_take};
+    end
+    if (SLOT == 1) begin : g_no_pieces
+        wire unused_piece = &{1'b0, f_piece, w_piece};
     end endgenerate
 
     // ---- host reads: the answer
@@ -375,6 +426,7 @@ module heddle_core #(
             HD_REG_EXTERN_MHZ:   reg_word = EXTERN == 0 ? 0 : EXTERN_MHZ;
             HD_REG_PUMP:         reg_word = PUMP;
             HD_REG_POOL:         reg_word = POOL;
+            HD_REG_SLOT:         reg_word = SLOT;
             HD_REG_STATUS:       reg_word = {30'd0, done, busy};
             HD_REG_CYCLES:       reg_word = cycles;
             default:             reg_word = 32'd0;

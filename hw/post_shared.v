@@ -6,7 +6,8 @@
 //
 // Latency: the last row of the last column is sampled in cycle x; its byte is written in cycle x + POST + 11. Stall rule: none.
 // Parameters: POST, cycles a value takes in the lane; ROWS, COLS, LANES, PLANES, ACC_BITS; PW parameter address bits; TABLES; AW activation address
-// bits; RESIDUAL 1 builds the residual adder and the memory of residual words, RN words a row, FETCH a write. Requires: POST 1, 2, 4, 8 or 16, and ROWS * POST of 2 or more.
+// bits; RESIDUAL 1 builds the residual adder and the memory of residual words, RN words a row, FETCH a write or with SLOT above 1
+// 16 bits; KEEP 1 keeps the activation sums here. Requires: POST 1, 2, 4, 8 or 16, and ROWS * POST of 2 or more.
 `default_nettype none
 module post_shared #(
     parameter POST     = 4,
@@ -23,7 +24,11 @@ module post_shared #(
     parameter RN       = 1,
     parameter RB       = ROWS < 2 ? 1 : $clog2(ROWS),
     parameter NW       = RN < 2 ? 1 : $clog2(RN),
-    parameter LB       = $clog2(LANES)
+    parameter LB       = $clog2(LANES),
+    parameter SLOT     = 1,
+    parameter SB       = SLOT < 2 ? 1 : $clog2(SLOT),
+    parameter DATA     = SLOT > 1 ? 16 : FETCH * LANES * 8,
+    parameter KEEP     = 0
 ) (
     // verilator lint_off UNUSEDSIGNAL
     // Descriptor fields, parameters and addresses are as wide as the contract; small memories use fewer bits.
@@ -42,14 +47,16 @@ module post_shared #(
     input  wire                     c_final,     // with c_next: final tile of the pass
     input  wire [ROWS*ACC_BITS-1:0] drain,
     input  wire [ROWS*ACC_BITS-1:0] row_sum,     // of the tile, from one cycle after its first column to the one after its last; with POST
-                                                 // of 4 and more it may come and go up to POST - 1 cycles earlier
+                                                 // of 4 and more it may come and go up to POST - 1 cycles earlier, with KEEP 1 come any time before
+                                                 // and go after the first column's first cycle
     // residual words from fetch; pass_over: those of a pass were all read
     input  wire                     res_we,
     input  wire                     res_buf,
     input  wire [RB-1:0]            res_w_row,
     input  wire [NW-1:0]            res_word,
     input  wire                     res_pair,
-    input  wire [FETCH*LANES*8-1:0] res_data,
+    input  wire [SB-1:0]            res_piece,
+    input  wire [DATA-1:0]          res_data,
     output wire                     pass_over,
     // store
     output wire                     st_we,
@@ -123,48 +130,49 @@ module post_shared #(
         else if (tick) row <= row + 1'b1;
     end
 
-    // ---- parameters: bias read in x+1 of row 0, scale in x+2; both then hold for the other rows
+    // ---- parameters: read in x+2 of row 0; the memories then hold them for the other rows
     reg           tick_1, first_1, value_1, value_2, value_3, head_1, head_2;
     reg  [RB-1:0] row_1;
     reg  [PW-1:0] param_1;
-    reg  [31:0]   bias;
-    wire [31:0]   param;
-    ram_sdp #(.WIDTH(32), .DEPTH(2 << PW)) u_param (
-        .clk(clk), .we(h_param_we), .waddr(h_param_addr), .wdata(h_wdata),
-        .re(head_1 || head_2), .raddr({param_1, head_2}), .rdata(param));
+    wire [31:0]   bias;
+    wire [21:0]   scale;
+    ram_sdp #(.WIDTH(32), .DEPTH(1 << PW)) u_bias (
+        .clk(clk), .we(h_param_we && !h_param_addr[0]), .waddr(h_param_addr[PW:1]), .wdata(h_wdata), .re(head_2), .raddr(param_1), .rdata(bias));
+    ram_sdp #(.WIDTH(22), .DEPTH(1 << PW)) u_scale (
+        .clk(clk), .we(h_param_we && h_param_addr[0]), .waddr(h_param_addr[PW:1]), .wdata(h_wdata[21:0]), .re(head_2), .raddr(param_1), .rdata(scale));
     always @(posedge clk) begin
         tick_1 <= tick && rst_n; first_1 <= k_first; row_1 <= row;
         value_1 <= tick && k_last && rst_n; value_2 <= value_1; value_3 <= value_2;
         head_1 <= tick && k_last && row == {RB{1'b0}}; head_2 <= head_1;
         if (tick) param_1 <= param_at;
-        if (head_2) bias <= param;
     end
-
-    wire [21:0] scale;
-    generate if (POST == 1) begin : g_hold_scale
-        // The next column's bias follows at once: the scale must be kept for the other rows.
-        reg head_3;
-        reg [21:0] kept;
-        assign scale = head_3 ? param[21:0] : kept;
-        always @(posedge clk) begin
-            head_3 <= head_2; kept <= scale;
-        end
-    end else begin : g_read_scale
-        assign scale = param[21:0];
-    end endgenerate
 
     // ---- merge of a row's columns
     wire [ACC_BITS-1:0] picked, picked_sum;
     reg  [ACC_BITS-1:0] acc, sum;
+    wire [ROWS*ACC_BITS-1:0] sums;
+    generate if (KEEP != 0) begin : g_keep
+        reg  [ROWS*ACC_BITS-1:0] kept;
+        reg  c_now;
+        always @(posedge clk) begin
+            c_now <= c_next;
+            // The row's sum is the lowest when its turn comes.
+            if (c_now) kept <= row_sum;
+            else if (tick_1) kept <= {kept[0 +: ACC_BITS], kept[ROWS*ACC_BITS-1 -: (ROWS-1)*ACC_BITS]};
+        end
+        assign sums = kept;
+    end else begin : g_no_keep
+        assign sums = row_sum;
+    end endgenerate
     generate if (ROWS == 1) begin : g_one_row
         assign picked = drain;
-        assign picked_sum = row_sum;
+        assign picked_sum = sums;
     end else begin : g_rows
         wire [(ACC_BITS << RB)-1:0] all = {{((ACC_BITS << RB) - ROWS*ACC_BITS){1'b0}}, drain};
-        wire [(ACC_BITS << RB)-1:0] all_sums = {{((ACC_BITS << RB) - ROWS*ACC_BITS){1'b0}}, row_sum};
+        wire [(ACC_BITS << RB)-1:0] all_sums = {{((ACC_BITS << RB) - ROWS*ACC_BITS){1'b0}}, sums};
         wire [31:0] at = {{(32-RB){1'b0}}, row}, at_1 = {{(32-RB){1'b0}}, POST < 4 ? row_1 : row};
         assign picked = all[at*ACC_BITS +: ACC_BITS];
-        assign picked_sum = all_sums[at_1*ACC_BITS +: ACC_BITS];
+        assign picked_sum = all_sums[(KEEP != 0 ? 32'd0 : at_1)*ACC_BITS +: ACC_BITS];
     end endgenerate
     wire signed [31:0] acc32 = {{(32-ACC_BITS){acc[ACC_BITS-1]}}, acc};
     wire signed [31:0] sum32 = {{(32-ACC_BITS){sum[ACC_BITS-1]}}, sum};
@@ -189,13 +197,13 @@ module post_shared #(
             channel_1 <= channel;
         end
         assign pass_over = over;
-        residual #(.ROWS(ROWS), .LANES(LANES), .FETCH(FETCH), .WORDS(RN)) u_residual (
-            .clk(clk), .we(res_we), .w_buf(res_buf), .w_row(res_w_row), .w_word(res_word), .w_pair(res_pair), .w_data(res_data),
+        residual #(.ROWS(ROWS), .LANES(LANES), .FETCH(FETCH), .SLOT(SLOT), .WORDS(RN)) u_residual (
+            .clk(clk), .we(res_we), .w_buf(res_buf), .w_row(res_w_row), .w_word(res_word), .w_pair(res_pair), .w_piece(res_piece), .w_data(res_data),
             .r_buf(buf_now), .r_row(row_1), .r_channel(channel_1), .q(res_3));
     end else begin : g_no_residual
         assign res_3 = 8'd0;
         assign pass_over = 1'b0;
-        wire unused = &{1'b0, channel, res_we, res_buf, res_w_row, res_word, res_pair, res_data};
+        wire unused = &{1'b0, channel, res_we, res_buf, res_w_row, res_word, res_pair, res_piece, res_data};
     end endgenerate
 
     // ---- requantisation: in x+3, to a byte in x+3+POST+7

@@ -92,7 +92,7 @@ module sequencer #(
         wire unused = &loaded;
     end endgenerate
 
-    ram_sdp #(.WIDTH(16), .DEPTH(1 << SW)) u_index (
+    ram_index #(.DEPTH(1 << SW)) u_index (
         .clk(clk), .we(h_we), .waddr(h_addr), .wdata(h_wdata), .re(advance), .raddr(pc[SW-1:0]), .rdata(rd));
 
     always @(posedge clk) begin

@@ -2,21 +2,28 @@
 // All rows read the same address, each row is written at its own. With FETCH 2 a row's memory is two banks, even and odd words, so that two
 // neighbouring words can be written at once.
 //
+// With SLOT above 1 words are written in pieces of 16 bits, each into a memory of its own.
+//
 // Latency: `q` one cycle after `re`.
-// Parameters: ROWS; LANES bytes of a word; FETCH 1 or 2; WW address bits of one buffer.
+// Parameters: ROWS; LANES bytes of a word; FETCH 1 or 2; SLOT 1, or more: pieces; WW address bits of one buffer.
 `default_nettype none
 module window #(
     parameter ROWS  = 4,
     parameter LANES = 8,
     parameter FETCH = 1,
+    parameter SLOT  = 1,
+    parameter DATA  = SLOT > 1 ? 16 : FETCH * LANES * 8,
+    parameter PB    = $clog2(LANES / 2),
     parameter WW    = 8
 ) (
     input  wire                    clk,
+    input  wire                    w_clk,       // writes
     input  wire [ROWS-1:0]         w_en,
     input  wire                    w_buf,
     input  wire [ROWS*WW-1:0]      w_addr,
     input  wire                    w_pair,      // two words, the first at an even address
-    input  wire [FETCH*LANES*8-1:0] w_data,
+    input  wire [PB-1:0]           w_piece,     // SLOT above 1: which 16 bits of the word
+    input  wire [DATA-1:0]         w_data,
     input  wire                    re,
     input  wire                    r_buf,
     input  wire [WW-1:0]           r_addr,
@@ -25,7 +32,16 @@ module window #(
     genvar r;
     generate for (r = 0; r < ROWS; r = r + 1) begin : g_row
         wire [WW-1:0] at = w_addr[r*WW +: WW];
-        if (FETCH == 1) begin : g_one
+        if (SLOT > 1) begin : g_pieces
+            genvar p;
+            for (p = 0; p < LANES / 2; p = p + 1) begin : g_piece
+                (* no_rw_check *) reg [15:0] mem [0:(2 << WW)-1];
+                reg [15:0] out;
+                always @(posedge w_clk) if (w_en[r] && w_piece == p) mem[{w_buf, at}] <= w_data;
+                always @(posedge clk) if (re) out <= mem[{r_buf, r_addr}];
+                assign q[(r*LANES + 2*p)*8 +: 16] = out;
+            end
+        end else if (FETCH == 1) begin : g_one
             ram_sdp #(.WIDTH(LANES * 8), .DEPTH(2 << WW)) u_ram (
                 .clk(clk), .we(w_en[r]), .waddr({w_buf, at}), .wdata(w_data),
                 .re(re), .raddr({r_buf, r_addr}), .rdata(q[r*LANES*8 +: LANES*8]));
@@ -42,8 +58,6 @@ module window #(
             assign q[r*LANES*8 +: LANES*8] = pick ? odd : even;
         end
     end endgenerate
-    generate if (FETCH == 1) begin : g_unused
-        wire unused = w_pair;
-    end endgenerate
+    wire unused = &{1'b0, w_clk, w_pair, w_piece};
 endmodule
 `default_nettype wire

@@ -121,7 +121,7 @@ void rtl_read(hd_rtl *m, unsigned space, uint32_t at, uint32_t *words, size_t n)
         m->cycle();
         m->top->h_re = 0;
         wait_for_memory(m);
-        for (int k = 0; k < (HD_PUMP > 1 ? 2 : 1); k++) m->cycle();
+        for (int k = 0; k < 2; k++) m->cycle();
         words[i] = m->top->h_rdata;
     }
 }

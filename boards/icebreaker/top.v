@@ -1,6 +1,8 @@
-// iCEBreaker: 12 MHz oscillator, FT2232H channel B as UART without flow control, weights in the single-port RAM (ram_weight.v beside this file).
+// iCEBreaker: 12 MHz oscillator, FT2232H channel B as UART without flow control, weights, and with SLOT above 1 index
+// entries and activations, in the single-port RAM (ram_weight.v, ram_index.v and ram_act.v beside this file).
 // The button resets. The red LED is on during a run, the green one after it.
-// `heddle synth` sets all parameters from boards/boards.def; the clock is 12 MHz * (DIVF + 1) / 2^DIVQ.
+// `heddle synth` sets all parameters from boards/boards.def; the clock is 12 MHz * (DIVF + 1) / 2^DIVQ; with
+// PUMP above 1 that is clk_fast, and clk is divided from it (pump_clock.v).
 `default_nettype none
 module top #(
     parameter ROWS           = 2,
@@ -20,6 +22,7 @@ module top #(
     parameter POST           = 4,
     parameter PUMP           = 1,
     parameter POOL           = 1,
+    parameter SLOT           = 1,
     parameter CLOCKS_PER_BIT = 4,
     parameter [6:0] DIVF     = 7'd63,
     parameter [2:0] DIVQ     = 3'd5
@@ -31,17 +34,24 @@ module top #(
     output wire LEDR_N,
     output wire LEDG_N
 );
-    generate if (PUMP != 1) begin : g_rule_pump PUMP_must_be_1_on_this_board bad(); end endgenerate
-    wire clk, locked, busy, done;
+    wire clk, clk_fast, fast_take, pll, locked, busy, done;
     SB_PLL40_PAD #(.FEEDBACK_PATH("SIMPLE"), .DIVR(4'd0), .DIVF(DIVF), .DIVQ(DIVQ), .FILTER_RANGE(3'd1)) u_pll (
-        .PACKAGEPIN(CLK), .PLLOUTGLOBAL(clk), .LOCK(locked), .RESETB(1'b1), .BYPASS(1'b0));
+        .PACKAGEPIN(CLK), .PLLOUTGLOBAL(pll), .LOCK(locked), .RESETB(1'b1), .BYPASS(1'b0));
+    generate if (PUMP == 1) begin : g_one_clock
+        assign clk = pll;
+        assign clk_fast = 1'b0;
+        assign fast_take = 1'b0;
+    end else begin : g_two_clocks
+        assign clk_fast = pll;
+        pump_clock #(.PUMP(PUMP)) u_clock (.clk_fast(pll), .clk(clk), .fast_take(fast_take));
+    end endgenerate
     // verilator lint_off PINMISSING
     // This board has no external memory.
     heddle_board #(
         .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .PLANES(PLANES), .HOP(HOP), .ACC_BITS(ACC_BITS), .ACT_WORDS(ACT_WORDS),
         .WINDOW_WORDS(WINDOW_WORDS), .STREAM_WORDS(STREAM_WORDS), .PARAM_WORDS(PARAM_WORDS), .DESCRIPTORS(DESCRIPTORS), .TABLES(TABLES),
-        .RESIDUAL(RESIDUAL), .FETCH(FETCH), .POST(POST), .PUMP(PUMP), .POOL(POOL), .CLOCKS_PER_BIT(CLOCKS_PER_BIT)) u_board (
-        .clk(clk), .clk_fast(1'b0), .fast_take(1'b0), .locked(locked && BTN_N), .rx(RX), .tx(TX), .busy(busy), .done(done));
+        .RESIDUAL(RESIDUAL), .FETCH(FETCH), .POST(POST), .PUMP(PUMP), .POOL(POOL), .SLOT(SLOT), .CLOCKS_PER_BIT(CLOCKS_PER_BIT)) u_board (
+        .clk(clk), .clk_fast(clk_fast), .fast_take(fast_take), .locked(locked && BTN_N), .rx(RX), .tx(TX), .busy(busy), .done(done));
     // verilator lint_on PINMISSING
     assign LEDR_N = !busy;
     assign LEDG_N = !done;

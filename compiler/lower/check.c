@@ -98,8 +98,7 @@ static hd_status check_tiles(const desc_check *c, int64_t tiles) {
     if ((st = at_least(c, "CPC", cpc, 1)) || (st = at_most(c, "CPC", cpc, 16)) || (st = at_least(c, "COUT", cout, 1))) return st;
     if ((st = at_least(c, "TILE_COLS", tile, 1)) || (st = at_most(c, "TILE_COLS", tile, g->cols))) return st;
     if ((st = at_least(c, "LAST_COLS", last, 1)) || (st = at_most(c, "LAST_COLS", last, tile))) return st;
-    int64_t n = cout % g->lanes, pace = (g->rows + cpc - 1) / cpc, upto = pace < g->lanes ? pace : g->lanes;
-    if ((st = equal(c, "NCH", nch, n && upto > n ? cout + upto - n : cout))) return st;
+    if ((st = equal(c, "NCH", nch, hd_geometry_drained(g, (uint32_t)cout, (uint32_t)cpc)))) return st;
     if (cpc <= g->cols) {
         if ((st = equal(c, "TILE_COLS modulo CPC", tile % cpc, 0)) || (st = equal(c, "LAST_COLS modulo CPC", last % cpc, 0))) return st;
     } else {

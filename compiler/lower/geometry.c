@@ -43,9 +43,14 @@ hd_status hd_geometry_check(const hd_geometry *g, hd_err *err) {
         return hd_fail(err, HD_RANGE, "geometry: hop %u; allowed 1..cols, %u", g->hop, g->cols);
     if (g->pump != 1 && g->pump != 2 && g->pump != 4) return hd_fail(err, HD_RANGE, "geometry: pump %u; allowed 1, 2 or 4", g->pump);
     if (g->lanes / g->pump < 4) return hd_fail(err, HD_RANGE, "geometry: lanes/pump = %u; allowed 4 or more", g->lanes / g->pump);
-    if (g->pump > 1 && (g->post < 4 || g->fetch != 1 || g->residual || g->pool))
-        return hd_fail(err, HD_RANGE, "geometry: pump=%u with post=%u,fetch=%u,residual=%u,pool=%u; allowed only with post 4, 8 or 16, fetch=1,residual=0,pool=0",
-                       g->pump, g->post, g->fetch, g->residual, g->pool);
+    if (g->slot != 1 && (g->slot != g->lanes / 2 || !g->post || g->fetch != 1 || g->pool))
+        return hd_fail(err, HD_RANGE, "geometry: slot=%u with post=%u,fetch=%u,pool=%u; allowed 1, or lanes/2, %u, with post 1 or more, fetch=1,pool=0", g->slot, g->post,
+                       g->fetch, g->pool, g->lanes / 2);
+    if (g->pump > 1 && g->slot == 1 && (g->post < 4 || g->fetch != 1 || g->residual || g->pool))
+        return hd_fail(err, HD_RANGE, "geometry: pump=%u with post=%u,fetch=%u,residual=%u,pool=%u; allowed only with post 4, 8 or 16, fetch=1,residual=0,pool=0, or with slot=%u",
+                       g->pump, g->post, g->fetch, g->residual, g->pool, g->lanes / 2);
+    if (g->pump > 1 && g->rows * g->post < 4)
+        return hd_fail(err, HD_RANGE, "geometry: pump=%u with rows*post = %u; allowed 4 or more", g->pump, g->rows * g->post);
     if (g->hop < g->cols && (g->hop * (g->lanes / g->pump) * g->planes) % 32)
         return hd_fail(err, HD_RANGE, "geometry: hop*lanes%s*planes = %u; with hop < cols only multiples of 32 are allowed", g->pump > 1 ? "/pump" : "",
                        g->hop * (g->lanes / g->pump) * g->planes);
@@ -68,6 +73,7 @@ hd_status hd_geometry_check(const hd_geometry *g, hd_err *err) {
     }
     if (g->extern_log2 && (g->extern_log2 < 10 || g->extern_log2 > HD_EXTERN_MAX))
         return hd_fail(err, HD_RANGE, "geometry: extern %u; allowed 0 or 10..%d", g->extern_log2, HD_EXTERN_MAX);
+    if (g->extern_log2 && g->slot > 1) return hd_fail(err, HD_RANGE, "geometry: extern %u with slot %u; allowed only with slot 1", g->extern_log2, g->slot);
     if (g->extern_log2 && g->pump > 1) return hd_fail(err, HD_RANGE, "geometry: extern %u with pump %u; allowed only with pump 1", g->extern_log2, g->pump);
     uint32_t slow = g->extern_log2 ? HD_EXTERN_MIN_MHZ : 0, fast = g->extern_log2 ? HD_SDRAM_MAX_MHZ : 0;
     if (g->extern_mhz < slow || g->extern_mhz > fast)
@@ -102,7 +108,7 @@ hd_status hd_geometry_parse(hd_geometry *g, const char *text, hd_err *err) {
         if (!ok)
             return hd_fail(err, HD_USAGE, "geometry '%.60s': expected ROWSxCOLSxLANESxPLANES, such as 4x8x8x2", text);
     }
-    hd_geometry n = {.rows = v[0], .cols = v[1], .lanes = v[2], .planes = v[3], .acc_bits = 24, .fetch = 2, .residual = 1, .pump = 1, .pool = 1, .act_words = 65536,
+    hd_geometry n = {.rows = v[0], .cols = v[1], .lanes = v[2], .planes = v[3], .acc_bits = 24, .fetch = 2, .residual = 1, .pump = 1, .pool = 1, .slot = 1, .act_words = 65536,
                      .window_words = 1024, .stream_words = 262144, .param_words = 8192, .descriptors = 256, .tables = 4};
     /* 8 columns of the narrowest PE (4 lanes, 1 plane) already make 32 bits, so 8 is always legal below cols. */
     n.hop = n.cols > 8 ? 8 : n.cols;
@@ -127,12 +133,13 @@ hd_status hd_geometry_memory(hd_geometry *g, const char *text, hd_err *err) {
         if (!found && len == 4 && !strncmp(p, "post", 4)) offset = offsetof(hd_geometry, post), found = 1;
         if (!found && len == 4 && !strncmp(p, "pump", 4)) offset = offsetof(hd_geometry, pump), found = 1;
         if (!found && len == 4 && !strncmp(p, "pool", 4)) offset = offsetof(hd_geometry, pool), found = 1;
+        if (!found && len == 4 && !strncmp(p, "slot", 4)) offset = offsetof(hd_geometry, slot), found = 1;
         if (!found && len == 8 && !strncmp(p, "residual", 8)) offset = offsetof(hd_geometry, residual), found = 1;
         if (!found && len == 6 && !strncmp(p, "extern", 6)) offset = offsetof(hd_geometry, extern_log2), found = 1;
         if (!found && len == 6 && !strncmp(p, "decode", 6)) offset = offsetof(hd_geometry, decode), found = 1;
         if (!found && len == 3 && !strncmp(p, "mhz", 3)) offset = offsetof(hd_geometry, extern_mhz), found = 1;
         if (!found)
-            return hd_fail(err, HD_USAGE, "memory '%.*s': allowed act, window, stream, param, descriptors, tables, hop, acc, fetch, post, residual, extern, mhz, decode, pump, pool",
+            return hd_fail(err, HD_USAGE, "memory '%.*s': allowed act, window, stream, param, descriptors, tables, hop, acc, fetch, post, residual, extern, mhz, decode, pump, pool, slot",
                            (int)(len > 60 ? 60 : len), p);
         const char *name = p;
         p += len;

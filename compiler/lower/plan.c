@@ -111,13 +111,13 @@ static uint64_t fetch_cycles(const hd_plan *p, const hd_slice *sl) {
     uint32_t words = pair ? sl->ncb / 2 : sl->ncb, residual = pair && sl->res_n % 2 == 0 ? sl->res_n / 2 : sl->res_n;
     while (at < positions) {
         uint64_t end = at + p->g->rows < positions ? at + p->g->rows : positions;
-        cycles += 1 + (end - at) * residual;
+        cycles += 1 + (end - at) * residual * p->g->slot;
         while (at < end) {
             uint64_t n = w->out_w - at % w->out_w;
             if (n > end - at) n = end - at;
             if (single) n = 1;
             uint64_t columns = single ? w->kw : (n - 1) * w->sx + w->kw;
-            cycles += 1 + w->kh * columns * words;
+            cycles += 1 + w->kh * columns * words * p->g->slot;
             at += n;
         }
     }
@@ -145,13 +145,7 @@ static uint64_t pass_cycles(const hd_plan *p, const hd_slice *sl, const hd_bitma
 /* Chooses the channels per tile of one slice; 0 when the encoding fits none. */
 static uint64_t plan_tiles(hd_plan *p, hd_slice *sl, const hd_bitmap *b, uint64_t *set) {
     const hd_geometry *g = p->g;
-    uint32_t channels = sl->o1 - sl->o0, n = channels % g->lanes;
-    uint32_t pace = hd_ceil_div(g->rows, p->cpc);
-    sl->nch = channels;
-    if (n) {
-        uint32_t upto = g->lanes < pace ? g->lanes : pace;
-        if (upto > n) sl->nch += upto - n;
-    }
+    sl->nch = hd_geometry_drained(g, sl->o1 - sl->o0, p->cpc);
     uint64_t passes = ((uint64_t)p->walk.out_h * p->walk.out_w + g->rows - 1) / g->rows, fetch = fetch_cycles(p, sl);
     uint64_t best = 0;
     hd_slice chosen = *sl;

@@ -10,7 +10,7 @@
 
 /* An instance of the accelerator. Rules: hd_geometry_check. */
 typedef struct hd_geometry {
-    uint32_t rows, cols, lanes, planes, hop, acc_bits, fetch, post, residual, pump, pool;
+    uint32_t rows, cols, lanes, planes, hop, acc_bits, fetch, post, residual, pump, pool, slot;
     uint32_t act_words, window_words, stream_words, param_words, descriptors, tables;
     uint32_t decode; /* sum of hd_code_unit of the codes that its external stream may use */
     uint32_t extern_log2, extern_mhz; /* 0, or log2 of the words of external memory behind the stream memory, and the clock its timing follows from */
@@ -23,19 +23,25 @@ static inline int hd_code_fits(int code, const hd_geometry *g) {
 }
 
 /* rows 1..16 and <= lanes, cols 1..64, lanes a power of two 4..64, planes 1, 2 or 4; hop 1..cols, with hop < cols hop*lanes/pump*planes a multiple of 32;
- * acc_bits 16..32; fetch 1 or 2; post 0, 1, 2, 4, 8 or 16, rows*post not 1; residual 0 or 1; pool 0 or 1; pump 1, 2 or 4, lanes/pump 4 or more, above 1 only with post of 4 and more, fetch 1, residual 0, pool 0; memories powers of two: act 64..2^22, window 16..4096, stream 16..2^22, param 16..65536, descriptors 2..1024, tables 0..16;
+ * acc_bits 16..32; fetch 1 or 2; post 0, 1, 2, 4, 8 or 16, rows*post not 1; residual 0 or 1; pool 0 or 1; pump 1, 2 or 4, lanes/pump 4 or more, above 1 only with fetch 1, pool 0, rows*post of 4 and more, and with slot 1 post of 4 and more and residual 0; slot 1, or lanes/2 with post, fetch 1, pool 0 and extern 0; memories powers of two: act 64..2^22, window 16..4096, stream 16..2^22, param 16..65536, descriptors 2..1024, tables 0..16;
  * extern 0 or 10..23, with it mhz 16..133, pump 1 and decode 0..7 (above 0: lanes 8 or more, cols*planes a multiple of 4, cols*lanes*planes of 64). */
 hd_status hd_geometry_check(const hd_geometry *g, hd_err *err);
-/* "4x8x8x2" (ROWSxCOLSxLANESxPLANES) and defaults for the rest: hop = smallest legal >= 8 (or cols), acc_bits 24, fetch 2, post 0, residual 1, pump 1, pool 1, act 65536, window 1024, stream
+/* "4x8x8x2" (ROWSxCOLSxLANESxPLANES) and defaults for the rest: hop = smallest legal >= 8 (or cols), acc_bits 24, fetch 2, post 0, residual 1, pump 1, pool 1, slot 1, act 65536, window 1024, stream
  * 262144 or, with wide weight words, what 32 Mbit of weights hold, param 8192, descriptors 256, tables 4. */
 hd_status hd_geometry_parse(hd_geometry *g, const char *text, hd_err *err);
-/* Overrides from "act=4096,window=256,stream=8192,param=512,descriptors=64,tables=2,hop=8,acc=20,fetch=1,post=4,residual=0,extern=20,mhz=50,decode=7,pump=1,pool=0". With
+/* Overrides from "act=4096,window=256,stream=8192,param=512,descriptors=64,tables=2,hop=8,acc=20,fetch=1,post=4,residual=0,extern=20,mhz=50,decode=7,pump=1,pool=0,slot=1". With
  * extern, mhz is 50 and stream 1024 unless named. */
 hd_status hd_geometry_memory(hd_geometry *g, const char *text, hd_err *err);
 /* Cycles of a column on the drain, and the smallest shift of a channel's requantisation. */
 static inline uint32_t hd_geometry_drain(const hd_geometry *g) { return g->post ? g->rows * g->post : 1; }
 /* Residual words of a position that the window memory, or with a shared post lane its own memory, has room for. */
 static inline uint32_t hd_geometry_residual_words(const hd_geometry *g) { return !g->post ? 255 : g->window_words / 16 < 255 ? g->window_words / 16 : 255; }
+/* Channels that post drains of a pass with `channels` real ones of `cpc` columns each: a lane each row writes a word every ROWS cycles, a narrow activation
+ * memory takes each lane by itself. */
+static inline uint32_t hd_geometry_drained(const hd_geometry *g, uint32_t channels, uint32_t cpc) {
+    uint32_t n = channels % g->lanes, pace = (g->rows + cpc - 1) / cpc, upto = g->slot > 1 || pace > g->lanes ? g->lanes : pace;
+    return n && upto > n ? channels + upto - n : channels;
+}
 static inline uint32_t hd_geometry_least_shift(const hd_geometry *g) { return g->post ? 17 : 1; }
 /* Host words of an element of the weight memory, and of a stream entry: `pump` elements, one for each part of the lanes. */
 static inline uint32_t hd_geometry_part_words(const hd_geometry *g) { return (g->cols * (g->lanes / g->pump) * g->planes + 31) / 32; }

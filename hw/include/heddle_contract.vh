@@ -60,6 +60,7 @@ localparam [4:0] HD_REG_EXTERN_MHZ = 5'd21;
 localparam [4:0] HD_REG_DECODE = 5'd22;
 localparam [4:0] HD_REG_PUMP = 5'd23;
 localparam [4:0] HD_REG_POOL = 5'd24;
+localparam [4:0] HD_REG_SLOT = 5'd25;
 localparam [2:0] HD_PERF_CYCLES = 3'd0;
 localparam [2:0] HD_PERF_STEPS = 3'd1;
 localparam [2:0] HD_PERF_WAIT_WINDOW = 3'd2;

@@ -32,6 +32,8 @@ static hd_status compare(const uint32_t *reg, const hd_geometry *g, const char *
         return hd_fail(err, HD_MISMATCH, "device %s has post=%u; the program is for post=%u", driver, reg[HD_REG_POST], g->post);
     if (reg[HD_REG_PUMP] != g->pump)
         return hd_fail(err, HD_MISMATCH, "device %s has pump=%u; the program is for pump=%u", driver, reg[HD_REG_PUMP], g->pump);
+    if (reg[HD_REG_SLOT] != g->slot)
+        return hd_fail(err, HD_MISMATCH, "device %s has slot=%u; the program is for slot=%u", driver, reg[HD_REG_SLOT], g->slot);
     const struct {
         const char *name;
         enum hd_reg reg;
@@ -102,8 +104,8 @@ hd_status hd_session_open(hd_session **out, const hd_program *p, const hd_driver
     s->words = malloc(most * sizeof *s->words);
     if (!s->words) st = hd_fail(err, HD_NOMEM, "session: out of memory for %zu words", most);
     if (!st) st = driver->open(&s->d, &p->geometry, o ? o : &defaults, err);
-    uint32_t reg[HD_REG_POOL + 1];
-    if (!st) st = driver->read(s->d, HD_SPACE_REG, 0, reg, HD_REG_POOL + 1, err);
+    uint32_t reg[HD_REG_SLOT + 1];
+    if (!st) st = driver->read(s->d, HD_SPACE_REG, 0, reg, HD_REG_SLOT + 1, err);
     if (!st) st = compare(reg, &p->geometry, driver->name, err);
     if (!st) st = load_memories(s, err);
     if (st) hd_session_close(s);

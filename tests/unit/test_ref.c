@@ -144,10 +144,10 @@ enum fetch_phase { TILE, SEG, SLOTS, RESIDUAL, IDLE };
 typedef struct literal {
     const uint32_t *desc;
     const uint16_t *entry;
-    int64_t rows, n_entries, passes, pair;
+    int64_t rows, n_entries, passes, pair, slot;
     /* fetch */
     enum fetch_phase phase;
-    int64_t pass, done, n, ky, column, cb, res_left;
+    int64_t pass, done, n, ky, column, cb, res_left, piece; /* piece: cycles of the slot so far */
     int64_t *arrival;    /* [pass & 1][window word]: cycle of the slot for the last valid position; -1 = not yet */
     int64_t window;
     int64_t finished[2]; /* cycle of the last slot of the pass in each buffer; -1 = not yet */
@@ -165,6 +165,8 @@ static int64_t positions_of(const literal *l, int64_t pass) {
 /* One cycle of fetch. */
 static void fetch_cycle(literal *l, int64_t cycle, uint64_t *perf) {
     int64_t single = F(l, SINGLE), kw = F(l, KW), sx = F(l, SX);
+    if ((l->phase == SLOTS || l->phase == RESIDUAL) && ++l->piece < l->slot) return;
+    l->piece = 0;
     switch (l->phase) {
     case TILE:
         if (l->pass >= 2 && (l->released_pass[l->pass & 1] != l->pass - 2 || cycle < l->released[l->pass & 1] + 1)) {
@@ -264,20 +266,20 @@ static int64_t simulate(literal *l, const hd_geometry *g, uint64_t *perf) {
 
 static void cycles(void **state) {
     (void)state;
-    static const char *const geometries[] = {"2x2x4x1", "4x8x8x2", "3x7x8x2", "3x4x8x4", "8x4x16x2", "3x4x8x2"};
+    static const char *const geometries[] = {"2x2x4x1", "4x8x8x2", "3x7x8x2", "3x4x8x4", "8x4x16x2", "3x4x8x2", "4x2x16x2"};
     int layers = 0, residuals = 0, drains = 0, buffers = 0;
     for (uint64_t seed = 301; seed <= 340; seed++) {
         hd_model *m = NULL;
         hd_err err = {0};
         if (hd_random_model(&m, seed, &err)) fail_msg("%s", err.message);
-        for (int k = 0; k < 6; k++) {
+        for (int k = 0; k < 7; k++) {
             hd_geometry g;
             hd_program *p = NULL;
             if (hd_geometry_parse(&g, geometries[k], &err) || hd_geometry_memory(&g, seed % 2 ? "fetch=1" : "fetch=2", &err) ||
-                (k == 5 && hd_geometry_memory(&g, "post=2", &err)))
+                (k == 5 && hd_geometry_memory(&g, "post=2", &err)) || (k == 6 && hd_geometry_memory(&g, "post=1,fetch=1,pool=0,slot=8", &err)))
                 fail_msg("seed %d: %s", (int)seed, err.message);
             hd_status st = hd_lower(&p, m, &g, NULL, &err);
-            if (st == HD_NOFIT && g.post) continue; /* a shift below 17 */
+            if (st == HD_NOFIT && g.post) continue; /* a shift below 17, or maximum pooling */
             if (st) fail_msg("seed %d: %s", (int)seed, err.message);
             for (uint32_t i = 0; i + 1 < p->n_desc; i++) {
                 const uint32_t *d = p->desc + i * HD_DESC_WORDS;
@@ -285,7 +287,7 @@ static void cycles(void **state) {
                 uint64_t fast[HD_PERF_WORDS], slow[HD_PERF_WORDS] = {0};
                 uint32_t first = (uint32_t)hd_field_get(d, HD_F_STREAM_FIRST);
                 literal l = {.desc = d, .entry = p->index + first, .rows = g.rows, .n_entries = hd_field_get(d, HD_F_STREAM_LAST) - first + 1,
-                             .passes = hd_field_get(d, HD_F_PASSES)};
+                             .passes = hd_field_get(d, HD_F_PASSES), .slot = g.slot};
                 l.pair = g.fetch == 2 && hd_field_get(d, HD_F_NCB) % 2 == 0 ? 2 : 1;
                 l.window = hd_field_get(d, HD_F_KH) * hd_field_get(d, HD_F_KW) * hd_field_get(d, HD_F_NCB);
                 l.arrival = calloc((size_t)l.window * 2, sizeof *l.arrival);
@@ -296,7 +298,7 @@ static void cycles(void **state) {
                             fast[HD_PERF_WAIT_DRAIN] == slow[HD_PERF_WAIT_DRAIN] && fast[HD_PERF_WAIT_BUFFER] == slow[HD_PERF_WAIT_BUFFER] &&
                             (int64_t)(slow[HD_PERF_STEPS] + slow[HD_PERF_WAIT_WINDOW] + slow[HD_PERF_WAIT_DRAIN]) == issued - 2;
                 /* Whatever the constants are, they do not depend on the last issue. */
-                static int64_t rest[6] = {-1, -1, -1, -1, -1, -1};
+                static int64_t rest[7] = {-1, -1, -1, -1, -1, -1, -1};
                 int64_t after = (int64_t)fast[HD_PERF_CYCLES] - issued - hd_field_get(d, HD_F_LAST_COLS) * (g.post ? (int64_t)g.rows * g.post : 1);
                 if (rest[k] < 0) rest[k] = after;
                 if (!equal || after != rest[k])
