@@ -36,7 +36,7 @@ typedef struct fpga {
 static const fpga fpgas[] = {
     ICE40("iCE40UP5K", "u", "--up5k", "sg48"),
     ICE40("iCE40HX8K", "hx", "--hx8k", "ct256"),
-    /* Without wide LUTs multiplexers take fewer cells; the slowest speed grade is what the board carries; router1 takes an hour for the whole board. */
+    /* Without wide LUTs multiplexers take fewer cells; the slowest speed grade is what the board carries; router1 had not ended on the whole board when it was stopped. */
     {"LFE5U-85F", "synth_ecp5 -nowidelut", {"nextpnr-ecp5", "--85k", "--package", "CABGA381", NULL}, {"--lpf", "--textcfg", "--speed=6", "--router=router2"}, "pins.lpf", "top.config", "ecppack",
      NULL, "top.bit", "hw/ecp5", 1},
 };
