@@ -92,7 +92,7 @@ cmp -s w4.bin again.bin || fail "two runs of the same program differ"
 absent no.hdp
 error "w4.hdm: compressed already; allowed are an ONNX or TFLite file and the word default" compress w4.hdm --calib $calib -o no.hdm
 error "net.onnx: a float network; compile takes an .hdm: run heddle compress first" compile net.onnx --geometry 4x8x8x2 -o no.hdp
-error "device 'fpga': unknown; there are ref, sim" run w4.hdp --device fpga --input $images
+error "device 'fpga': unknown; there are ref, sim, usb" run w4.hdp --device fpga --input $images
 error "run: --trace: only device sim writes waveforms; found ref" run w4.hdp --trace x.fst --input $images
 absent no.hdm no.hdp x.fst
 finish
