@@ -10,7 +10,7 @@
 //@ mutant counts hw/lib/fifo_commit.v s/if \(w_commit && !w_abandon\)/if (w_commit)/
 //@ mutant bytes hw/lib/fifo_commit.v s/w_abandon \? w_done : w_next/w_next/
 //@ mutant bytes hw/lib/fifo_commit.v s/r_abandon \? r_done : r_try \+/r_try +/
-//@ mutant bytes hw/lib/fifo_commit.v s/r_try != w_done && !read/r_try != w_done/
+//@ mutant bytes hw/lib/fifo_commit.v s/fetched <= r_next != w_done/fetched <= r_try != w_done/
 `default_nettype none
 module proof #(
     parameter KIND = 0

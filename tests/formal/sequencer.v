@@ -5,7 +5,7 @@
 // there, and no buffer is begun while two are filled or being filled and not released.
 // 13 cycles from reset hold the first ten issues: up to three passes of a short stream, fetch in bursts and stalls anywhere, three tiles after each other.
 // The search is bounded: what needs a longer history (ends of more passes, four buffers round) is not covered.
-//@ files hw/sequencer.v hw/lib/ram_sdp.v
+//@ files hw/sequencer.v hw/lib/ram_index.v hw/lib/ram_sdp.v
 //@ case plain bmc:13 RESIDUAL=0 DRAIN=1
 //@ case slow_drain bmc:13 RESIDUAL=0 DRAIN=2
 //@ case residual bmc:13 RESIDUAL=1 DRAIN=1
