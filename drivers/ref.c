@@ -38,8 +38,9 @@ static hd_status open_device(hd_device **out, const hd_geometry *g, const hd_dev
     if (!d) return hd_fail(err, HD_NOMEM, "ref: out of memory");
     d->g = *g;
     while (1u << d->weight_shift < hd_geometry_part_words(g)) d->weight_shift++;
+    while (1u << d->index_shift < hd_geometry_index_words(g)) d->index_shift++;
     d->act = calloc(g->act_words, g->lanes);
-    d->index = calloc(g->stream_words, sizeof *d->index);
+    d->index = calloc((size_t)g->stream_words << d->index_shift, sizeof *d->index);
     d->param = calloc(g->param_words, 2 * sizeof *d->param);
     d->desc = calloc(g->descriptors, HD_DESC_STRIDE * sizeof *d->desc);
     d->perf = calloc(g->descriptors, HD_PERF_WORDS * sizeof *d->perf);
@@ -60,7 +61,7 @@ static uint64_t space_words(const hd_device *d, enum hd_space space) {
     switch (space) {
     case HD_SPACE_ACT: return (uint64_t)g->act_words * (g->lanes / 4);
     case HD_SPACE_WEIGHT: return g->extern_log2 ? (uint64_t)1 << g->extern_log2 : (uint64_t)g->stream_words * g->pump << d->weight_shift;
-    case HD_SPACE_INDEX: return g->extern_log2 ? 0 : g->stream_words;
+    case HD_SPACE_INDEX: return g->extern_log2 ? 0 : (uint64_t)g->stream_words << d->index_shift;
     case HD_SPACE_PARAM: return (uint64_t)g->param_words * 2;
     case HD_SPACE_DESC: return (uint64_t)g->descriptors * HD_DESC_STRIDE;
     case HD_SPACE_TABLE: return (uint64_t)g->tables * 64;
@@ -143,7 +144,7 @@ static hd_status write_words(hd_device *d, enum hd_space space, uint32_t at, con
         for (size_t i = 0; i < n && !st; i++) d->weight[at + i] = words[i] & weight_mask(d, at + i);
         break;
     case HD_SPACE_INDEX:
-        for (size_t i = 0; i < n; i++) d->index[at + i] = words[i] & 0xffff;
+        for (size_t i = 0; i < n; i++) d->index[at + i] = (at + i) & ((1u << d->index_shift) - 1) ? words[i] : words[i] & 0xffff;
         break;
     case HD_SPACE_PARAM:
         memcpy(d->param + at, words, n * sizeof *words);
@@ -190,6 +191,7 @@ static uint32_t read_register(const hd_device *d, size_t r) {
     case HD_REG_PUMP: return g->pump;
     case HD_REG_POOL: return g->pool;
     case HD_REG_SLOT: return g->slot;
+    case HD_REG_GATHER: return g->gather;
     case HD_REG_STATUS: return d->done ? 2 : 0;
     case HD_REG_CYCLES: return (uint32_t)d->cycles;
     default: return 0;

@@ -25,7 +25,7 @@ typedef struct hd_ref_layer {
     uint32_t desc[HD_DESC_WORDS];
     uint64_t perf[HD_PERF_WORDS];
     uint32_t n_entries, n_tiles, n_runs;
-    uint16_t *entry;
+    uint16_t *entry, *pair; /* pair: with gather, hd_geometry_pairs window words an entry */
     hd_ref_tile *tile;
     hd_ref_run *run;
     int16_t *coef;
@@ -41,6 +41,7 @@ struct hd_device {
     hd_ref_stream stream;
     uint8_t *table;      /* tables * 256 */
     uint32_t weight_shift; /* host words of a weight element, as a power of two */
+    uint32_t index_shift;  /* and of an index element */
     size_t weight_room;    /* host words allocated so far */
     hd_ref_layer *layer;   /* decoded program, up to END; dropped by writes to it */
     uint32_t n_layers;

@@ -86,6 +86,9 @@ static hd_status run_tile(hd_device *d, const hd_ref_layer *l, uint32_t n, uint3
     const int16_t *a = d->gather;
     if (t->contiguous) {
         a = d->window + (l->entry[t->first] & hd_field_mask(HD_I_ADDRESS)) * lanes;
+    } else if (l->pair) {
+        for (uint32_t i = 0; i < t->steps; i++)
+            for (size_t k = 0; k < lanes; k++) d->gather[i * lanes + k] = d->window[l->pair[(t->first + i) * (lanes / 2) + k / 2] * lanes + k];
     } else {
         for (uint32_t i = 0; i < t->steps; i++)
             memcpy(d->gather + i * lanes, d->window + (l->entry[t->first + i] & hd_field_mask(HD_I_ADDRESS)) * lanes, lanes * sizeof *a);

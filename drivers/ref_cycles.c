@@ -10,7 +10,7 @@ enum {
     PL = 10,   /* last column on the drain to the first byte of its word */
     PL_SHARED = 12, /* last cycle of the last column on the drain to the last byte, without the cycles of the multiplication */
     TAIL = 0,  /* last write to the end of RUN */
-    RES = 1,   /* residual read, counted from LAST + latency */
+    RES = 1,   /* residual read, counted from LAST + latency; with GATHER the window is read a cycle later, so the read is a cycle earlier */
     POOL = 4,  /* last slot of a pooling layer to the end of RUN */
     LOADED_TO_ISSUE = 2, /* an entry seen by the sequencer to its issue */
     START = 0, /* CONTROL to the first load */
@@ -175,7 +175,7 @@ hd_status hd_ref_cycles(uint64_t perf[HD_PERF_WORDS], const hd_geometry *g, cons
     shape s = {.rows = g->rows, .drain = hd_geometry_drain(g), .kh = hd_field_get(d, HD_F_KH), .kw = hd_field_get(d, HD_F_KW), .sx = hd_field_get(d, HD_F_SX),
                .ncb = hd_field_get(d, HD_F_NCB), .out_w = hd_field_get(d, HD_F_OUT_W), .positions = hd_field_get(d, HD_F_POSITIONS), .slot = g->slot,
                .res_n = hd_field_get(d, HD_F_RES_N), .tile_cols = hd_field_get(d, HD_F_TILE_COLS), .last_cols = hd_field_get(d, HD_F_LAST_COLS),
-               .shared = g->post != 0, .res_after = hd_ref_latency(g) + (g->post ? 0 : RES), .single = (int)hd_field_get(d, HD_F_SINGLE), .residual = (int)hd_field_get(d, HD_F_RESIDUAL)};
+               .shared = g->post != 0, .res_after = hd_ref_latency(g) + (g->post ? 0 : RES - g->gather), .single = (int)hd_field_get(d, HD_F_SINGLE), .residual = (int)hd_field_get(d, HD_F_RESIDUAL)};
     /* A slot brings two words where that is possible all along the walk. */
     s.pair = g->fetch == 2 && s.ncb % 2 == 0 && hd_field_get(d, HD_F_OPCODE) == HD_OP_CONV ? 2 : 1;
     s.res_pair = s.pair == 2 && s.res_n % 2 == 0 ? 2 : 1;

@@ -13,6 +13,7 @@ static hd_status refuse(uint32_t n, const char *what, hd_err *err) {
 void hd_ref_forget(hd_device *d) {
     for (uint32_t i = 0; i < d->n_layers; i++) {
         free(d->layer[i].entry);
+        free(d->layer[i].pair);
         free(d->layer[i].tile);
         free(d->layer[i].run);
         free(d->layer[i].coef);
@@ -57,12 +58,20 @@ static hd_status find_tiles(hd_device *d, hd_ref_layer *l, uint32_t n, hd_err *e
     int64_t window = GET(l, KH) * GET(l, KW) * GET(l, NCB);
     l->n_entries = (uint32_t)GET(l, STREAM_LAST) - first + 1;
     l->entry = malloc(l->n_entries * sizeof *l->entry);
-    if (!l->entry) return hd_fail(err, HD_NOMEM, "ref: out of memory for %u entries", l->n_entries);
+    uint32_t pairs = hd_geometry_pairs(&d->g);
+    if (pairs) l->pair = malloc((size_t)l->n_entries * pairs * sizeof *l->pair);
+    if (!l->entry || (pairs && !l->pair)) return hd_fail(err, HD_NOMEM, "ref: out of memory for %u entries", l->n_entries);
     for (uint32_t i = 0; i < l->n_entries; i++) {
-        uint32_t e = d->g.extern_log2 ? d->stream.entry[first + i].index : d->index[first + i];
+        uint32_t e = d->g.extern_log2 ? d->stream.entry[first + i].index : d->index[(size_t)(first + i) << d->index_shift];
         l->entry[i] = (uint16_t)e;
         l->n_tiles += hd_field_get(&e, HD_I_LAST) != 0;
         if (hd_field_get(&e, HD_I_ADDRESS) >= window) return refuse(n, "entry addresses a word outside the window", err);
+        /* The hardware waits for ADDRESS alone; a pair's word behind it could be read before it is there. */
+        for (uint32_t k = 0; k < pairs; k++) {
+            uint16_t a = (uint16_t)(d->index[((size_t)(first + i) << d->index_shift) + 1 + k / 2] >> (k % 2 * 16));
+            if (a > hd_field_get(&e, HD_I_ADDRESS)) return refuse(n, "a pair addresses a word behind its entry's", err);
+            l->pair[(size_t)i * pairs + k] = a;
+        }
         int ends = hd_field_get(&e, HD_I_LAST) && hd_field_get(&e, HD_I_FINAL);
         if (ends != (i == l->n_entries - 1)) return refuse(n, "the final tile does not end with the stream", err);
     }
@@ -72,7 +81,7 @@ static hd_status find_tiles(hd_device *d, hd_ref_layer *l, uint32_t n, hd_err *e
     t->contiguous = 1;
     for (uint32_t i = 0; i < l->n_entries; i++) {
         uint32_t e = l->entry[i];
-        if (!t->steps) t->first = i, t->contiguous = 1;
+        if (!t->steps) t->first = i, t->contiguous = !d->g.gather;
         else if (hd_field_get(&e, HD_I_ADDRESS) != (l->entry[i - 1] & hd_field_mask(HD_I_ADDRESS)) + 1) t->contiguous = 0;
         t->steps++;
         if (t->steps > l->most_steps) l->most_steps = t->steps;

@@ -12,6 +12,8 @@
 // bits of a window buffer and of the stream.
 // LEAN 1 leaves out the registers behind window and weight memory (the addresses come a cycle later instead): fewer cells, a slower clock, and
 // `word` two cycles after re. EARLY: row_sum comes so many cycles earlier, which saves its delay.
+// GATHER 1: each pair of lanes reads the window word of its own address, from a memory beside the weights; window reads come a cycle later, as with LEAN.
+// ONE 1: some reads have one address for all pairs, r_addr (re without s_valid). IC address bits of an index element's host words.
 // COPIES 1 gives each column its own registers of the control bits and, with PLANES above 1, accumulators without an enable (pe.v): for clocks that a far
 // net or a cut carry chain would hold back; the same cycles.
 // Requires: HOP >= COLS, or HOP*LANES*PLANES a multiple of 32 (a weight memory bank for each hop group).
@@ -32,7 +34,10 @@ module datapath #(
     parameter COPIES   = 0,
     parameter WW       = 8,
     parameter SW       = 10,
-    parameter CHUNK    = 2       // bits that choose a 32-bit word of a weight word
+    parameter CHUNK    = 2,      // bits that choose a 32-bit word of a weight word
+    parameter GATHER   = 0,
+    parameter ONE      = 0,
+    parameter IC       = 0
 ) (
     input  wire                     clk,
     // window writes; with SLOT above 1 at w_clk
@@ -48,6 +53,10 @@ module datapath #(
     input  wire                     h_we,
     input  wire [SW+CHUNK-1:0]      h_addr,
     input  wire [31:0]              h_wdata,
+    // index writes by the host: with GATHER the pairs' addresses are here
+    input  wire                     x_we,
+    input  wire [SW+IC-1:0]         x_addr,
+    input  wire [31:0]              x_wdata,
     // steps
     input  wire                     re,
     input  wire                     r_buf,
@@ -57,7 +66,7 @@ module datapath #(
     input  wire                     s_last,
     input  wire [SW-1:0]            s_pc,
     // results
-    output wire [ROWS*LANES*8-1:0]  word,      // the window words read, one cycle after re
+    output wire [ROWS*LANES*8-1:0]  word,      // the window words read, one cycle after re, with GATHER two
     output wire [ROWS*ACC_BITS-1:0] drain,
     output wire [ROWS*ACC_BITS-1:0] row_sum
 );
@@ -68,15 +77,17 @@ module datapath #(
 
     // ---- window
     wire w_re, w_rbuf;
-    wire [WW-1:0] w_raddr;
-    window #(.ROWS(ROWS), .LANES(LANES), .FETCH(FETCH), .SLOT(SLOT), .WW(WW)) u_window (
+    localparam PARTS = GATHER != 0 ? NP : 1, SOON = GATHER != 0 || LEAN != 0 ? 1 : 0;     // SOON: the word goes to the row edges without a register
+    wire [PARTS*WW-1:0] w_raddr;
+    wire [WW-1:0] r_addr_q;
+    window #(.ROWS(ROWS), .LANES(LANES), .FETCH(FETCH), .SLOT(SLOT), .WW(WW), .GATHER(GATHER)) u_window (
         .clk(clk), .w_clk(w_clk), .w_piece(w_piece), .w_en(w_en), .w_buf(w_buf), .w_addr(w_addr), .w_pair(w_pair), .w_data(w_data),
         .re(w_re), .r_buf(w_rbuf), .r_addr(w_raddr), .q(word));
 
     // ---- row edges
     wire [ROWS*LANES*8-1:0] word_q;
-    delay #(.WIDTH(WW + 2), .N(LEAN)) u_read (.clk(clk), .x({re, r_buf, r_addr}), .y({w_re, w_rbuf, w_raddr}));
-    delay #(.WIDTH(ROWS*LANES*8), .N(1 - LEAN)) u_word (.clk(clk), .x(word), .y(word_q));
+    delay #(.WIDTH(WW + 2), .N(SOON)) u_read (.clk(clk), .x({re, r_buf, r_addr}), .y({w_re, w_rbuf, r_addr_q}));
+    delay #(.WIDTH(ROWS*LANES*8), .N(1 - SOON)) u_word (.clk(clk), .x(word), .y(word_q));
     wire [ROWS*NP*9-1:0] s0, d0;
     wire v_sum, f_sum, l_sum, no_sum;
     localparam LATE = 2 + COMB + HOPS - EARLY;      // cycles the row's sum waits
@@ -86,6 +97,26 @@ module datapath #(
     delay #(.WIDTH(1), .N(4 + LOG + LATE)) u_l_sum (.clk(clk), .x(s_valid && s_last), .y(l_sum));
     wire unused_sum = &{1'b0, v_sum, no_sum};
     genvar r, g, c, i, k;
+    generate if (GATHER != 0) begin : g_gather
+        wire [NP*WW-1:0] own;       // read at the step's issue: the delay above
+        for (i = 0; i < NP; i = i + 2) begin : g_pairs
+            ram_sdp #(.WIDTH(2 * WW), .DEPTH(1 << SW)) u_pairs (
+                .clk(clk), .we(x_we && {{(32-IC){1'b0}}, x_addr[IC-1:0]} == 1 + i / 2), .waddr(x_addr[IC +: SW]), .wdata({x_wdata[16 +: WW], x_wdata[0 +: WW]}),
+                .re(1'b1), .raddr(s_pc), .rdata(own[i*WW +: 2*WW]));
+        end
+        if (ONE != 0) begin : g_one
+            wire one;
+            delay #(.WIDTH(1), .N(1)) u_one (.clk(clk), .x(!s_valid), .y(one));
+            assign w_raddr = one ? {NP{r_addr_q}} : own;
+        end else begin : g_own
+            assign w_raddr = own;
+            wire unused = &{1'b0, r_addr_q};
+        end
+        wire unused_host = &{1'b0, x_wdata};
+    end else begin : g_no_gather
+        assign w_raddr = r_addr_q;
+        wire unused = &{1'b0, x_we, x_addr, x_wdata};
+    end endgenerate
     generate for (r = 0; r < ROWS; r = r + 1) begin : g_edge
         for (i = 0; i < NP; i = i + 1) begin : g_pair
             wire signed [7:0] a0 = word_q[(r*LANES + 2*i)*8 +: 8];

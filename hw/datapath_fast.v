@@ -25,7 +25,9 @@ module datapath_fast #(
     parameter WW       = 8,
     parameter SW       = 10,
     parameter CHUNK    = 2,
-    parameter PB       = $clog2(PUMP)
+    parameter PB       = $clog2(PUMP),
+    parameter GATHER   = 0,
+    parameter IC       = 0
 ) (
     input  wire                     clk,
     input  wire [ROWS-1:0]          w_en,
@@ -37,6 +39,9 @@ module datapath_fast #(
     input  wire                     h_we,
     input  wire [SW+PB+CHUNK-1:0]   h_addr,
     input  wire [31:0]              h_wdata,
+    input  wire                     x_we,
+    input  wire [SW+IC-1:0]         x_addr,
+    input  wire [31:0]              x_wdata,
     input  wire                     re,
     input  wire                     r_buf,
     input  wire [WW-1:0]            r_addr,
@@ -57,6 +62,7 @@ module datapath_fast #(
     reg signed [7:0]  wt   [0:(1 << SW)-1][0:LANES-1][0:COLS-1];       // entry, lane, drained position
     reg signed [15:0] part_ones [0:(PUMP << SW)-1][0:COLS-1];          // one's complements of an element's position
     reg signed [15:0] ones [0:(1 << SW)-1][0:COLS-1];                  // and of an entry's
+    reg        [WW-1:0] pair [0:(1 << SW)-1][0:LANES/2-1];             // GATHER: entry, pair
     reg signed [31:0] acc  [0:ROWS-1][0:COLS-1];
     reg signed [31:0] sum  [0:ROWS-1];
     reg signed [31:0] snap [0:SLOTS-1][0:ROWS-1][0:COLS-1];
@@ -66,10 +72,13 @@ module datapath_fast #(
     reg [31:0] in_slot, out_slot, sum_slot, col, stay;
     initial begin due = 0; slot = 0; sum_due = 0; sum_slot = 0; in_slot = 0; out_slot = 0; col = COLS; stay = 0; end
 
+    reg [ROWS*LANES*8-1:0] word_read;
     reg [31:0] r, l, d, p, at, row, slot, element, entry, lane, chunk, first_bit, bit_at, value_bits;
     reg signed [31:0] a, v, n, s;
     always @(posedge clk) begin
         r = 0; l = 0; d = 0; p = 0;
+        // With GATHER window words come a cycle later.
+        if (GATHER != 0) word <= word_read;
 
         // ---- drain: column 0 LATA cycles after the tile's last step
         // Outputs are nonblocking: other blocks read them at this edge.
@@ -98,7 +107,7 @@ module datapath_fast #(
                 row = r_buf ? ROWS + r : r;
                 s = 0;
                 for (l = 0; l < LANES; l = l + 1) begin
-                    a = win[row][r_addr][l];
+                    a = win[row][GATHER != 0 ? pair[s_pc][l >> 1] : r_addr][l];
                     s = s + a;
                     for (d = 0; d < COLS; d = d + 1) acc[r][d] = acc[r][d] + a * wt[s_pc][l][d];
                 end
@@ -113,7 +122,13 @@ module datapath_fast #(
         end else if (re) begin
             for (r = 0; r < ROWS; r = r + 1)
                 for (l = 0; l < LANES; l = l + 1)
-                    word[(r*LANES + l)*8 +: 8] <= win[r_buf ? ROWS + r : r][r_addr][l];
+                    word_read[(r*LANES + l)*8 +: 8] = win[r_buf ? ROWS + r : r][r_addr][l];
+            if (GATHER == 0) word <= word_read;
+        end
+
+        if (GATHER != 0 && x_we && x_addr % (1 << IC) != 0) begin
+            l = 2 * (x_addr % (1 << IC) - 1);
+            if (l < LANES / 2) for (p = 0; p < 2; p = p + 1) pair[x_addr >> IC][l + p] = x_wdata >> (16 * p);
         end
 
         // ---- window writes

@@ -119,7 +119,7 @@ module datapath_pumped #(
     datapath #(.ROWS(ROWS), .COLS(COLS), .LANES(PART), .PLANES(PLANES), .HOP(HOP), .ACC_BITS(ACC_BITS), .FETCH(1), .SLOT(SLOT), .DRAIN(DRAIN * PUMP), .LEAN(SLOT > 1 ? 1 : 0),
                .EARLY(EARLY), .COPIES(1), .WW(WW + PB), .SW(SW + PB), .CHUNK(CHUNK)) u_array (
         .clk(clk_fast), .w_clk(w_clk), .w_piece(piece), .w_en(en), .w_buf(buffer), .w_addr(write_at), .w_pair(1'b0), .w_data(w_data),
-        .h_clk(clk), .h_we(h_we), .h_addr(h_addr), .h_wdata(h_wdata),
+        .h_clk(clk), .h_we(h_we), .h_addr(h_addr), .h_wdata(h_wdata), .x_we(1'b0), .x_addr({(SW+PB){1'b0}}), .x_wdata(32'd0),
         .re(1'b1), .r_buf(f_buf), .r_addr(f_addr), .s_valid(f_valid), .s_first(f_first), .s_last(f_last), .s_pc(f_pc),
         .word(word), .drain(drain), .row_sum(row_sum));
     wire unused = &{1'b0, word};

@@ -30,6 +30,7 @@
 //   SLOT       cycles of a fetch slot: with LANES/2 the activation memory is 16 bits wide
 //              Requires: 1, or LANES/2 with POST of 1 or more, FETCH 1, POOL 0 and EXTERN 0
 //   POOL       1 builds the unit for MAXPOOL
+//   GATHER     1: a window address for each pair of lanes of an entry               Requires: 0, or 1 with EXTERN 0, PUMP 1, SLOT 1
 // clk_fast and fast_take (high in the cycle of clk_fast that ends in the middle of clk's) are used with PUMP above 1 only; else tie them to 0.
 `default_nettype none
 module heddle_core #(
@@ -53,7 +54,8 @@ module heddle_core #(
     parameter DECODE       = 0,
     parameter PUMP         = 1,
     parameter POOL         = 1,
-    parameter SLOT         = 1
+    parameter SLOT         = 1,
+    parameter GATHER       = 0
 ) (
     input  wire        clk,
     input  wire        clk_fast,
@@ -89,6 +91,7 @@ module heddle_core #(
     localparam PW = $clog2(PARAM_WORDS), DW = $clog2(DESCRIPTORS);
     localparam PART = LANES / PUMP, PB = $clog2(PUMP);  // lanes of a weight element, and address bits of a step's elements
     localparam WORDS = (COLS * PART * PLANES + 31) / 32, CHUNK = WORDS == 1 ? 0 : $clog2(WORDS);
+    localparam IC = GATHER != 0 ? $clog2(1 + LANES / 4) : 0;    // address bits of an index element's words
     localparam LW = LANES / 4, LC = $clog2(LW);         // 32-bit words of an activation word, and their address bits
     localparam LOG = $clog2(PART / 2), COMB = PLANES == 1 ? 0 : PLANES == 2 ? 1 : 2;
     localparam HOPS = (COLS + HOP - 1) / HOP - 1;
@@ -124,6 +127,7 @@ module heddle_core #(
         if (SLOT != 1 && (SLOT != LANES / 2 || POST == 0 || FETCH != 1 || POOL != 0 || EXTERN != 0)) begin : g_rule_slot
             SLOT_must_be_1_or_half_of_LANES_with_POST_FETCH_1_POOL_0_EXTERN_0 bad();
         end
+        if (GATHER != 0 && (GATHER != 1 || EXTERN != 0 || PUMP != 1 || SLOT != 1)) begin : g_rule_gather GATHER_must_be_0_or_1_with_EXTERN_0_PUMP_1_SLOT_1 bad(); end
         if (TABLES < 0 || TABLES > 16 || (TABLES > 0 && TABLES != (1 << $clog2(TABLES)))) begin : g_rule_tables TABLES_must_be_0_or_a_power_of_two_to_16 bad(); end
     endgenerate
 
@@ -189,7 +193,7 @@ module heddle_core #(
         .p_valid(p_valid), .p_first(p_first), .p_last(p_last), .p_slice(p_slice), .p_over(p_over),
         .cnt_word(cnt_word), .cnt_pair(cnt_pair), .cnt_wait(cnt_wait), .cnt_stall(stalled_fetch));
 
-    sequencer #(.WW(WW), .SW(SW), .AW(AW), .COLS(COLS), .RES(LATA + 1), .DRAIN(DRAIN), .RESIDUAL(RESIDUAL == 0 ? 0 : POST == 0 ? 1 : 2), .EXTERN(EXTERN != 0 ? 1 : 0)) u_sequencer (
+    sequencer #(.WW(WW), .SW(SW), .AW(AW), .COLS(COLS), .RES(GATHER != 0 ? LATA : LATA + 1), .DRAIN(DRAIN), .RESIDUAL(RESIDUAL == 0 ? 0 : POST == 0 ? 1 : 2), .EXTERN(EXTERN != 0 ? 1 : 0)) u_sequencer (
         .clk(clk), .rst_n(rst_n), .go(go), .desc(desc), .stall(stall[1]),
         .h_we(i_we), .h_addr(i_addr), .h_wdata(i_data), .loaded(loaded), .freed(freed),
         .fill(fill), .fills_done(fills_done), .res_base(res_base), .pass_over(pass_over), .released(released),
@@ -207,8 +211,8 @@ module heddle_core #(
     end endgenerate
     datapath_fast #(
         .SLOT(SLOT), .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .PLANES(PLANES), .HOP(HOP), .LATA(LATA), .PUMP(PUMP), .ACC_BITS(ACC_BITS), .FETCH(FETCH), .DRAIN(DRAIN),
-        .WW(WW), .SW(SW), .CHUNK(CHUNK)) u_datapath (
-        .clk(clk), .w_piece(piece_of_step), .w_en(w_en), .w_buf(w_buf), .w_addr(w_addr), .w_pair(w_pair), .w_data(w_data),
+        .WW(WW), .SW(SW), .CHUNK(CHUNK), .GATHER(GATHER), .IC(IC)) u_datapath (
+        .clk(clk), .x_we(we_index), .x_addr(h_addr[SW+IC-1:0]), .x_wdata(h_wdata), .w_piece(piece_of_step), .w_en(w_en), .w_buf(w_buf), .w_addr(w_addr), .w_pair(w_pair), .w_data(w_data),
         .h_we(l_we), .h_addr(l_addr), .h_wdata(l_data),
         .re(s_re), .r_buf(s_buf), .r_addr(s_addr), .s_valid(s_valid), .s_first(s_first), .s_last(s_last), .s_pc(s_pc),
         .word(word), .drain(drain), .row_sum(row_sum));
@@ -234,8 +238,8 @@ module heddle_core #(
         end
         datapath #(
             .SLOT(SLOT), .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .PLANES(PLANES), .HOP(HOP), .ACC_BITS(ACC_BITS), .FETCH(FETCH), .DRAIN(DRAIN), .LEAN(LEAN), .EARLY(EARLY),
-            .WW(WW), .SW(SW), .CHUNK(CHUNK)) u_datapath (
-            .clk(clk), .w_clk(clk), .w_piece(piece_of_step), .w_en(w_en), .w_buf(w_buf), .w_addr(w_addr), .w_pair(w_pair), .w_data(w_data),
+            .WW(WW), .SW(SW), .CHUNK(CHUNK), .GATHER(GATHER), .ONE(POST == 0 && RESIDUAL != 0 ? 1 : 0), .IC(IC)) u_datapath (
+            .clk(clk), .x_we(we_index), .x_addr(h_addr[SW+IC-1:0]), .x_wdata(h_wdata), .w_clk(clk), .w_piece(piece_of_step), .w_en(w_en), .w_buf(w_buf), .w_addr(w_addr), .w_pair(w_pair), .w_data(w_data),
             .h_clk(clk), .h_we(l_we), .h_addr(l_addr), .h_wdata(l_data),
             .re(s_re), .r_buf(s_buf), .r_addr(s_addr), .s_valid(s_valid), .s_first(s_first), .s_last(s_last), .s_pc(s_pc),
             .word(word), .drain(drain), .row_sum(row_sum));
@@ -259,7 +263,7 @@ module heddle_core #(
     // ---- where weights and index entries come from
     wire [31:0] x_rdata;
     generate if (EXTERN == 0) begin : g_written
-        assign {i_we, i_addr, i_data} = {we_index, h_addr[SW-1:0], h_wdata[15:0]};
+        assign {i_we, i_addr, i_data} = {we_index && (IC == 0 || h_addr[(IC == 0 ? 0 : IC - 1):0] == 0), h_addr[IC +: SW], h_wdata[15:0]};
         assign {l_we, l_addr, l_data} = {we_weight, h_addr[SW+PB+CHUNK-1:0], h_wdata};
         assign loaded = {(SW+1){1'b0}};
         assign x_rdata = 32'd0;
@@ -296,7 +300,7 @@ module heddle_core #(
     end endgenerate
 
     wire c_start, c_final, r_take;
-    delay #(.WIDTH(1), .N(1)) u_take (.clk(clk), .x(r_read && rst_n), .y(r_take));
+    delay #(.WIDTH(1), .N(GATHER != 0 ? 2 : 1)) u_take (.clk(clk), .x(r_read && rst_n), .y(r_take));
     generate if (POST == 0) begin : g_post
         delay #(.WIDTH(2), .N(LATA)) u_start (.clk(clk), .x({s_valid && s_last && rst_n, s_final}), .y({c_start, c_final}));
         post #(.ROWS(ROWS), .LANES(LANES), .PLANES(PLANES), .ACC_BITS(ACC_BITS), .PW(PW), .TABLES(TABLES), .AW(AW), .RESIDUAL(RESIDUAL)) u_post (
@@ -427,6 +431,7 @@ module heddle_core #(
             HD_REG_PUMP:         reg_word = PUMP;
             HD_REG_POOL:         reg_word = POOL;
             HD_REG_SLOT:         reg_word = SLOT;
+            HD_REG_GATHER:       reg_word = GATHER;
             HD_REG_STATUS:       reg_word = {30'd0, done, busy};
             HD_REG_CYCLES:       reg_word = cycles;
             default:             reg_word = 32'd0;

@@ -125,6 +125,12 @@ static hd_status check_stream(const desc_check *c, int64_t words, int64_t *tiles
             return hd_fail(c->err, HD_FORMAT, "descriptor %u: stream entry %lld has LAST %d, FINAL %d; FINAL belongs to the last entry, with LAST", c->n,
                            (long long)i, is_last, is_final);
         *tiles += is_last;
+        /* What the sequencer waits for is the latest of the words that the pairs read. */
+        uint32_t pairs = hd_geometry_pairs(&p->geometry), most = 0;
+        for (uint32_t k = 0; k < pairs; k++) most = p->pair[(size_t)i * pairs + k] > most ? p->pair[(size_t)i * pairs + k] : most;
+        if (pairs && most != hd_field_get(&e, HD_I_ADDRESS))
+            return hd_fail(c->err, HD_FORMAT, "descriptor %u: stream entry %lld has window word %lld; its pairs' largest is %u", c->n, (long long)i,
+                           (long long)hd_field_get(&e, HD_I_ADDRESS), most);
     }
     return HD_OK;
 }

@@ -31,9 +31,12 @@ hd_status hd_emit_entry(hd_emit *e, const char *layer, uint32_t *at, hd_err *err
     if (!p->geometry.extern_log2 && p->n_stream >= p->geometry.stream_words)
         return hd_nofit(&p->geometry, layer, (uint64_t)p->n_stream + 1, "stream words (with the layers before it), at least", p->geometry.stream_words, err);
     uint32_t capacity = e->cap_stream;
-    void *index = p->index, *weight = p->weight;
+    void *index = p->index, *weight = p->weight, *pair = p->pair;
     int ok = grow(&index, &capacity, (uint64_t)p->n_stream + 1, sizeof *p->index);
     p->index = index;
+    capacity = e->cap_stream;
+    ok = ok && (!p->geometry.gather || grow(&pair, &capacity, (uint64_t)p->n_stream + 1, hd_geometry_pairs(&p->geometry) * sizeof *p->pair));
+    p->pair = pair;
     capacity = e->cap_stream;
     ok = ok && grow(&weight, &capacity, (uint64_t)p->n_stream + 1, words * sizeof *p->weight);
     p->weight = weight;

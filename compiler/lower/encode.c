@@ -24,6 +24,8 @@ typedef struct tile_state {
     channel_sums *sum;   /* c1 - c0 */
     column_range *range; /* (c1 - c0) * cpc */
     int32_t *u;          /* (c1 - c0) * LANES: one block */
+    uint32_t *at;        /* [lists] the window words it stands for */
+    int8_t *fill;        /* [lists] not 0: the list has ended, and this is its weight on a grid without zero */
 } tile_state;
 
 static int encoded(hd_encoding e, int v) {
@@ -40,14 +42,18 @@ static void set_bit(uint32_t *words, uint32_t at) {
 }
 
 /* Writes part `part` of the block in t->u (and -u when negate) as one stream entry. */
-static hd_status put_entry(tile_state *t, uint32_t part, uint32_t address, int negate, hd_err *err) {
+static hd_status put_entry(tile_state *t, uint32_t part, int negate, hd_err *err) {
     const hd_plan *pl = t->pl;
     const hd_geometry *g = pl->g;
     uint32_t at, lanes = g->lanes, part_lanes = lanes / g->pump, part_bits = hd_geometry_part_words(g) * 32, cols = t->sl->parts > 1 ? t->sl->tile_cols : pl->cpc;
     hd_status st = hd_emit_entry(t->e, pl->s->name, &at, err);
     if (st) return st;
     uint32_t *words = t->e->p->weight + (size_t)at * hd_geometry_weight_words(g);
-    uint32_t index = 0;
+    uint32_t index = 0, address = t->at[0], pairs = hd_geometry_pairs(g);
+    for (uint32_t k = 0; k < pairs; k++) {
+        t->e->p->pair[(size_t)at * pairs + k] = (uint16_t)t->at[k];
+        if (t->at[k] > address) address = t->at[k];
+    }
     hd_field_set(&index, HD_I_ADDRESS, address);
     t->e->p->index[at] = (uint16_t)index;
     for (uint32_t c = t->c0; c < t->c1; c++) {
@@ -85,16 +91,17 @@ static hd_status put_entry(tile_state *t, uint32_t part, uint32_t address, int n
     return HD_OK;
 }
 
-/* Fills t->u with window word w and adds its weights to the sums (only once, whatever the number of parts). */
-static void load_block(tile_state *t, uint32_t w, int count, hd_layer_info *info, uint64_t *zeros_absent) {
+/* Fills t->u with the window words t->at and adds their weights to the sums (only once, whatever the number of parts). */
+static void load_block(tile_state *t, const hd_bitmap *map, int count, hd_layer_info *info, uint64_t *zeros_absent) {
     const hd_plan *pl = t->pl;
     uint32_t lanes = pl->g->lanes, channels = t->sl->o1 - t->sl->o0;
     int zero = pl->m->tensor[pl->s->input].zero;
     int factor = pl->encoding == HD_ENC_MIXED ? 2 : 1;
     for (uint32_t c = t->c0; c < t->c1 && c < channels; c++)
         for (uint32_t l = 0; l < lanes; l++) {
-            int v;
-            hd_lane kind = hd_plan_weight(pl, t->sl, t->sl->o0 + c, w, l, &v);
+            int v, fill = t->fill[l / map->lanes];
+            hd_lane kind = hd_plan_weight(pl, t->sl, t->sl->o0 + c, t->at[l / map->lanes], l, &v);
+            if (fill) kind = HD_LANE_FREE, v = pl->encoding == HD_ENC_ODD ? fill : 0;
             /* An odd grid has no zero; on a pad lane any weight will do, its zero point is folded away. With decoders it repeats what may be coded. */
             if (kind == HD_LANE_PAD && pl->encoding == HD_ENC_ODD) v = 1;
             int32_t *u = &t->u[(c - t->c0) * lanes + l];
@@ -120,24 +127,44 @@ static void load_empty(tile_state *t) {
     for (uint32_t i = 0; i < (t->c1 - t->c0) * t->pl->g->lanes; i++) t->u[i] = 1;
 }
 
+/* The window words of step `step`, given those of the step before: each list's next, or what fills it up. */
+static void next_block(tile_state *t, const hd_bitmap *map, const uint64_t *set, uint32_t step) {
+    for (uint32_t k = 0; k < map->lists; k++) {
+        const uint64_t *of_list = set + (size_t)k * map->per;
+        uint32_t w = step ? t->at[k] + 1 : 0;
+        while (!(step && t->fill[k]) && w < t->sl->words && !(of_list[w / 64] >> (w % 64) & 1)) w++;
+        if (!(step && t->fill[k]) && w < t->sl->words) {
+            t->at[k] = w;
+            t->fill[k] = 0;
+        } else if (map->pad[k] != HD_NO_WORD) {
+            t->at[k] = map->pad[k]; /* holds the zero point, which is folded away whatever the weight */
+            t->fill[k] = 1;
+        } else {
+            t->at[k] = 0;           /* is there first */
+            t->fill[k] = step && t->fill[k] ? (int8_t)-t->fill[k] : 1;
+        }
+    }
+}
+
 static hd_status put_tile(tile_state *t, uint64_t *set, const hd_bitmap *map, hd_layer_info *info, uint64_t *zeros_absent, hd_err *err) {
     uint32_t channels = t->sl->o1 - t->sl->o0, real = t->c1 < channels ? t->c1 : channels;
     uint32_t n = t->c0 < real ? hd_bitmap_tile(map, t->c0, real, set) : 0;
     hd_status st = HD_OK;
     if (t->c0 < real) {
-        info->blocks += t->sl->words;
-        info->blocks_present += n;
+        info->blocks += t->sl->words * map->lists;
+        for (uint32_t k = 0; k < map->lists; k++) info->blocks_present += hd_bitmap_list(map, k, set);
     }
     for (uint32_t part = 0; part < t->sl->parts && !st; part++) {
         if (!n) {
             load_empty(t);
-            st = put_entry(t, part, 0, 0, err);
-            if (!st && t->pl->encoding == HD_ENC_ODD) st = put_entry(t, part, 0, 1, err);
+            memset(t->at, 0, map->lists * sizeof *t->at);
+            st = put_entry(t, part, 0, err);
+            if (!st && t->pl->encoding == HD_ENC_ODD) st = put_entry(t, part, 1, err);
         }
-        for (uint32_t w = 0; n && w < t->sl->words && !st; w++) {
-            if (!(set[w / 64] >> (w % 64) & 1)) continue;
-            load_block(t, w, part == 0, info, zeros_absent);
-            st = put_entry(t, part, w, 0, err);
+        for (uint32_t step = 0; step < n && !st; step++) {
+            next_block(t, map, set, step);
+            load_block(t, map, part == 0, info, zeros_absent);
+            st = put_entry(t, part, 0, err);
         }
         if (!st) t->e->p->index[t->e->p->n_stream - 1] |= (uint16_t)(1u << HD_I_LAST.lsb);
     }
@@ -211,9 +238,9 @@ hd_status hd_encode_slice(hd_emit *e, const hd_plan *pl, const hd_slice *sl, uin
     for (size_t i = sl->o0 * per; i < sl->o1 * per; i++)
         if (!pl->s->v[i]) ++*zeros, ++*zeros_absent;
     tile_state t = {.e = e, .pl = pl, .sl = sl, .sum = calloc(sl->tile, sizeof *t.sum), .range = calloc((size_t)sl->tile * pl->cpc, sizeof *t.range),
-                    .u = calloc((size_t)sl->tile * lanes, sizeof *t.u)};
-    uint64_t *set = calloc(sl->words / 64 + 1, sizeof *set);
-    hd_status st = t.sum && t.range && t.u && set ? HD_OK : hd_fail(err, HD_NOMEM, "layer '%.100s': out of memory", pl->s->name);
+                    .u = calloc((size_t)sl->tile * lanes, sizeof *t.u), .at = calloc(lanes, sizeof *t.at), .fill = calloc(lanes, sizeof *t.fill)};
+    uint64_t *set = calloc((size_t)(sl->words / 64 + 1) * lanes, sizeof *set);
+    hd_status st = t.sum && t.range && t.u && t.at && t.fill && set ? HD_OK : hd_fail(err, HD_NOMEM, "layer '%.100s': out of memory", pl->s->name);
     if (!st) st = hd_bitmap_make(&map, pl, sl, err);
     if (!st) st = check_sum(pl, sl, &map, set, err);
     if (!st) st = hd_emit_params(e, pl->s->name, sl->nch, param, err);
@@ -233,6 +260,8 @@ hd_status hd_encode_slice(hd_emit *e, const hd_plan *pl, const hd_slice *sl, uin
     free(t.sum);
     free(t.range);
     free(t.u);
+    free(t.at);
+    free(t.fill);
     free(set);
     return st;
 }

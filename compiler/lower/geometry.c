@@ -51,6 +51,13 @@ hd_status hd_geometry_check(const hd_geometry *g, hd_err *err) {
                        g->pump, g->post, g->fetch, g->residual, g->pool, g->lanes / 2);
     if (g->pump > 1 && g->rows * g->post < 4)
         return hd_fail(err, HD_RANGE, "geometry: pump=%u with rows*post = %u; allowed 4 or more", g->pump, g->rows * g->post);
+    if (g->gather > 1 || (g->gather && (g->pump > 1 || g->slot > 1 || g->extern_log2)))
+        return hd_fail(err, HD_RANGE, "geometry: gather=%u with pump=%u,slot=%u,extern=%u; allowed 0, or 1 with pump=1,slot=1,extern=0", g->gather, g->pump, g->slot, g->extern_log2);
+    uint64_t index_words = g->stream_words;
+    for (uint32_t n = hd_geometry_index_words(g) - 1; n; n /= 2) index_words *= 2;
+    if (index_words >> 24)
+        return hd_fail(err, HD_RANGE, "geometry: gather=1 with stream=%u and %u lanes: index memory of %llu host words; allowed below %u", g->stream_words, g->lanes,
+                       (unsigned long long)index_words, 1u << 24);
     if (g->hop < g->cols && (g->hop * (g->lanes / g->pump) * g->planes) % 32)
         return hd_fail(err, HD_RANGE, "geometry: hop*lanes%s*planes = %u; with hop < cols only multiples of 32 are allowed", g->pump > 1 ? "/pump" : "",
                        g->hop * (g->lanes / g->pump) * g->planes);
@@ -134,12 +141,13 @@ hd_status hd_geometry_memory(hd_geometry *g, const char *text, hd_err *err) {
         if (!found && len == 4 && !strncmp(p, "pump", 4)) offset = offsetof(hd_geometry, pump), found = 1;
         if (!found && len == 4 && !strncmp(p, "pool", 4)) offset = offsetof(hd_geometry, pool), found = 1;
         if (!found && len == 4 && !strncmp(p, "slot", 4)) offset = offsetof(hd_geometry, slot), found = 1;
+        if (!found && len == 6 && !strncmp(p, "gather", 6)) offset = offsetof(hd_geometry, gather), found = 1;
         if (!found && len == 8 && !strncmp(p, "residual", 8)) offset = offsetof(hd_geometry, residual), found = 1;
         if (!found && len == 6 && !strncmp(p, "extern", 6)) offset = offsetof(hd_geometry, extern_log2), found = 1;
         if (!found && len == 6 && !strncmp(p, "decode", 6)) offset = offsetof(hd_geometry, decode), found = 1;
         if (!found && len == 3 && !strncmp(p, "mhz", 3)) offset = offsetof(hd_geometry, extern_mhz), found = 1;
         if (!found)
-            return hd_fail(err, HD_USAGE, "memory '%.*s': allowed act, window, stream, param, descriptors, tables, hop, acc, fetch, post, residual, extern, mhz, decode, pump, pool, slot",
+            return hd_fail(err, HD_USAGE, "memory '%.*s': allowed act, window, stream, param, descriptors, tables, hop, acc, fetch, post, residual, extern, mhz, decode, pump, pool, slot, gather",
                            (int)(len > 60 ? 60 : len), p);
         const char *name = p;
         p += len;

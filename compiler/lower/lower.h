@@ -54,15 +54,21 @@ typedef enum hd_lane {
 } hd_lane;
 hd_lane hd_plan_weight(const hd_plan *p, const hd_slice *sl, uint32_t oc, uint32_t word, uint32_t lane, int *v);
 
-/* Which window words of each output channel of a slice hold a non-zero weight (any) and only non-zero weights (full). */
+/* Which window words of each output channel of a slice hold a non-zero weight (any) and only non-zero weights (full). With gather each pair of
+ * lanes has a list of its own, else all lanes have one. */
 typedef struct hd_bitmap {
-    uint32_t stride; /* 64-bit words a channel */
+    uint32_t lists, lanes; /* lists a channel, lanes that one speaks of */
+    uint32_t per, stride;  /* 64-bit words a list, a channel */
     uint64_t *any, *full;
+    uint32_t *pad;         /* [lists] the first word in which all the list's lanes are HD_LANE_PAD, or HD_NO_WORD */
 } hd_bitmap;
+#define HD_NO_WORD UINT32_MAX
 hd_status hd_bitmap_make(hd_bitmap *b, const hd_plan *p, const hd_slice *sl, hd_err *err);
 void hd_bitmap_free(hd_bitmap *b);
-/* Window words with weights of channels c0..c1-1 (counted within the slice) into `set` (stride words); returns how many. */
+/* Window words with weights of channels c0..c1-1 (counted within the slice) into `set` (stride words); returns how many the longest list has. */
 uint32_t hd_bitmap_tile(const hd_bitmap *b, uint32_t c0, uint32_t c1, uint64_t *set);
+/* Window words of one list of `set`. */
+uint32_t hd_bitmap_list(const hd_bitmap *b, uint32_t list, const uint64_t *set);
 
 /* expand: plan the layer for an expanded input. */
 hd_status hd_plan_make(hd_plan *out, const hd_model *m, const hd_stage *s, const hd_geometry *g, int expand, hd_err *err);

@@ -33,11 +33,15 @@ hd_lane hd_plan_weight(const hd_plan *p, const hd_slice *sl, uint32_t oc, uint32
 /* ---- which blocks exist ---- */
 
 hd_status hd_bitmap_make(hd_bitmap *b, const hd_plan *p, const hd_slice *sl, hd_err *err) {
-    b->stride = (sl->words + 63) / 64;
+    b->lists = p->g->gather ? p->g->lanes / 2 : 1;
+    b->lanes = p->g->lanes / b->lists;
+    b->per = (sl->words + 63) / 64;
+    b->stride = b->lists * b->per;
     size_t n = (size_t)(sl->o1 - sl->o0) * b->stride;
     b->any = calloc(n, sizeof *b->any);
     b->full = calloc(n, sizeof *b->full);
-    if (!b->any || !b->full) {
+    b->pad = malloc(b->lists * sizeof *b->pad);
+    if (!b->any || !b->full || !b->pad) {
         hd_bitmap_free(b);
         return hd_fail(err, HD_NOMEM, "layer '%.100s': out of memory for %zu block words", p->s->name, n);
     }
@@ -52,15 +56,25 @@ hd_status hd_bitmap_make(hd_bitmap *b, const hd_plan *p, const hd_slice *sl, hd_
         }
         for (uint32_t tap = 0; tap < sl->words; tap += step)
             for (uint32_t w = tap + from; w < tap + to; w++) {
-                int some = 0, all = 1, v;
-                for (uint32_t l = 0; l < lanes; l++) {
-                    hd_lane kind = hd_plan_weight(p, sl, oc, w, l, &v);
-                    if (v) some = 1;
-                    else if (kind != HD_LANE_PAD) all = 0;
+                for (uint32_t k = 0; k < b->lists; k++) {
+                    int some = 0, all = 1, v;
+                    for (uint32_t l = k * b->lanes; l < (k + 1) * b->lanes; l++) {
+                        hd_lane kind = hd_plan_weight(p, sl, oc, w, l, &v);
+                        if (v) some = 1;
+                        else if (kind != HD_LANE_PAD) all = 0;
+                    }
+                    if (some) any[k * b->per + w / 64] |= 1ull << (w % 64);
+                    if (all) full[k * b->per + w / 64] |= 1ull << (w % 64);
                 }
-                if (some) any[w / 64] |= 1ull << (w % 64);
-                if (all) full[w / 64] |= 1ull << (w % 64);
             }
+    }
+    for (uint32_t k = 0; k < b->lists; k++) {
+        b->pad[k] = HD_NO_WORD;
+        for (uint32_t w = 0; w < sl->words && b->pad[k] == HD_NO_WORD; w++) {
+            int real = 0, v;
+            for (uint32_t l = k * b->lanes; l < (k + 1) * b->lanes; l++) real |= hd_plan_weight(p, sl, sl->o0, w, l, &v) != HD_LANE_PAD;
+            if (!real) b->pad[k] = w;
+        }
     }
     return HD_OK;
 }
@@ -68,7 +82,9 @@ hd_status hd_bitmap_make(hd_bitmap *b, const hd_plan *p, const hd_slice *sl, hd_
 void hd_bitmap_free(hd_bitmap *b) {
     free(b->any);
     free(b->full);
+    free(b->pad);
     b->any = b->full = NULL;
+    b->pad = NULL;
 }
 
 uint32_t hd_bitmap_tile(const hd_bitmap *b, uint32_t c0, uint32_t c1, uint64_t *set) {
@@ -76,8 +92,24 @@ uint32_t hd_bitmap_tile(const hd_bitmap *b, uint32_t c0, uint32_t c1, uint64_t *
     memset(set, 0, b->stride * sizeof *set);
     for (uint32_t c = c0; c < c1; c++)
         for (uint32_t i = 0; i < b->stride; i++) set[i] |= b->any[(size_t)c * b->stride + i];
-    for (uint32_t i = 0; i < b->stride; i++) n += (uint32_t)__builtin_popcountll(set[i]);
+    for (uint32_t k = 0; k < b->lists; k++) {
+        uint32_t of_list = hd_bitmap_list(b, k, set);
+        if (of_list > n) n = of_list;
+    }
     return n;
+}
+
+uint32_t hd_bitmap_list(const hd_bitmap *b, uint32_t list, const uint64_t *set) {
+    uint32_t n = 0;
+    for (uint32_t i = list * b->per; i < (list + 1) * b->per; i++) n += (uint32_t)__builtin_popcountll(set[i]);
+    return n;
+}
+
+/* Shorter lists are filled up with weights that add up to nothing. A grid without zero needs a lane that no channel reads, or two steps of opposite signs. */
+static int tile_fills_up(const hd_bitmap *b, const uint64_t *set, uint32_t steps) {
+    for (uint32_t k = 0; k < b->lists; k++)
+        if (b->pad[k] == HD_NO_WORD && (steps - hd_bitmap_list(b, k, set)) % 2) return 0;
+    return 1;
 }
 
 /* Does a present block of the tile hold a zero weight on a real input? Then only a grid with zero can express it. */
@@ -132,7 +164,7 @@ static uint64_t pass_cycles(const hd_plan *p, const hd_slice *sl, const hd_bitma
     for (uint32_t c = 0; c < sl->nch; c += sl->tile) {
         uint32_t c1 = c + sl->tile < channels ? c + sl->tile : channels;
         uint32_t n = c < c1 ? hd_bitmap_tile(b, c, c1, set) : 0;
-        if (n && p->encoding == HD_ENC_ODD && tile_has_zero(b, c, c1, set)) return 0;
+        if (n && p->encoding == HD_ENC_ODD && (tile_has_zero(b, c, c1, set) || !tile_fills_up(b, set, n))) return 0;
         if (!n) n = p->encoding == HD_ENC_ODD ? 2 : 1;
         uint32_t drained = sl->nch - c < sl->tile ? (sl->nch - c) * p->cpc : sl->tile_cols;
         *steps += (uint64_t)n * sl->parts;
@@ -331,7 +363,7 @@ static hd_status plan_slices(hd_plan *p, hd_err *err) {
     uint32_t words = 0;
     for (uint32_t i = 0; i < p->n_slices; i++) words = p->slice[i].words > words ? p->slice[i].words : words;
     hd_bitmap *maps = calloc(p->n_slices, sizeof *maps);
-    uint64_t *set = calloc(words / 64 + 1, sizeof *set);
+    uint64_t *set = calloc((size_t)(words / 64 + 1) * (p->g->gather ? p->g->lanes / 2 : 1), sizeof *set);
     if (!maps || !set) st = hd_fail(err, HD_NOMEM, "layer '%.100s': out of memory", p->s->name);
     for (uint32_t i = 0; i < p->n_slices && !st; i++) st = hd_bitmap_make(&maps[i], p, &p->slice[i], err);
     if (!st) st = choose(p, maps, set, err);

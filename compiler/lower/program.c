@@ -12,6 +12,7 @@ void hd_program_free(hd_program *p) {
     free(p->board);
     free(p->desc);
     free(p->index);
+    free(p->pair);
     free(p->weight);
     free(p->external);
     free(p->param);
@@ -66,8 +67,8 @@ hd_status hd_program_save(const hd_program *p, const char *path, hd_err *err) {
     hd_writer w = {0};
     const hd_geometry *g = &p->geometry;
     hd_put_u32(&w, HD_CONTRACT_VERSION);
-    const uint32_t shape[15] = {g->rows, g->cols, g->lanes, g->planes, g->hop, g->acc_bits, g->fetch, g->post, g->residual, g->extern_log2, g->extern_mhz, g->decode, g->pump, g->pool, g->slot};
-    for (int i = 0; i < 15; i++) hd_put_u16(&w, (uint16_t)shape[i]);
+    const uint32_t shape[16] = {g->rows, g->cols, g->lanes, g->planes, g->hop, g->acc_bits, g->fetch, g->post, g->residual, g->extern_log2, g->extern_mhz, g->decode, g->pump, g->pool, g->slot, g->gather};
+    for (int i = 0; i < 16; i++) hd_put_u16(&w, (uint16_t)shape[i]);
     const uint32_t memory[6] = {g->act_words, g->window_words, g->stream_words, g->param_words, g->descriptors, g->tables};
     put_words(&w, memory, 6);
     hd_put_string(&w, p->model);
@@ -78,6 +79,7 @@ hd_status hd_program_save(const hd_program *p, const char *path, hd_err *err) {
     put_words(&w, p->desc, (size_t)p->n_desc * HD_DESC_WORDS);
     hd_put_u32(&w, p->n_stream);
     for (uint32_t i = 0; i < p->n_stream; i++) hd_put_u16(&w, p->index[i]);
+    for (size_t i = 0; i < (size_t)p->n_stream * hd_geometry_pairs(g); i++) hd_put_u16(&w, p->pair[i]);
     size_t weights = (size_t)p->n_stream * hd_geometry_weight_words(g);
     hd_put_u32(&w, (uint32_t)weights);
     put_words(&w, p->weight, weights);
@@ -127,9 +129,12 @@ static hd_status get_arrays(hd_program *p, hd_reader *r, hd_err *err) {
     if ((st = room(r, "descriptors", p->n_desc, HD_DESC_WORDS * 4, err))) return st;
     p->desc = get_words(r, (size_t)p->n_desc * HD_DESC_WORDS);
     p->n_stream = hd_get_u32(r);
-    if ((st = room(r, "stream entries", p->n_stream, 2, err))) return st;
+    if ((st = room(r, "stream entries", p->n_stream, 2 + 2 * hd_geometry_pairs(&p->geometry), err))) return st;
     p->index = malloc(p->n_stream ? p->n_stream * sizeof *p->index : 1);
     for (uint32_t i = 0; p->index && i < p->n_stream; i++) p->index[i] = hd_get_u16(r);
+    size_t pairs = (size_t)p->n_stream * hd_geometry_pairs(&p->geometry);
+    p->pair = malloc((pairs ? pairs : 1) * sizeof *p->pair);
+    for (size_t i = 0; p->pair && i < pairs; i++) p->pair[i] = hd_get_u16(r);
     uint32_t weights = hd_get_u32(r);
     uint64_t expected = (uint64_t)p->n_stream * hd_geometry_weight_words(&p->geometry);
     if ((st = room(r, "weight words", weights, 4, err))) return st;
@@ -146,7 +151,7 @@ static hd_status get_arrays(hd_program *p, hd_reader *r, hd_err *err) {
     if ((st = room(r, "tables", p->n_table, 256, err))) return st;
     p->table = malloc(p->n_table ? (size_t)p->n_table * 256 : 1);
     const uint8_t *bytes = hd_get_bytes(r, (size_t)p->n_table * 256);
-    if (!p->desc || !p->index || !p->weight || !p->external || !p->param || !p->table) return hd_fail(err, HD_NOMEM, "out of memory");
+    if (!p->desc || !p->index || !p->pair || !p->weight || !p->external || !p->param || !p->table) return hd_fail(err, HD_NOMEM, "out of memory");
     if (bytes) memcpy(p->table, bytes, (size_t)p->n_table * 256);
     uint32_t layers = hd_get_u32(r);
     if ((st = room(r, "layers", layers, 39, err))) return st; /* 39: a layer with an empty name */
@@ -176,9 +181,9 @@ static hd_status get_program(hd_program *p, hd_reader *r, hd_err *err) {
     if (!r->failed && contract != HD_CONTRACT_VERSION)
         return hd_fail(err, HD_MISMATCH, "contract version %u; this build has %d", contract, HD_CONTRACT_VERSION);
     hd_geometry *g = &p->geometry;
-    uint32_t *shape[15] = {&g->rows, &g->cols, &g->lanes, &g->planes, &g->hop, &g->acc_bits, &g->fetch, &g->post, &g->residual, &g->extern_log2, &g->extern_mhz, &g->decode, &g->pump, &g->pool, &g->slot};
+    uint32_t *shape[16] = {&g->rows, &g->cols, &g->lanes, &g->planes, &g->hop, &g->acc_bits, &g->fetch, &g->post, &g->residual, &g->extern_log2, &g->extern_mhz, &g->decode, &g->pump, &g->pool, &g->slot, &g->gather};
     uint32_t *memory[6] = {&g->act_words, &g->window_words, &g->stream_words, &g->param_words, &g->descriptors, &g->tables};
-    for (int i = 0; i < 15; i++) *shape[i] = hd_get_u16(r);
+    for (int i = 0; i < 16; i++) *shape[i] = hd_get_u16(r);
     for (int i = 0; i < 6; i++) *memory[i] = hd_get_u32(r);
     if (r->failed) return hd_fail(err, HD_FORMAT, "the file ends within the geometry");
     hd_status st = hd_geometry_check(g, err);

@@ -19,6 +19,7 @@ module virtual_board #(
     parameter PUMP           = 1,
     parameter POOL           = 1,
     parameter SLOT           = 1,
+    parameter GATHER         = 0,
     parameter EXTERN         = 0,
     parameter EXTERN_MHZ     = 50,
     parameter DECODE         = 0,
@@ -40,7 +41,7 @@ module virtual_board #(
     heddle_board #(
         .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .PLANES(PLANES), .HOP(HOP), .ACC_BITS(ACC_BITS), .ACT_WORDS(ACT_WORDS),
         .WINDOW_WORDS(WINDOW_WORDS), .STREAM_WORDS(STREAM_WORDS), .PARAM_WORDS(PARAM_WORDS), .DESCRIPTORS(DESCRIPTORS), .TABLES(TABLES),
-        .RESIDUAL(RESIDUAL), .FETCH(FETCH), .POST(POST), .EXTERN(EXTERN), .EXTERN_MHZ(EXTERN_MHZ), .DECODE(DECODE), .PUMP(PUMP), .POOL(POOL), .SLOT(SLOT), .CLOCKS_PER_BIT(CLOCKS_PER_BIT)) u_board (
+        .RESIDUAL(RESIDUAL), .FETCH(FETCH), .POST(POST), .EXTERN(EXTERN), .EXTERN_MHZ(EXTERN_MHZ), .DECODE(DECODE), .PUMP(PUMP), .POOL(POOL), .SLOT(SLOT), .GATHER(GATHER), .CLOCKS_PER_BIT(CLOCKS_PER_BIT)) u_board (
         .clk(clk), .clk_fast(1'b0), .fast_take(1'b0), .locked(locked), .rx(rx), .tx(tx), .busy(busy), .done(done),
         .sd_cmd(sd_cmd), .sd_bank(sd_bank), .sd_addr(sd_addr), .sd_dqm(sd_dqm), .sd_out(sd_out), .sd_oe(sd_oe), .sd_in(sd_in));
     generate if (EXTERN != 0) begin : g_memory

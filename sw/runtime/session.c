@@ -34,6 +34,8 @@ static hd_status compare(const uint32_t *reg, const hd_geometry *g, const char *
         return hd_fail(err, HD_MISMATCH, "device %s has pump=%u; the program is for pump=%u", driver, reg[HD_REG_PUMP], g->pump);
     if (reg[HD_REG_SLOT] != g->slot)
         return hd_fail(err, HD_MISMATCH, "device %s has slot=%u; the program is for slot=%u", driver, reg[HD_REG_SLOT], g->slot);
+    if (reg[HD_REG_GATHER] != g->gather)
+        return hd_fail(err, HD_MISMATCH, "device %s has gather=%u; the program is for gather=%u", driver, reg[HD_REG_GATHER], g->gather);
     const struct {
         const char *name;
         enum hd_reg reg;
@@ -75,11 +77,16 @@ static hd_status load_memories(hd_session *s, hd_err *err) {
     int external = p->geometry.extern_log2 != 0; /* then the device's loader writes both stream memories */
     hd_status st = external ? write_elements(s, HD_SPACE_WEIGHT, p->external, p->n_extern, 1, 1, err)
                             : write_elements(s, HD_SPACE_WEIGHT, p->weight, (size_t)p->n_stream * p->geometry.pump, weight_words, stride, err);
-    size_t room = p->n_stream > (size_t)p->n_table * 64 ? p->n_stream : (size_t)p->n_table * 64;
+    size_t pairs = hd_geometry_pairs(&p->geometry), index_words = hd_geometry_index_words(&p->geometry), index_stride = 1;
+    while (index_stride < index_words) index_stride *= 2;
+    size_t room = p->n_stream * index_words > (size_t)p->n_table * 64 ? p->n_stream * index_words : (size_t)p->n_table * 64;
     uint32_t *words = malloc((room ? room : 1) * sizeof *words);
     if (!words) return hd_fail(err, HD_NOMEM, "device %s: out of memory while loading", s->driver->name);
-    for (size_t i = 0; i < p->n_stream; i++) words[i] = p->index[i];
-    if (!st && !external) st = write_elements(s, HD_SPACE_INDEX, words, p->n_stream, 1, 1, err);
+    for (size_t i = 0; i < p->n_stream; i++) {
+        words[i * index_words] = p->index[i];
+        for (size_t k = 0; k < pairs; k += 2) words[i * index_words + 1 + k / 2] = p->pair[i * pairs + k] | (uint32_t)p->pair[i * pairs + k + 1] << 16;
+    }
+    if (!st && !external) st = write_elements(s, HD_SPACE_INDEX, words, p->n_stream, index_words, index_stride, err);
     for (size_t i = 0; i < (size_t)p->n_table * 64; i++) words[i] = hd_pack_word(p->table + i * 4);
     if (!st) st = write_elements(s, HD_SPACE_TABLE, words, (size_t)p->n_table * 64, 1, 1, err);
     free(words);
@@ -104,8 +111,8 @@ hd_status hd_session_open(hd_session **out, const hd_program *p, const hd_driver
     s->words = malloc(most * sizeof *s->words);
     if (!s->words) st = hd_fail(err, HD_NOMEM, "session: out of memory for %zu words", most);
     if (!st) st = driver->open(&s->d, &p->geometry, o ? o : &defaults, err);
-    uint32_t reg[HD_REG_SLOT + 1];
-    if (!st) st = driver->read(s->d, HD_SPACE_REG, 0, reg, HD_REG_SLOT + 1, err);
+    uint32_t reg[HD_REG_GATHER + 1];
+    if (!st) st = driver->read(s->d, HD_SPACE_REG, 0, reg, HD_REG_GATHER + 1, err);
     if (!st) st = compare(reg, &p->geometry, driver->name, err);
     if (!st) st = load_memories(s, err);
     if (st) hd_session_close(s);

@@ -10,7 +10,7 @@ need() { for tool; do command -v "$tool" >/dev/null || { echo "skipped: $tool is
 need verilator
 work=$(mktemp -d) && trap 'rm -rf "$work"' EXIT
 here=$src/tests/boards clocks=4
-value() { local v=",$memory,"; [[ $v == *,"$1"=* ]] || { echo 1; return; }; v=${v#*,"$1"=}; echo "${v%%,*}"; }      # pump and pool need no name
+value() { local v=",$memory,"; [[ $v == *,"$1"=* ]] || { echo "${2:-1}"; return; }; v=${v#*,"$1"=}; echo "${v%%,*}"; }      # pump and pool need no name
 # published N: the N-th field of the board's row in boards.def, counted in fields between quotation marks.
 published() { sed -n "/^HD_BOARD($board,/,/)$/p" "$src/boards/boards.def" | tr '\n' ' ' | cut -d'"' -f"$1"; }
 optimise=-O0
@@ -33,7 +33,7 @@ rtl)
     done
     options=(-Wall "-GROWS=$rows" "-GCOLS=$cols" "-GLANES=$lanes" "-GPLANES=$planes" "-GHOP=$(value hop)" "-GACC_BITS=$(value acc)" "-GACT_WORDS=$(value act)"
         "-GWINDOW_WORDS=$(value window)" "-GSTREAM_WORDS=$(value stream)" "-GPARAM_WORDS=$(value param)" "-GDESCRIPTORS=$(value descriptors)"
-        "-GTABLES=$(value tables)" "-GRESIDUAL=$(value residual)" "-GFETCH=$(value fetch)" "-GPOST=$(value post)" "-GPUMP=$(value pump)" "-GPOOL=$(value pool)" "-GSLOT=$(value slot)" "-GCLOCKS_PER_BIT=$clocks" "${external[@]}")
+        "-GTABLES=$(value tables)" "-GRESIDUAL=$(value residual)" "-GFETCH=$(value fetch)" "-GPOST=$(value post)" "-GPUMP=$(value pump)" "-GPOOL=$(value pool)" "-GSLOT=$(value slot)" "-GGATHER=$(value gather 0)" "-GCLOCKS_PER_BIT=$clocks" "${external[@]}")
     # The cells' unused parameters and ports are those of the data sheet.
     printf '`verilator_config\nlint_off -rule UNUSED -file "*/cells.v"\nlint_off -rule UNUSEDPARAM -file "*/cells.v"\nlint_off -rule UNUSEDSIGNAL -file "*/cells.v"\nlint_off -rule DECLFILENAME -file "*/cells.v"\n' >"$work/cells.vlt"
     files=("$work/cells.vlt" "${files[@]}" "$here/cells.v")

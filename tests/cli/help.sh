@@ -17,7 +17,7 @@ for c in $commands; do
 done
 ok version
 contract=$(sed -n 's/^HD_CONST(CONTRACT_VERSION, *\([0-9]*\),.*/\1/p' "$(dirname "$0")/../../sw/contract/regs.def")
-grep -q "^heddle [0-9]*\.[0-9]*\.[0-9]* (contract $contract, .hdm 2, .hdp 3)$" stdout || fail "version: found '$(cat stdout)'"
+grep -q "^heddle [0-9]*\.[0-9]*\.[0-9]* (contract $contract, .hdm 2, .hdp 4)$" stdout || fail "version: found '$(cat stdout)'"
 ok version --json
 [ "$(json contract)" = "$contract" ] || fail "version --json: contract"
 ok devices

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../sw/core/rng.h"
 #include "../../sw/runtime/runtime.h"
 #include "../support/random_model.h"
 
@@ -135,16 +136,50 @@ static void count_codes(const hd_program *p, uint64_t coded[HD_CODES]) {
     }
 }
 
+/* Stream entries whose pairs do not all read the same window word. */
+static uint64_t count_scattered(const hd_program *p) {
+    uint32_t pairs = hd_geometry_pairs(&p->geometry);
+    uint64_t n = 0;
+    for (size_t i = 0; i < p->n_stream && pairs; i++) {
+        int differ = 0;
+        for (uint32_t k = 1; k < pairs; k++) differ |= p->pair[i * pairs + k] != p->pair[i * pairs];
+        n += (uint64_t)differ;
+    }
+    return n;
+}
+
+/* Any window word for any pair: the program then computes something else, but both devices the same. */
+static void scatter(hd_program *p, uint64_t seed) {
+    uint32_t pairs = hd_geometry_pairs(&p->geometry);
+    hd_rng rng;
+    hd_rng_seed(&rng, seed, 77);
+    for (uint32_t i = 0; i + 1 < p->n_desc; i++) {
+        const uint32_t *d = &p->desc[i * HD_DESC_WORDS];
+        if (hd_field_get(d, HD_F_OPCODE) != HD_OP_CONV) continue;
+        uint32_t words = (uint32_t)(hd_field_get(d, HD_F_KH) * hd_field_get(d, HD_F_KW) * hd_field_get(d, HD_F_NCB));
+        for (int64_t e = hd_field_get(d, HD_F_STREAM_FIRST); e <= hd_field_get(d, HD_F_STREAM_LAST); e++) {
+            uint32_t most = 0, index = p->index[e];
+            for (uint32_t k = 0; k < pairs; k++) {
+                uint32_t w = hd_rng_below(&rng, words);
+                p->pair[(size_t)e * pairs + k] = (uint16_t)w;
+                if (w > most) most = w;
+            }
+            hd_field_set(&index, HD_I_ADDRESS, most);
+            p->index[e] = (uint16_t)index;
+        }
+    }
+}
+
 /* One program on both devices, two inputs each. The RTL's session is new each time: a model starts in milliseconds. */
 static int one(uint64_t seed, const char *geometry, const hd_geometry *g, const hd_device_options *o, uint64_t *layers, uint64_t *cycles, uint64_t *unfit,
-               uint64_t coded[HD_CODES]) {
+               uint64_t coded[HD_CODES], uint64_t *scattered) {
     hd_err err = {0};
     hd_model *m = NULL;
     hd_program *p = NULL;
     hd_session *ref = NULL, *sim = NULL;
     hd_integer *golden = NULL;
     hd_lower_options lo = {.board = "", .expand_input = (int)(seed % 3) - 1};
-    int bad = 1, cut = g->extern_log2 && seed % 4 == 1;
+    int bad = 1, other = g->gather && seed % 2, cut = g->extern_log2 && seed % 4 == 1;
     hd_status lowered = g->decode ? hd_random_coded(&m, seed, &err) : hd_random_model(&m, seed, &err);
     /* Without the residual adder additions would fit nowhere: the same layers without them do. */
     for (int i = 0; !lowered && !g->residual && i < m->n_stages; i++) {
@@ -158,6 +193,8 @@ static int one(uint64_t seed, const char *geometry, const hd_geometry *g, const 
         bad = 0;
         goto done;
     }
+    if (!lowered) *scattered += count_scattered(p);
+    if (!lowered && other) scatter(p, seed);
     if (lowered || hd_integer_new(&golden, m, &err) ||
         hd_session_open(&ref, p, &hd_driver_ref, NULL, &err) || hd_session_open(&sim, p, cut ? &cut_off : &hd_driver_sim, o, &err)) {
         failed(seed, geometry, "set-up", &err);
@@ -177,7 +214,7 @@ static int one(uint64_t seed, const char *geometry, const hd_geometry *g, const 
         else {
             bad = compare(seed, geometry, p, &a, &b, o->stall_seed != 0);
             hd_integer_run(golden, input);
-            if (!bad && memcmp(b.output, hd_integer_tensor(golden, m->output), n_out)) {
+            if (!bad && !other && memcmp(b.output, hd_integer_tensor(golden, m->output), n_out)) {
                 printf("FAIL seed %llu, geometry %s: output differs from the integer executor\n", (unsigned long long)seed, geometry);
                 bad = 1;
             }
@@ -218,18 +255,20 @@ int main(int argc, char **argv) {
         return 2;
     }
     hd_device_options o = {.structural = !strcmp(argv[2], "structural"), .quiet = 1};
-    uint64_t first = strtoull(argv[3], NULL, 10), count = strtoull(argv[4], NULL, 10), layers = 0, cycles = 0, unfit = 0, bad = 0, coded[HD_CODES] = {0};
+    uint64_t first = strtoull(argv[3], NULL, 10), count = strtoull(argv[4], NULL, 10), layers = 0, cycles = 0, unfit = 0, bad = 0, coded[HD_CODES] = {0}, scattered = 0;
     const char *replay = getenv("HEDDLE_SEED");
     if (replay) first = strtoull(replay, NULL, 10), count = 1;
     /* Without a pooling unit about half of the models fit nowhere: others take their place. */
     uint64_t seed = first, most = g.pool ? count : 6 * count;
     for (; seed - first < (g.pool ? count : count + unfit) && seed - first < most; seed++) {
         o.stall_seed = !strcmp(argv[2], "stall") ? seed + 1 : 0;
-        bad += (uint64_t)one(seed, argv[1], &g, &o, &layers, &cycles, &unfit, coded);
+        bad += (uint64_t)one(seed, argv[1], &g, &o, &layers, &cycles, &unfit, coded, &scattered);
         if (bad >= 5) break;
     }
     printf("%s %s: seeds %llu..%llu, %llu do not fit, %llu descriptors, %llu cycles, %llu failed\n", argv[1], argv[2], (unsigned long long)first,
            (unsigned long long)(seed - 1), (unsigned long long)unfit, (unsigned long long)layers, (unsigned long long)cycles, (unsigned long long)bad);
+    if (g.gather) printf("%llu entries whose pairs read different words\n", (unsigned long long)scattered);
+    if (g.gather && !replay && !scattered) return printf("FAIL: never gathered\n"), 1;
     for (int c = 0; c < HD_CODES && !replay; c++) {
         if (!(g.decode & hd_code_unit(c)) || !hd_code_fits(c, &g)) continue;
         printf("code %d: %llu segments\n", c, (unsigned long long)coded[c]);
