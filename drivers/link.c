@@ -16,6 +16,7 @@ enum {
     RANGES = 2 * HD_LINK_WINDOW * FRAME_WORDS / LEAST_FRAME_WORDS + 1,
     HEAD = 1 + HD_LINK_HEADER + HD_LINK_CRC,      /* start byte, header, its CRC */
     RECEIVE = 64 * 1024,
+    MOST_ROUND_TRIP = 1,                          /* seconds */
     TRIES = 8                                     /* time-outs in a row without progress before the board counts as gone */
 };
 
@@ -32,6 +33,7 @@ struct hd_link {
     uint8_t next;        /* number of the next new request */
     int synchronised;
     unsigned frame_words, good; /* words of the next frame; requests done since the last loss */
+    double round_trip;   /* seconds that answers took lately beyond the wire's time: a guest's or a busy machine's USB is slower than the pipe says */
     uint32_t nonce;
     hd_link_statistics statistics;
 };
@@ -124,8 +126,18 @@ static hd_status receive(hd_link *l, unsigned ms, int *came, hd_err *err) {
     return s;
 }
 
+/* An answer came that was due at a time, by the wire alone. */
+static void measure(hd_link *l, double due) {
+    double late = now(l) - due;
+    if (late > MOST_ROUND_TRIP) late = MOST_ROUND_TRIP;
+    l->round_trip *= 0.95;
+    if (late > l->round_trip) l->round_trip = late;
+}
+
 /* Milliseconds until the answer to n bytes (there and back) counts as lost. */
-static unsigned patience(const hd_link *l, size_t n) { return 20 + 2 * l->pipe->latency_ms + (unsigned)(3000.0 * (double)n / l->pipe->bytes_per_second); }
+static unsigned patience(const hd_link *l, size_t n) {
+    return 20 + 2 * l->pipe->latency_ms + (unsigned)(3000.0 * (double)n / l->pipe->bytes_per_second + 2000.0 * l->round_trip);
+}
 
 /* ---- synchronisation */
 
@@ -146,13 +158,14 @@ static hd_status synchronise(hd_link *l, hd_err *err) {
         l->first = l->last = 0;
         if (!s) s = send_request(l, HD_LINK_OP_SYNC, 0, 0, 0, l->nonce, NULL, err);
         if (!s) s = l->pipe->flush(l->pipe, err);
-        double until = now(l) + 1e-3 * patience(l, 2 * HEAD) * (try < 4 ? 1 : 4);
+        double start = now(l), until = start + 1e-3 * patience(l, 2 * HEAD) * (try < 4 ? 1 : 4);
         for (int came = 1; !s && (came || now(l) < until);) {
             reply r;
             while (next_reply(l, &r))
                 if (r.op == HD_LINK_OP_SYNC && r.status == HD_LINK_STATUS_OK && r.address == l->nonce) {
                     l->next = 1;
                     l->synchronised = 1;
+                    measure(l, start);
                     return HD_OK;
                 }
             double left = until - now(l);
@@ -198,13 +211,14 @@ const hd_link_statistics *hd_link_statistics_of(const hd_link *l) { return &l->s
 /* Words first .. end - 1 of a transfer; in one frame if `whole`. */
 typedef struct range {
     size_t first, end;
-    int whole;
+    int whole, again; /* again: was sent before, so that an answer may be to either */
 } range;
 
 /* What one frame under way carries. */
 typedef struct piece {
     range words;
     unsigned number;
+    double due; /* when its answer would be here if nothing took time but the wire */
 } piece;
 
 typedef struct transfer {
@@ -230,11 +244,12 @@ static size_t wire_bytes(const transfer *t) {
 static hd_status send_next(hd_link *l, transfer *t, hd_err *err) {
     range *r = &t->to_do[t->n_to_do - 1];
     size_t count = r->whole || r->end - r->first < l->frame_words ? r->end - r->first : l->frame_words;
-    piece p = {{r->first, r->first + count, 0}, l->next};
+    piece p = {{r->first, r->first + count, 0, r->again}, l->next, 0};
     hd_status s = send_request(l, t->op, p.number, (unsigned)count, t->space, t->at + (uint32_t)r->first, t->out ? t->out + r->first : NULL, err);
     if (s) return s;
     l->next = (l->next + 1) & 15;
     t->under_way[t->n++] = p;
+    t->under_way[t->n - 1].due = now(l) + (double)wire_bytes(t) / l->pipe->bytes_per_second;
     r->first += count;
     if (r->first == r->end) t->n_to_do--;
     return HD_OK;
@@ -243,6 +258,7 @@ static hd_status send_next(hd_link *l, transfer *t, hd_err *err) {
 /* The board has executed the oldest request; of a READ the words are there or were lost. */
 static void retire(hd_link *l, transfer *t, const uint8_t *words) {
     range r = t->under_way[0].words;
+    if (!r.again) measure(l, t->under_way[0].due);
     t->n--;
     memmove(t->under_way, t->under_way + 1, t->n * sizeof *t->under_way);
     t->silent = 0;
@@ -266,6 +282,7 @@ static void go_back(hd_link *l, transfer *t) {
     l->statistics.resent += t->n;
     for (unsigned i = t->n; i--;) {
         t->to_do[t->n_to_do] = t->under_way[i].words;
+        t->to_do[t->n_to_do].again = 1;
         t->to_do[t->n_to_do++].whole = t->op == HD_LINK_OP_READ;
     }
     t->n = 0;
@@ -327,7 +344,7 @@ static hd_status collect(hd_link *l, transfer *t, hd_err *err) {
     }
     /* Replies to the rest of what is under way are still to come and say the same: let them pass, so that each loss is repaired once. */
     for (came = back; !s && came;) {
-        s = receive(l, 2 + l->pipe->latency_ms, &came, err);
+        s = receive(l, 2 + l->pipe->latency_ms + (unsigned)(1000 * l->round_trip), &came, err);
         if (!s) s = take_replies(l, t, &back, err);
     }
     if (!s) go_back(l, t);
@@ -338,7 +355,7 @@ static hd_status transfer_words(hd_link *l, transfer t, size_t n, hd_err *err) {
     hd_status s = l->synchronised ? HD_OK : synchronise(l, err);
     /* A pipe that cannot wait carries nothing behind a READ. */
     t.most = t.op == HD_LINK_OP_READ && !l->pipe->can_wait ? 1 : HD_LINK_WINDOW;
-    if (n) t.to_do[t.n_to_do++] = (range){0, n, 0};
+    if (n) t.to_do[t.n_to_do++] = (range){.first = 0, .end = n};
     while (!s && (t.n_to_do || t.n)) {
         int burst = 0;
         for (; !s && t.n_to_do && t.n < t.most; burst = 1) s = send_next(l, &t, err);
