@@ -6,7 +6,7 @@
 #include "../sw/core/progress.h"
 #include "vusb.h"
 
-enum { STATUS_BYTES = 2, TX_SIZE = 4096, RX_SIZE = 1 << 16, FLOW = 256 };
+enum { STATUS_BYTES = 2, TX_SIZE = 4096, RX_SIZE = 1 << 16, FLOW = 256, MOST_TEXT = 62 /* characters of a string */ };
 
 typedef struct queue {
     hd_vusb_transfer *first, **end;
@@ -16,7 +16,7 @@ typedef struct ftdi {
     hd_vusb base;
     hd_vboard *board;
     int h;
-    uint8_t device[18], config[64], string[4][66];
+    uint8_t device[18], config[64], string[4][2 + 2 * MOST_TEXT];
     uint8_t out_endpoint, in_endpoint, other_out, other_in; /* port B, or the only one; port A of FT2232H */
     size_t packet;
     queue out, in, done;
@@ -213,8 +213,8 @@ static void ftdi_close(hd_vusb *d) {
 
 /* ---- descriptors */
 
-static void text(uint8_t string[66], const char *s) {
-    size_t n = strlen(s) < 31 ? strlen(s) : 31;
+static void text(uint8_t *string, const char *s) {
+    size_t n = strlen(s) < MOST_TEXT ? strlen(s) : MOST_TEXT;
     string[0] = (uint8_t)(2 + 2 * n);
     string[1] = 3;
     for (size_t i = 0; i < n; i++) string[2 + 2 * i] = (uint8_t)s[i];

@@ -1,7 +1,8 @@
-/* heddle serve: a virtual board for any Linux machine, by USB/IP. */
+/* heddle serve: a virtual board, for any Linux machine by USB/IP or for a QEMU guest by usb-redir. */
 #include <stdio.h>
 
 #include "../../drivers/usbip.h"
+#include "../../drivers/usbredir.h"
 #include "../core/progress.h"
 #include "../explore/boards.h"
 #include "cli.h"
@@ -12,6 +13,7 @@ static const cli_option options[] = {
     {"--memory", "LIST", "its memories, as compile takes them"},
     {"--address", "A", "IPv4 address to listen on (127.0.0.1); USB/IP has no passwords: only networks you trust"},
     {"--port", "N", "TCP port, 0 = any that is free (3240)"},
+    {"--redir", "SOCKET", "serve QEMU's usb-redir at a UNIX socket made here instead of USB/IP"},
     {NULL, NULL, NULL},
 };
 
@@ -23,41 +25,58 @@ static hd_status choose(hd_geometry *g, const hd_board *board, const cli_args *a
     return s ? s : hd_geometry_check(g, err);
 }
 
-static void announce(const cli_args *a, const hd_board *board, const hd_geometry *g, const char *bridge, const char *address, unsigned port) {
+static void announce(const cli_args *a, const hd_board *board, const hd_geometry *g, const char *bridge, const char *address, unsigned port, const char *redir) {
+    cJSON *o = a->json ? cJSON_CreateObject() : NULL;
+    char shape[48];
+    snprintf(shape, sizeof shape, "%ux%ux%ux%u", g->rows, g->cols, g->lanes, g->planes);
     if (a->json) {
-        printf("{\"board\": \"%s\", \"geometry\": \"%ux%ux%ux%u\", \"bridge\": \"%s\", \"address\": \"%s\", \"port\": %u}\n", board->name, g->rows, g->cols, g->lanes, g->planes,
-               bridge, address, port);
+        cJSON_AddStringToObject(o, "board", board->name);
+        cJSON_AddStringToObject(o, "geometry", shape);
+        cJSON_AddStringToObject(o, "bridge", bridge);
+        if (redir) {
+            cJSON_AddStringToObject(o, "redir", redir);
+        } else {
+            cJSON_AddStringToObject(o, "address", address);
+            cJSON_AddNumberToObject(o, "port", port);
+        }
+        cli_json(o, NULL);
+    } else if (redir) {
+        printf("%s, %s, behind an %s, at %s\n", board->title, shape, bridge, redir);
+        printf("attach it:  qemu-system-x86_64 ... -device qemu-xhci -chardev socket,id=board,path=%s -device usb-redir,chardev=board\n", redir);
     } else {
-        printf("%s, %ux%ux%ux%u, behind an %s, at %s port %u\n", board->title, g->rows, g->cols, g->lanes, g->planes, bridge, address, port);
+        printf("%s, %s, behind an %s, at %s port %u\n", board->title, shape, bridge, address, port);
         printf("attach it:  sudo modprobe vhci-hcd && sudo usbip --tcp-port %u attach -r %s -b 1-1\n", port, address);
-        printf("then run:   heddle run net.hdp --device usb --input images.idx        Ctrl-C here ends the board\n");
     }
+    if (!a->json) printf("then run:   heddle run net.hdp --device usb --input images.idx        Ctrl-C here ends the board\n");
     fflush(stdout);
 }
 
 static hd_status run(const cli_args *a, hd_err *err) {
-    const char *name, *address = cli_text(a, "--address");
+    const char *name, *address = cli_text(a, "--address"), *redir = cli_text(a, "--redir");
     const hd_board *board;
     hd_geometry g;
     int64_t port;
     hd_vboard *simulated = NULL;
     hd_vusb *device = NULL;
     hd_usbip *server = NULL;
+    hd_usbredir *redirected = NULL;
     hd_status s = cli_need(&name, a, "--board", err);
     if (!s) s = hd_board_find(&board, name, err);
     if (!s) s = choose(&g, board, a, err);
     if (!s) s = cli_int(&port, a, "--port", HD_USBIP_PORT, 0, 65535, err);
+    if (!s && redir && (address || cli_text(a, "--port"))) s = hd_fail(err, HD_USAGE, "serve: --redir goes without --address and --port, which are USB/IP's");
     if (s) return s;
     int h = board->bit_rate > 3000000; /* an FT231X ends there */
     const char *bridge = h ? "FT2232H" : "FT231X";
     s = hd_vboard_sim(&simulated, &g, board->bit_rate, a->json, err);
     if (!s) s = hd_vusb_ftdi(&device, simulated, h, board->title, "virtual", err);
-    if (!s) s = hd_usbip_listen(&server, device, address, (unsigned)port, err);
+    if (!s) s = redir ? hd_usbredir_listen(&redirected, device, redir, err) : hd_usbip_listen(&server, device, address, (unsigned)port, err);
     if (s) return s;
-    announce(a, board, &g, bridge, address ? address : "127.0.0.1", hd_usbip_port(server));
-    s = hd_usbip_serve(server, &hd_interrupted, err);
+    announce(a, board, &g, bridge, address ? address : "127.0.0.1", redir ? 0 : hd_usbip_port(server), redir);
+    s = redir ? hd_usbredir_serve(redirected, &hd_interrupted, err) : hd_usbip_serve(server, &hd_interrupted, err);
+    hd_usbredir_close(redirected);
     hd_usbip_close(server);
     return s;
 }
 
-const cli_command cli_serve = {"serve", "a virtual board: the simulated RTL as a USB device, by USB/IP", NULL, 0, "heddle serve --board hx8k", options, run};
+const cli_command cli_serve = {"serve", "a virtual board: the simulated RTL as a USB device, by USB/IP or usb-redir", NULL, 0, "heddle serve --board hx8k", options, run};
