@@ -41,9 +41,9 @@ typedef struct sources {
 } sources;
 
 static hd_status list_sources(sources *s, int board, hd_err *err) {
-    static const char *const folders[] = {"hw", "hw/lib", "hw/decode", "sim", "hw/link", "boards/common", "sim/board"};
+    static const char *const folders[] = {"hw", "hw/lib", "hw/decode", "sim", "hw/link", "boards/common", "sim/board", "hw/usb"};
     s->n = 0;
-    for (int f = 0; f < (board ? 7 : 4); f++) {
+    for (int f = 0; f < (board ? 8 : 4); f++) {
         char dir[PATH_MAX_];
         hd_status st = hd_tool_path(dir, sizeof dir, err, "%s/%s", hd_tool_source(), folders[f]);
         if (st) return st;
@@ -89,6 +89,7 @@ static void log_tail(const char *log, char *out, size_t n) {
 
 typedef struct model_variant {
     int structural, trace, board;
+    unsigned link; /* of a board: enum hd_board_link */
 } model_variant;
 
 static hd_status compile_model(const char *dir, const char *target, const hd_geometry *g, model_variant v, const sources *src, int quiet, hd_err *err) {
@@ -100,19 +101,20 @@ static hd_status compile_model(const char *dir, const char *target, const hd_geo
     if (!st) st = hd_tool_path(script, sizeof script, err, "%s/build.mk", dir);
     if (st) return st;
 
-    char parameter[22][64];
-    const struct { const char *name; uint32_t value; } set[22] = {
+    char parameter[23][64];
+    const struct { const char *name; uint32_t value; } set[23] = {
         {"ROWS", g->rows}, {"COLS", g->cols}, {"LANES", g->lanes}, {"PLANES", g->planes}, {"HOP", g->hop}, {"ACC_BITS", g->acc_bits},
         {"ACT_WORDS", g->act_words}, {"WINDOW_WORDS", g->window_words}, {"STREAM_WORDS", g->stream_words}, {"PARAM_WORDS", g->param_words},
         {"DESCRIPTORS", g->descriptors}, {"TABLES", g->tables}, {"RESIDUAL", g->residual}, {"FETCH", g->fetch}, {"POST", g->post},
-        {"EXTERN", g->extern_log2}, {"EXTERN_MHZ", g->extern_mhz}, {"DECODE", g->decode}, {"PUMP", g->pump}, {"POOL", g->pool}, {"SLOT", g->slot}, {"GATHER", g->gather}};
+        {"EXTERN", g->extern_log2}, {"EXTERN_MHZ", g->extern_mhz}, {"DECODE", g->decode}, {"PUMP", g->pump}, {"POOL", g->pool}, {"SLOT", g->slot}, {"GATHER", g->gather},
+        {"LINK", v.link}}; /* the last: only boards have it */
     const char *argv[200] = {"verilator", "--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert", "-Wno-fatal", "--unroll-count", "4",
                              "--prefix", "Vheddle", "--top-module", v.board ? "virtual_board" : g->extern_log2 ? "heddle_extern" : "heddle_core", "--Mdir", dir, include};
     int n = 0;
     while (argv[n]) n++;
     if (!v.structural) argv[n++] = "-DHD_FAST_ARRAY";
     if (v.trace) argv[n++] = "--trace-fst";
-    for (int i = 0; i < 22; i++) {
+    for (int i = 0; i < (v.board ? 23 : 22); i++) {
         snprintf(parameter[i], sizeof parameter[i], "-G%s=%u", set[i].name, set[i].value);
         argv[n++] = parameter[i];
     }
@@ -121,7 +123,7 @@ static hd_status compile_model(const char *dir, const char *target, const hd_geo
     /* make, so that several files compile at once; the recipe needs nothing of Verilator's own makefiles. */
     snprintf(text, sizeof text,
              "ROOT := $(shell verilator --getenv VERILATOR_ROOT)\n"
-             "FLAGS := -O3 -march=native -fPIC -std=gnu++17 -w -DVM_COVERAGE=0 -DVM_SC=0 -DVM_TRACE=%d -DVM_TRACE_FST=%d -DVM_TRACE_VCD=0 -DHD_PUMP=%u %s %s "
+             "FLAGS := -O3 -march=native -fPIC -std=gnu++17 -w -DVM_COVERAGE=0 -DVM_SC=0 -DVM_TRACE=%d -DVM_TRACE_FST=%d -DVM_TRACE_VCD=0 -DHD_PUMP=%u -DHD_LINK=%u %s %s "
              "-I. -I$(ROOT)/include -I$(ROOT)/include/vltstd -I%s/sim\n"
              "CPP := $(wildcard Vheddle*.cpp)\n"
              "OBJ := $(CPP:.cpp=.o) verilated.o verilated_threads.o rtl_model.o %s\n"
@@ -129,7 +131,7 @@ static hd_status compile_model(const char *dir, const char *target, const hd_geo
              "%%.o: %%.cpp\n\tg++ $(FLAGS) -c -o $@ $<\n"
              "verilated.o verilated_threads.o verilated_fst_c.o: %%.o: $(ROOT)/include/%%.cpp\n\tg++ $(FLAGS) -c -o $@ $<\n"
              "rtl_model.o: %s\n\tg++ $(FLAGS) -c -o $@ $<\n",
-             v.trace, v.trace, v.structural ? g->pump : 1, v.trace ? "-DHD_TRACE" : "", g->extern_log2 ? "-DHD_EXTERN" : "", hd_tool_source(), v.trace ? "verilated_fst_c.o" : "", wrapper);
+             v.trace, v.trace, v.structural ? g->pump : 1, v.link, v.trace ? "-DHD_TRACE" : "", g->extern_log2 ? "-DHD_EXTERN" : "", hd_tool_source(), v.trace ? "verilated_fst_c.o" : "", wrapper);
     if ((st = hd_file_write(script, text, strlen(text), err))) return st;
 
     char label[96];
@@ -162,8 +164,9 @@ static hd_status build(char *path, size_t n, const hd_geometry *g, model_variant
     uint64_t h = HD_TOOL_HASH;
     if ((st = list_sources(src, v.board, err)) || (st = hd_tool_cache(cache, sizeof cache, err))) goto done;
     for (int i = 0; i < src->n && !st; i++) st = hd_tool_hash_file(&h, src->file[i], err);
-    static const char *const others[] = {"hw/include/heddle_contract.vh", "hw/include/heddle_e8p.vh", "sim/rtl_model.cpp", "sim/rtl_api.h", "sim/board/board_model.cpp", "sim/board/board_api.h"};
-    for (int i = 0; i < (v.board ? 6 : 4) && !st; i++)
+    static const char *const others[] = {"hw/include/heddle_contract.vh", "hw/include/heddle_e8p.vh", "sim/rtl_model.cpp", "sim/rtl_api.h", "sim/board/board_model.cpp", "sim/board/board_api.h",
+                                         "sim/board/board_uart.h", "sim/board/board_usb.h", "sim/board/fs_host.h", "sim/board/ulpi_host.h"};
+    for (int i = 0; i < (v.board ? 10 : 4) && !st; i++)
         if (!(st = hd_tool_path(file, sizeof file, err, "%s/%s", hd_tool_source(), others[i]))) st = hd_tool_hash_file(&h, file, err);
     if (st) goto done;
     hd_tool_hash(&h, g, sizeof *g); /* uint32_t only, no padding */
@@ -202,11 +205,11 @@ done:
 }
 
 hd_status hd_sim_build(char *path, size_t n, const hd_geometry *g, const hd_device_options *o, hd_err *err) {
-    model_variant v = {o && o->structural, o && o->trace, 0};
+    model_variant v = {o && o->structural, o && o->trace, 0, 0};
     return build(path, n, g, v, o && o->quiet, err);
 }
 
-hd_status hd_sim_build_board(char *path, size_t n, const hd_geometry *g, int quiet, hd_err *err) {
-    model_variant v = {0, 0, 1};
+hd_status hd_sim_build_board(char *path, size_t n, const hd_geometry *g, unsigned link, int quiet, hd_err *err) {
+    model_variant v = {0, 0, 1, link};
     return build(path, n, g, v, quiet, err);
 }

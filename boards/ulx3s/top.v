@@ -58,13 +58,13 @@ module top #(
         .FEEDBK_PATH("CLKOP"), .OUTDIVIDER_MUXA("DIVA"), .PLLRST_ENA("DISABLED"), .INTFB_WAKE("DISABLED"), .STDBY_ENABLE("DISABLED"), .DPHASE_SOURCE("DISABLED")) u_pll (
         .CLKI(CLK), .CLKFB(clk), .CLKOP(clk), .LOCK(locked), .RST(1'b0), .STDBY(1'b0), .PHASESEL0(1'b0), .PHASESEL1(1'b0), .PHASEDIR(1'b1),
         .PHASESTEP(1'b1), .PHASELOADREG(1'b1), .PLLWAKESYNC(1'b0), .ENCLKOP(1'b0));
-    // verilator lint_on PINMISSING
     heddle_board #(
         .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .PLANES(PLANES), .HOP(HOP), .ACC_BITS(ACC_BITS), .ACT_WORDS(ACT_WORDS),
         .WINDOW_WORDS(WINDOW_WORDS), .STREAM_WORDS(STREAM_WORDS), .PARAM_WORDS(PARAM_WORDS), .DESCRIPTORS(DESCRIPTORS), .TABLES(TABLES),
         .RESIDUAL(RESIDUAL), .FETCH(FETCH), .POST(POST), .EXTERN(EXTERN), .EXTERN_MHZ(EXTERN_MHZ), .DECODE(DECODE), .PUMP(PUMP), .POOL(POOL), .SLOT(SLOT), .GATHER(GATHER), .CLOCKS_PER_BIT(CLOCKS_PER_BIT)) u_board (
         .clk(clk), .clk_fast(1'b0), .fast_take(1'b0), .locked(locked && !BTN), .rx(RX), .tx(TX), .busy(busy), .done(done),
         .sd_cmd({sdram_csn, sdram_rasn, sdram_casn, sdram_wen}), .sd_bank(sdram_ba), .sd_addr(sdram_a), .sd_dqm(sd_dqm), .sd_out(sd_out), .sd_oe(sd_oe), .sd_in(sdram_d));
+    // verilator lint_on PINMISSING
     assign sdram_d = sd_oe ? sd_out : 16'hzzzz;
     assign sdram_dqm = {2{sd_dqm}};
     assign sdram_cke = 1'b1;

@@ -1,55 +1,31 @@
-// A Verilated board behind sim/board/board_api.h: the UART at its pins, a byte at a time.
+// A Verilated board behind sim/board/board_api.h. HD_LINK: the UART at its pins, a byte at a time, or a host's USB packets at its lines.
 #include "board_api.h"
 
 #include <cstring>
-#include <deque>
 #include <memory>
 #include <new>
 
 #include "Vheddle.h"
 #include "verilated.h"
 
+#if HD_LINK == 0
+#include "board_uart.h"
+#else
+#include "board_usb.h"
+#endif
+
 struct hd_board_rtl {
     VerilatedContext context;
-    std::unique_ptr<Vheddle> top;
-    std::deque<uint8_t> to_board, from_board;
-    int send_bit = -1, send_clock = 0, take_bit = -1, take_clock = 0, value = 0, quiet = 0;
-    uint8_t sending = 0;
+    std::unique_ptr<Vheddle> top{new Vheddle(&context)};
     uint64_t clocks = 0;
     char fault[17] = "";
 
-    int rx() {
-        if (send_bit < 0) {
-            if (to_board.empty()) return 1;
-            sending = to_board.front();
-            to_board.pop_front();
-            send_bit = send_clock = 0;
-        }
-        int level = send_bit == 0 ? 0 : send_bit == 9 ? 1 : (sending >> (send_bit - 1)) & 1;
-        if (++send_clock == HD_BOARD_CLOCKS_PER_BIT) {
-            send_clock = 0;
-            if (++send_bit == 10) send_bit = -1;
-        }
-        return level;
-    }
-    void tx(int level) {
-        if (take_bit < 0) {
-            if (!level) take_bit = take_clock = value = 0;
-            return;
-        }
-        if (++take_clock != take_bit * HD_BOARD_CLOCKS_PER_BIT + HD_BOARD_CLOCKS_PER_BIT / 2) return;
-        if (take_bit >= 1 && take_bit <= 8) value |= level << (take_bit - 1);
-        if (take_bit++ < 9) return;
-        if (level) from_board.push_back(static_cast<uint8_t>(value)); // else a framing error: the bridge drops it
-        take_bit = -1;
-    }
+    // A cycle of the board's clock; whoever is at its pins has set them.
     void clock() {
-        top->rx = static_cast<uint8_t>(rx());
         top->clk = 1;
         top->eval();
         top->clk = 0;
         top->eval();
-        tx(top->tx);
         clocks++;
         if (!fault[0] && top->fault[3]) {
             // Text of a Verilog string: the last character in the lowest byte.
@@ -60,21 +36,18 @@ struct hd_board_rtl {
             }
         }
     }
-    // The link answers some hundred clocks after a request's last byte; only then is silence an end.
-    bool busy() const { return !to_board.empty() || send_bit >= 0 || take_bit >= 0 || top->busy || quiet < 4096; }
+    BoardLink<hd_board_rtl> link{*this};
 };
 
 namespace {
 
-hd_board_rtl *board_open() {
+hd_board_rtl *board_open(unsigned clock_hz) {
     hd_board_rtl *b = new (std::nothrow) hd_board_rtl;
     if (!b) return nullptr;
-    b->top.reset(new Vheddle(&b->context));
     b->top->clk = 0;
+    b->top->usb_clk = 0;
     b->top->locked = 0;
-    for (int i = 0; i < 8; i++) b->clock();
-    b->top->locked = 1;
-    for (int i = 0; i < 600; i++) b->clock();
+    b->link.start(clock_hz);
     return b;
 }
 
@@ -84,27 +57,20 @@ void board_close(hd_board_rtl *b) {
     delete b;
 }
 
-size_t board_step(hd_board_rtl *b, const uint8_t *bytes, size_t n, uint8_t *out, size_t size, uint64_t clocks) {
-    b->to_board.insert(b->to_board.end(), bytes, bytes + n);
-    if (n) b->quiet = 0;
-    for (uint64_t i = 0; i < clocks && b->from_board.size() < size && b->busy(); i++) {
-        bool before = b->to_board.empty() && b->send_bit < 0 && b->take_bit < 0 && !b->top->busy;
-        b->clock();
-        b->quiet = before ? b->quiet + 1 : 0;
-    }
-    size_t got = 0;
-    for (; got < size && !b->from_board.empty(); got++) {
-        out[got] = b->from_board.front();
-        b->from_board.pop_front();
-    }
-    return got;
-}
-
-int board_busy(hd_board_rtl *b) { return b->busy() || !b->from_board.empty(); }
-const char *board_fault(hd_board_rtl *b) { return b->fault[0] ? b->fault : nullptr; }
+int board_busy(hd_board_rtl *b) { return b->link.busy(); }
+const char *board_fault(hd_board_rtl *b) { return b->fault[0] ? b->fault : b->link.fault(); }
 uint64_t board_clocks(hd_board_rtl *b) { return b->clocks; }
 
-const hd_board_api api = {HD_BOARD_API_VERSION, board_open, board_close, board_step, board_busy, board_fault, board_clocks};
+#if HD_LINK == 0
+size_t board_step(hd_board_rtl *b, const uint8_t *bytes, size_t n, uint8_t *out, size_t size, uint64_t clocks) { return b->link.step(bytes, n, out, size, clocks); }
+const hd_board_api api = {HD_BOARD_API_VERSION, HD_LINK, board_open, board_close, board_busy, board_fault, board_clocks, board_step, nullptr, nullptr, nullptr, nullptr};
+#else
+int board_reset(hd_board_rtl *b) { return b->link.reset(); }
+unsigned board_transact(hd_board_rtl *b, hd_board_transaction *t) { return b->link.transact(*t); }
+void board_idle(hd_board_rtl *b, uint64_t clocks) { b->link.idle(clocks); }
+uint64_t board_usb_clocks(hd_board_rtl *b) { return b->link.host.clocks; }
+const hd_board_api api = {HD_BOARD_API_VERSION, HD_LINK, board_open, board_close, board_busy, board_fault, board_clocks, nullptr, board_reset, board_transact, board_idle, board_usb_clocks};
+#endif
 
 } // namespace
 

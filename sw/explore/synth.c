@@ -250,7 +250,7 @@ static hd_status make(job *j, hd_err *err) {
 
 /* ---- the report ---- */
 
-/* "u_board.u_core.u_fetch.addr_SB_LUT4_O" belongs to unit u_core.u_fetch, "u_board.u_link.u_link.ring" to u_link. */
+/* "u_board.u_core.u_fetch.addr_SB_LUT4_O" belongs to unit u_core.u_fetch, "u_board.g_uart.u_link.u_link.ring" to u_link. */
 static void unit_of(char *unit, size_t n, const char *cell) {
     const char *at = strstr(cell, "u_board.");
     if (!at) {
@@ -258,6 +258,7 @@ static void unit_of(char *unit, size_t n, const char *cell) {
         return;
     }
     at += strlen("u_board.");
+    if (!strncmp(at, "g_", 2) && strchr(at, '.')) at = strchr(at, '.') + 1; /* a generate block */
     size_t length = strcspn(at, ".");
     if (at[length] != '.') length = 0;
     if (length && !strncmp(at, "u_core.", 7)) {

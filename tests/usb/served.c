@@ -1,5 +1,6 @@
-/* Random programs on a board that `heddle serve` serves, through USB/IP, the virtual bridge, the UART pins and the RTL, against the instruction-level model:
- * outputs, the whole activation memory and the cycles. served PORT h|x GEOMETRY:MEMORY COUNT */
+/* Random programs on a board that `heddle serve` serves, through USB/IP, the virtual bridge and the UART pins, or the RTL's own USB device, and the RTL, against the instruction-level model:
+ * outputs, the whole activation memory and the cycles. served PORT h|x|n GEOMETRY:MEMORY COUNT; h and x are FTDI bridges,
+ * n is the board's own USB device. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,13 +15,13 @@ struct hd_device {
     hd_link *link;
 };
 static unsigned port;
-static int is_h;
+static enum client_kind kind;
 
 static hd_status served_open(hd_device **out, const hd_geometry *g, const hd_device_options *o, hd_err *err) {
     (void)g, (void)o;
     *out = calloc(1, sizeof **out);
     if (!*out) abort();
-    return hd_link_open(&(*out)->link, client_pipe_open(port, is_h), err);
+    return hd_link_open(&(*out)->link, client_pipe_open(port, kind), err);
 }
 static void served_close(hd_device *d) {
     if (d) hd_link_close(d->link);
@@ -75,9 +76,9 @@ int main(int argc, char **argv) {
     hd_geometry g;
     char shape[32];
     const char *memory = argc == 5 ? strchr(argv[3], ':') : NULL;
-    if (!memory) return fprintf(stderr, "usage: served PORT h|x GEOMETRY:MEMORY COUNT\n"), 2;
+    if (!memory) return fprintf(stderr, "usage: served PORT h|x|n GEOMETRY:MEMORY COUNT\n"), 2;
     port = (unsigned)atoi(argv[1]);
-    is_h = *argv[2] == 'h';
+    kind = *argv[2] == 'h' ? CLIENT_FT2232H : *argv[2] == 'x' ? CLIENT_FT231X : CLIENT_NATIVE;
     snprintf(shape, sizeof shape, "%.*s", (int)(memory - argv[3]), argv[3]);
     if (hd_geometry_parse(&g, shape, &err) || hd_geometry_memory(&g, memory + 1, &err)) return fprintf(stderr, "%s\n", err.message), 2;
     int count = atoi(argv[4]), found = 0;

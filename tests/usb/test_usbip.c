@@ -116,7 +116,7 @@ static void test_link(void **state) {
         hd_rng r;
         uint32_t cycles;
         hd_rng_seed(&r, 3, 3);
-        assert_int_equal(hd_link_open(&link, client_pipe_open(hd_usbip_port(server), h), &err), HD_OK);
+        assert_int_equal(hd_link_open(&link, client_pipe_open(hd_usbip_port(server), h ? CLIENT_FT2232H : CLIENT_FT231X), &err), HD_OK);
         for (int i = 0; i < 20; i++) {
             size_t n = 1 + hd_rng_below(&r, 6000);
             for (size_t k = 0; k < n; k++) words[k] = hd_rng_u32(&r);

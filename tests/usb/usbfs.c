@@ -120,6 +120,7 @@ static void out_transfer(pending *p) {
 }
 
 static void drop_out(size_t n) {
+    if (!n) return; /* nothing was ever sent, perhaps: no buffer */
     d.board->out_n -= n;
     memmove(d.board->out, d.board->out + n, d.board->out_n);
 }

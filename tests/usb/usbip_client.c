@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -88,11 +89,11 @@ int control(int fd, uint8_t type, uint8_t request, uint16_t value, uint16_t inde
     return (int)be32(h + 20);
 }
 
-/* ---- a pipe: bulk transfers to port B, one IN transfer always under way */
+/* ---- a pipe: bulk transfers to a bridge's port or to a device of the board's own, one IN transfer always under way */
 typedef struct client_pipe {
     hd_pipe pipe;
     int fd, out_endpoint, in_endpoint;
-    size_t packet, n;
+    size_t packet, head, n; /* head: status bytes of a packet */
     uint32_t in_number;
     uint8_t bytes[1 << 16];
 } client_pipe;
@@ -114,6 +115,10 @@ static hd_status pipe_get(hd_pipe *p, void *bytes, size_t size, size_t *got, uns
     while (!c->n && hd_seconds() < until) {
         uint8_t h[48], data[4096];
         if (!c->in_number) c->in_number = submit(c->fd, (unsigned)c->in_endpoint, 1, NULL, NULL, sizeof data);
+        /* A device of its own says nothing while it has nothing; a bridge sends its status. */
+        struct pollfd ready = {.fd = c->fd, .events = POLLIN};
+        double left = until - hd_seconds();
+        if (poll(&ready, 1, left > 0 ? 1 + (int)(1000 * left) : 0) == 0) break;
         if (!reply_header(c->fd, h)) return hd_fail(err, HD_DEVICE, "the server is silent");
         if (be32(h + 4) != c->in_number) continue; /* an OUT transfer is done */
         uint32_t n = be32(h + 24);
@@ -121,9 +126,9 @@ static hd_status pipe_get(hd_pipe *p, void *bytes, size_t size, size_t *got, uns
         c->in_number = 0;
         for (size_t at = 0; at < n; at += c->packet) {
             size_t part = n - at < c->packet ? n - at : c->packet;
-            must(part >= 2);
-            memcpy(c->bytes + c->n, data + at + 2, part - 2);
-            c->n += part - 2;
+            must(part >= c->head);
+            memcpy(c->bytes + c->n, data + at + c->head, part - c->head);
+            c->n += part - c->head;
         }
     }
     *got = c->n < size ? c->n : size;
@@ -142,14 +147,20 @@ static void pipe_close(hd_pipe *p) {
     free(p);
 }
 
-hd_pipe *client_pipe_open(unsigned port, int h) {
+hd_pipe *client_pipe_open(unsigned port, enum client_kind kind) {
     client_pipe *c = calloc(1, sizeof *c);
     must(c);
-    c->pipe = (hd_pipe){pipe_put, pipe_flush, pipe_get, pipe_purge, pipe_close, NULL, "usbip", 0, h ? 1.2e6 : 3e5, 4, 2000, 0};
+    int h = kind == CLIENT_FT2232H, native = kind == CLIENT_NATIVE;
+    c->pipe = (hd_pipe){pipe_put, pipe_flush, pipe_get, pipe_purge, pipe_close, NULL, "usbip", native, h ? 1.2e6 : 3e5, 4, 2000, 0};
     c->fd = import_device(port);
-    c->out_endpoint = h ? 4 : 2;
+    c->out_endpoint = native ? 1 : h ? 4 : 2;
     c->in_endpoint = h ? 3 : 1;
     c->packet = h ? 512 : 64;
+    c->head = native ? 0 : 2;
+    if (native) {
+        must(!control(c->fd, 0x00, 9, 1, 0, 0, NULL, NULL)); /* SET_CONFIGURATION */
+        return &c->pipe;
+    }
     must(!control(c->fd, 0x40, 9, 1, h ? 2 : 0, 0, NULL, NULL));
     must(!control(c->fd, 0x40, 3, 0, h ? 0x0202 : 0, 0, NULL, NULL));
     return &c->pipe;

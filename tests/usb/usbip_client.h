@@ -1,5 +1,4 @@
-/* A USB/IP client for tests, written from the protocol's description: requests and transfers of the device 1-1, and a pipe of bytes through the FTDI bridge
- * that it is. Everything that should not happen ends the program. */
+/* A USB/IP client for tests, written from the protocol's description: requests and transfers of the device 1-1, and a pipe of bytes through what it is. Everything that should not happen ends the program. */
 #ifndef USBIP_CLIENT_H
 #define USBIP_CLIENT_H
 #include <stddef.h>
@@ -20,6 +19,7 @@ uint32_t submit(int fd, unsigned endpoint, int in, const uint8_t *setup, const v
 uint32_t next_number(void);
 /* A control transfer: its status, and the bytes. */
 int control(int fd, uint8_t type, uint8_t request, uint16_t value, uint16_t index, uint16_t length, void *bytes, uint32_t *actual);
-/* The device as a pipe at its highest bit rate: h for an FT2232H, else an FT231X. */
-hd_pipe *client_pipe_open(unsigned port, int h);
+enum client_kind { CLIENT_FT231X = 0, CLIENT_FT2232H = 1, CLIENT_NATIVE };
+/* The device as a pipe, a bridge at its highest bit rate. */
+hd_pipe *client_pipe_open(unsigned port, enum client_kind kind);
 #endif

@@ -37,12 +37,15 @@ module top #(
     wire [15:0]  sd_out, sd_in;
     wire [127:0] fault;
     wire [63:0]  fault_at;
+    // verilator lint_off PINMISSING
+    // Its link is a UART.
     heddle_board #(
         .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .PLANES(PLANES), .HOP(HOP), .ACC_BITS(ACC_BITS), .ACT_WORDS(ACT_WORDS),
         .WINDOW_WORDS(WINDOW_WORDS), .STREAM_WORDS(STREAM_WORDS), .PARAM_WORDS(PARAM_WORDS), .DESCRIPTORS(DESCRIPTORS), .TABLES(TABLES),
         .RESIDUAL(RESIDUAL), .FETCH(FETCH), .POST(POST), .EXTERN(EXTERN), .EXTERN_MHZ(EXTERN_MHZ), .PUMP(PUMP), .POOL(POOL), .SLOT(SLOT), .GATHER(GATHER), .CLOCKS_PER_BIT(CLOCKS_PER_BIT)) u_board (
         .clk(CLK), .clk_fast(1'b0), .fast_take(1'b0), .locked(1'b1), .rx(RX), .tx(tx), .busy(busy), .done(LED1),
         .sd_cmd(sd_cmd), .sd_bank(sd_bank), .sd_addr(sd_addr), .sd_dqm(sd_dqm), .sd_out(sd_out), .sd_oe(sd_oe), .sd_in(sd_in));
+    // verilator lint_on PINMISSING
     wire sd_clk = !CLK;
     sdram_model #(.MHZ(EXTERN_MHZ), .EW(EXTERN)) u_memory (
         .clk(sd_clk), .sd_cmd(sd_cmd), .sd_bank(sd_bank), .sd_addr(sd_addr), .sd_dqm(sd_dqm), .sd_out(sd_out), .sd_oe(sd_oe), .sd_in(sd_in),

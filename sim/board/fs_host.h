@@ -1,5 +1,5 @@
-// A full-speed USB host at the level of lines and packets, written from USB 2.0 chapters 7, 8 and 9: what hw/usb/usb_fs.v is tested against. It shares no code with
-// the device or the driver. Bits of the host last 4 clocks of the device's 48 MHz, more or less by `skew`; packets can be damaged on purpose.
+// A full-speed USB host at the level of lines and packets, written from USB 2.0 chapters 7, 8 and 9: what hw/usb/usb_fs.v is tested against,
+// and the host of virtual boards. It shares no code with the device or the driver. Bits of the host last 4 clocks of the device's 48 MHz, more or less by `skew`; packets can be damaged on purpose.
 #ifndef FS_HOST_H
 #define FS_HOST_H
 #include <cstdint>

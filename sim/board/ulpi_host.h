@@ -14,7 +14,7 @@ struct UlpiBus {
 
 class UlpiHost {
   public:
-    explicit UlpiHost(UlpiBus b, uint64_t seed) : bus(std::move(b)), s(seed * 77 + 5) {}
+    explicit UlpiHost(UlpiBus b, uint64_t seed = 1) : bus(std::move(b)), s(seed * 77 + 5) {}
     double skew = 0; // the transceiver's business
     uint64_t clocks = 0, violations = 0;
     std::string violation;
