@@ -97,6 +97,7 @@ static uint8_t status_of(int status) {
     case HD_VUSB_OK: return usb_redir_success;
     case HD_VUSB_STALL: return usb_redir_stall;
     case HD_VUSB_CANCELLED: return usb_redir_cancelled;
+    case HD_VUSB_OVERFLOW: return usb_redir_babble;
     default: return usb_redir_ioerror;
     }
 }

@@ -104,6 +104,7 @@ error "three.idx: 3 labels; two.idx has 2 items" eval default --images two.idx -
 error "big.idx: label 1 is 200; the model has 10 outputs" eval default --images two.idx --labels big.idx
 error "rank2.idx: idx type 8, rank 2; labels are bytes (type 8) of rank 1" eval default --images two.idx --labels rank2.idx
 error "narrow.idx: 5 values an item; the model's input has 784" eval default --images narrow.idx --labels big.idx
+error "serve: --redir goes without --address and --port, which are USB/IP's" serve --board hx8k --redir board --port 1
 rm fake.hdp ./*.idx
 only ""
 finish

@@ -4,12 +4,13 @@
 set -eu
 link=$1 heddle=$2
 here=$(dirname "$(readlink -f "$0")")
+. "$here/network.sh"
 skip() { echo "skipped: $*"; exit 77; }
 fail() { echo "failed: $*"; tail -n 5 "$work/errors" 2>/dev/null; exit 1; }
 if [ -n "${HEDDLE_CACHE:-}" ]; then cache=$HEDDLE_CACHE
 elif [ -n "${XDG_CACHE_HOME:-}" ]; then cache=$XDG_CACHE_HOME/heddle
 else cache=${HOME:-/nowhere}/.cache/heddle; fi
-kernel=$cache/guest-kernel images=/usr/share/datasets/fashion-mnist/t10k-images-idx3-ubyte.gz
+kernel=$cache/guest-kernel
 PATH=$PATH:/usr/sbin:/sbin
 [ "$(uname -m)" = x86_64 ] || skip "the guest runs this machine's programs on an x86_64, and this is $(uname -m)"
 for tool in qemu-system-x86_64:qemu-system-x86 busybox:busybox-static usbip:usbip verilator:verilator; do
@@ -31,7 +32,6 @@ finish() {
 }
 trap finish EXIT
 export OMP_NUM_THREADS=1
-geometry=2x4x8x2 memory=act=2048,window=64,stream=1024,param=256,descriptors=8,tables=0,hop=2,acc=18,fetch=1,post=0,residual=0
 
 # ---- the board
 serve() { # a port of 0 is any free one, the first time
@@ -49,15 +49,10 @@ serve() { # a port of 0 is any free one, the first time
 serve
 
 # ---- what the guest has: the network, images, and what the model makes of them
-idx() { printf "\\0\\0\\10\\3\\0\\0\\0\\$(printf %03o "$1")\\0\\0\\0\\34\\0\\0\\0\\34"; (zcat $images || true) 2>/dev/null | tail -c +17 | head -c $(($1 * 784)); }
 root=$work/root
 mkdir -p "$root"/{bin,proc,sys,dev,tmp,run,root,etc,lib64,usr/share/misc,var/run}
 chmod 1777 "$root/tmp"
-idx 2 >"$root/two.idx"
-idx 200 >"$root/many.idx"
-"$heddle" compress default --weights 2 --sparsity 0.5 --calib $images --calib-count 16 -o "$work/net.hdm" >"$work/log"
-"$heddle" compile "$work/net.hdm" --geometry $geometry --memory $memory -o "$root/net.hdp" >"$work/log"
-"$heddle" run "$root/net.hdp" --input "$root/two.idx" -o "$root/ref.bin" >"$work/log"
+make_network "$heddle" "$root" >"$work/log"
 
 # Programs, and the libraries that they load, at the places where they look for them.
 cp "$(command -v busybox)" "$(command -v usbip)" "$root/bin/"
