@@ -1,8 +1,9 @@
 #!/bin/bash
-# guest.sh usbip|redir HEDDLE: a Linux guest under QEMU attaches a board that `heddle serve` serves, and runs the default network on it, byte-equal to the
-# instruction-level model; see init for what happens inside. Exit 77, with the reason, where something that it takes is missing.
+# guest.sh usbip|redir bridge|usb|ulpi HEDDLE: a Linux guest under QEMU attaches a board that `heddle serve` serves, behind an FTDI bridge or with a USB device of
+# its own, and runs the default network on it, byte-equal to the instruction-level model; see init for what happens inside. Exit 77, with the reason, where something
+# that it takes is missing.
 set -eu
-link=$1 heddle=$2
+link=$1 device=$2 heddle=$3
 here=$(dirname "$(readlink -f "$0")")
 . "$here/network.sh"
 skip() { echo "skipped: $*"; exit 77; }
@@ -37,7 +38,7 @@ export OMP_NUM_THREADS=1
 serve() { # a port of 0 is any free one, the first time
     local where=(--port "${port:-0}")
     [ "$link" = usbip ] || where=(--redir "$work/board")
-    "$heddle" serve --board hx8k --geometry $geometry --memory $memory "${where[@]}" --json >"$work/said" 2>"$work/errors" &
+    "$heddle" serve --board hx8k --link $device --geometry $geometry --memory $memory "${where[@]}" --json >"$work/said" 2>"$work/errors" &
     server=$!
     for _ in $(seq 1200); do
         [ -s "$work/said" ] && break
@@ -72,7 +73,8 @@ install -m 755 "$here/init" "$root/init"
 (cd "$root" && find . | busybox cpio -o -H newc 2>/dev/null) >"$work/initrd"
 
 # ---- the guest
-words="link=$link id=0403:6010 module=ftdi_sio interface=1"
+words="link=$link id=1209:0001 serial=virtual0 interface=0"
+[ "$device" != bridge ] || words="link=$link id=0403:6010 serial=virtual interface=1 module=ftdi_sio"
 if [ "$link" = usbip ]; then
     words="$words port=$port modules=virtio_pci,virtio_net,vhci-hcd,ftdi_sio"
     plug=(-netdev user,id=net,restrict=off -device virtio-net-pci,netdev=net,romfile=)
