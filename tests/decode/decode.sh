@@ -30,7 +30,7 @@ lint)
         local tool=$1 values=(COLS=$2 LANES=$3 PLANES=$4 DECODE=$5)
         case $tool in
         verilator) verilator --lint-only -Wall -I"$src/hw/include" "${values[@]/#/-G}" --top-module decode "${files[@]}" >"$work/out" 2>&1 ;;
-        icarus) iverilog -g2005 -Wall -Wno-timescale -I"$src/hw/include" -o /dev/null -s decode "${values[@]/#/-Pdecode.}" "${files[@]}" >"$work/out" 2>&1 ;;
+        icarus) iverilog -g2005 -Wall -Wno-timescale -I"$src/hw/include" -t null -s decode "${values[@]/#/-Pdecode.}" "${files[@]}" >"$work/out" 2>&1 ;;
         yosys) yosys -q -e '.' -w 'Replacing memory' -p "read_verilog -I$src/hw/include ${files[*]}; chparam -set COLS $2 -set LANES $3 -set PLANES $4 -set DECODE $5 decode
                 hierarchy -check -top decode; proc; check -assert" >"$work/out" 2>&1 ;;
         esac

@@ -24,7 +24,7 @@ elaborate() {
         verilator --lint-only -Wall -I"$src/hw/include" "${params[@]}" --top-module heddle_core "${files[@]}" >"$out" 2>&1 ;;
     icarus)
         for i in "${!values[@]}"; do params+=("-Pheddle_core.${names[i]}=${values[i]}"); done
-        iverilog -g2005 -Wall -Wno-timescale -I"$src/hw/include" -o /dev/null -s heddle_core "${params[@]}" "${synth[@]}" >"$out" 2>&1 ;;
+        iverilog -g2005 -Wall -Wno-timescale -I"$src/hw/include" -t null -s heddle_core "${params[@]}" "${synth[@]}" >"$out" 2>&1 ;;
     yosys)
         for i in "${!values[@]}"; do params+=(-set "${names[i]}" "${values[i]}"); done
         # -e: a warning is an error, but for the notes on small register arrays
