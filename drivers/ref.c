@@ -120,7 +120,7 @@ static hd_status run_device(hd_device *d, uint64_t max_cycles, hd_err *err) {
         int pool = hd_field_get(d->layer[i].desc, HD_F_OPCODE) == HD_OP_MAXPOOL;
         hd_status st = pool ? hd_ref_maxpool(d, i, err) : hd_ref_conv(d, i, err);
         if (st) return st;
-        for (uint32_t k = 0; k < HD_PERF_WORDS; k++) d->perf[i * HD_PERF_WORDS + k] = (uint32_t)d->layer[i].perf[k];
+        for (uint32_t k = 0; k < HD_PERF_WORDS; k++) d->perf[i * HD_PERF_WORDS + k] = d->g.perf ? (uint32_t)d->layer[i].perf[k] : 0;
     }
     d->cycles = total;
     d->done = 1;
@@ -192,6 +192,8 @@ static uint32_t read_register(const hd_device *d, size_t r) {
     case HD_REG_POOL: return g->pool;
     case HD_REG_SLOT: return g->slot;
     case HD_REG_GATHER: return g->gather;
+    case HD_REG_SUMS: return g->sums;
+    case HD_REG_PERF: return g->perf;
     case HD_REG_STATUS: return d->done ? 2 : 0;
     case HD_REG_CYCLES: return (uint32_t)d->cycles;
     default: return 0;

@@ -159,7 +159,7 @@ static hd_status conv_cycles(uint64_t *perf, const hd_geometry *g, const uint32_
     free(tile);
     perf[HD_PERF_STEPS] = (uint64_t)(n * passes);
     perf[HD_PERF_WRITES] = (uint64_t)(s->positions * ((hd_field_get(d, HD_F_COUT) + lanes - 1) / lanes));
-    int64_t store = g->post ? PL_SHARED + (int64_t)g->post : PL + s->rows;
+    int64_t store = g->post ? PL_SHARED + (int64_t)g->post - !g->sums : PL + s->rows;
     perf[HD_PERF_CYCLES] = (uint64_t)(LOAD + q.issued + hd_ref_latency(g) + s->last_cols * s->drain + store + TAIL);
     return HD_OK;
 }

@@ -9,10 +9,14 @@
 // cycles of LOAD) before it runs.
 // Stall rule: `stall` holds LOAD back (tests only); nothing else waits here.
 //
-// Parameters: DESCRIPTORS, how many the descriptor memory holds, a power of two, 2 or more.
+// What a unit needs only at a layer's start it takes from `word` itself, in the cycle in which `load` has the word's bit: then no register waits for it here.
+// Until the layer starts such a bit may be high for several cycles.
+//
+// Parameters: DESCRIPTORS, how many the descriptor memory holds, a power of two, 2 or more; PERF 0 leaves the counters out (their words read as 0).
 `default_nettype none
 module control #(
     parameter DESCRIPTORS = 64,
+    parameter PERF = 1,
     parameter DW = $clog2(DESCRIPTORS)
 ) (
     input  wire           clk,
@@ -33,6 +37,8 @@ module control #(
     output reg            go,
     output reg            go_post,
     output reg  [767:0]   desc,
+    output wire [31:0]    word,
+    output wire [23:0]    load,
     input  wire           layer_done,
     input  wire [7:0]     count         // one bit a counter: steps, wait_window, wait_drain, fetch_words (two), wait_buffer, writes, injected
 );
@@ -52,57 +58,63 @@ module control #(
         .clk(clk), .we(h_desc_we), .waddr(h_desc_addr), .wdata(h_wdata),
         .re(loading && !held), .raddr({index, k}), .rdata(desc_word));
 
+    assign word = desc_word;
     wire is_end = desc[HD_F_OPCODE +: HD_W_OPCODE] == HD_OP_END;
 
     // ---- counters: visit (t), add (t + 1), write (t + 2)
-    reg  [2:0]  visit, visit_1, visit_2;
-    reg  [4:0]  since;                  // cycles since the layer before ended: 8 to finish its words, 8 to clear the next
-    reg  [DW-1:0] record_1, record_2;
-    reg         use_1, use_2, clear_1;
-    reg  [4:0]  part;
-    reg  [31:0] sum;
-    wire        flushing = !since[3] && !since[4], clearing = since[3];
-    wire        running = state == S_RUN;
-    wire [DW-1:0] index_before = index - 1'b1;
-    wire [39:0] few;                    // events of each counter not yet added
-    genvar c;
-    generate for (c = 0; c < 8; c = c + 1) begin : g_counter
-        // CYCLES counts all of RUN; FETCH_WORDS by two when a slot brings two.
-        wire [4:0] more = !running ? 5'd0 : c == HD_PERF_CYCLES ? 5'd1 : c == HD_PERF_FETCH_WORDS ? {3'd0, count[3] && count[4], count[3] && !count[4]}
-                        : {4'd0, count[c == 0 ? 0 : c < HD_PERF_FETCH_WORDS ? c - 1 : c]};
-        reg [4:0] some;
-        always @(posedge clk)
-            if (!rst_n) some <= 5'd0;
-            else some <= (visit == c ? 5'd0 : some) + more;
-        assign few[c*5 +: 5] = some;
-    end endgenerate
-    always @(posedge clk) begin
-        if (!rst_n) begin
-            visit <= 3'd0; use_1 <= 1'b0; use_2 <= 1'b0;
-        end else begin
-            visit <= visit + 1'b1;
-            use_1 <= busy && (flushing ? recorded : clearing ? !is_end : running);
-            use_2 <= use_1;
+    generate if (PERF == 0) begin : g_no_counters
+        assign h_perf_rdata = 32'd0;
+        wire unused = &{1'b0, recorded, is_end, h_perf_re, h_perf_addr, count};
+    end else begin : g_counters
+        reg  [2:0]  visit, visit_1, visit_2;
+        reg  [4:0]  since;                  // cycles since the layer before ended: 8 to finish its words, 8 to clear the next
+        reg  [DW-1:0] record_1, record_2;
+        reg         use_1, use_2, clear_1;
+        reg  [4:0]  part;
+        reg  [31:0] sum;
+        wire        flushing = !since[3] && !since[4], clearing = since[3];
+        wire        running = state == S_RUN;
+        wire [DW-1:0] index_before = index - 1'b1;
+        wire [39:0] few;                    // events of each counter not yet added
+        genvar c;
+        for (c = 0; c < 8; c = c + 1) begin : g_counter
+            // CYCLES counts all of RUN; FETCH_WORDS by two when a slot brings two.
+            wire [4:0] more = !running ? 5'd0 : c == HD_PERF_CYCLES ? 5'd1 : c == HD_PERF_FETCH_WORDS ? {3'd0, count[3] && count[4], count[3] && !count[4]}
+                            : {4'd0, count[c == 0 ? 0 : c < HD_PERF_FETCH_WORDS ? c - 1 : c]};
+            reg [4:0] some;
+            always @(posedge clk)
+                if (!rst_n) some <= 5'd0;
+                else some <= (visit == c ? 5'd0 : some) + more;
+            assign few[c*5 +: 5] = some;
         end
-        if (state == S_IDLE || (running && layer_done)) since <= 5'd0;
-        else if (!since[4] && !held) since <= since + 1'b1;
-        visit_1 <= visit; visit_2 <= visit_1;
-        record_1 <= flushing ? index_before : index; record_2 <= record_1;
-        clear_1 <= clearing;
-        part <= few[visit*5 +: 5];
-        sum <= clear_1 ? (visit_1 == HD_PERF_CYCLES ? HD_DESC_EARLY + 32'd1 : 32'd0) : h_perf_rdata + {27'd0, part};
-    end
-    ram_sdp #(.WIDTH(32), .DEPTH(DESCRIPTORS * 8)) u_perf (
-        .clk(clk), .we(use_2), .waddr({record_2, visit_2}), .wdata(sum),
-        .re(busy || h_perf_re), .raddr(busy ? {flushing ? index_before : index, visit} : h_perf_addr), .rdata(h_perf_rdata));
+        always @(posedge clk) begin
+            if (!rst_n) begin
+                visit <= 3'd0; use_1 <= 1'b0; use_2 <= 1'b0;
+            end else begin
+                visit <= visit + 1'b1;
+                use_1 <= busy && (flushing ? recorded : clearing ? !is_end : running);
+                use_2 <= use_1;
+            end
+            if (state == S_IDLE || (running && layer_done)) since <= 5'd0;
+            else if (!since[4] && !held) since <= since + 1'b1;
+            visit_1 <= visit; visit_2 <= visit_1;
+            record_1 <= flushing ? index_before : index; record_2 <= record_1;
+            clear_1 <= clearing;
+            part <= few[visit*5 +: 5];
+            sum <= clear_1 ? (visit_1 == HD_PERF_CYCLES ? HD_DESC_EARLY + 32'd1 : 32'd0) : h_perf_rdata + {27'd0, part};
+        end
+        ram_sdp #(.WIDTH(32), .DEPTH(DESCRIPTORS * 8)) u_perf (
+            .clk(clk), .we(use_2), .waddr({record_2, visit_2}), .wdata(sum),
+            .re(busy || h_perf_re), .raddr(busy ? {flushing ? index_before : index, visit} : h_perf_addr), .rdata(h_perf_rdata));
+    end endgenerate
 
     // Word w of the descriptor arrives in the cycle in which k is w + 1.
     genvar w;
     generate for (w = 0; w < 24; w = w + 1) begin : g_word
         always @(posedge clk)
-            if (loading && k == w + 1) desc[w*32 +: 32] <= desc_word;
+            if (load[w]) desc[w*32 +: 32] <= desc_word;
+        assign load[w] = loading && k == w + 1;
     end endgenerate
-
 
     always @(posedge clk) begin
         if (!rst_n) begin

@@ -4,8 +4,9 @@
 //   window word -> s, d of each pair -> [hop register every HOP columns] -> PEs -> shadow registers -> drain
 //
 // Position 0 of the drain is the last column: operands and drain flow the same way, so that each hop delays both alike.
+// With SERIAL 1 the shadow registers are one chain, and the rows of a column leave one after the other.
 // Latency: the first column of a tile is on `drain` LATA = 6 + LOG + COMB + HOPS cycles after its last step's issue, then each
-// column for DRAIN cycles. `row_sum` (the row's activation sum over the tile) holds from one cycle after the first column to the cycle after the last.
+// column (with SERIAL each row of each) for DRAIN cycles. `row_sum` (the row's activation sum over the tile) holds from one cycle after the first column to the cycle after the last.
 // Stall rule: none; a step is taken whenever s_valid.
 //
 // Parameters: ROWS, COLS, LANES, PLANES, HOP, ACC_BITS, FETCH as in docs/hardware.md; DRAIN cycles of a column on the drain; WW, SW address
@@ -16,6 +17,7 @@
 // ONE 1: some reads have one address for all pairs, r_addr (re without s_valid). IC address bits of an index element's host words.
 // COPIES 1 gives each column its own registers of the control bits and, with PLANES above 1, accumulators without an enable (pe.v): for clocks that a far
 // net or a cut carry chain would hold back; the same cycles.
+// SUMS 0 leaves the activation sums out: row_sum is 0.
 // Requires: HOP >= COLS, or HOP*LANES*PLANES a multiple of 32 (a weight memory bank for each hop group).
 `default_nettype none
 module datapath #(
@@ -29,9 +31,12 @@ module datapath #(
     parameter SLOT     = 1,
     parameter DATA     = SLOT > 1 ? 16 : FETCH * LANES * 8,
     parameter DRAIN    = 1,
+    parameter SERIAL   = 0,
+    parameter OUT      = SERIAL != 0 ? ACC_BITS : ROWS * ACC_BITS,
     parameter LEAN     = 0,
     parameter EARLY    = 0,
     parameter COPIES   = 0,
+    parameter SUMS     = 1,
     parameter WW       = 8,
     parameter SW       = 10,
     parameter CHUNK    = 2,      // bits that choose a 32-bit word of a weight word
@@ -67,7 +72,7 @@ module datapath #(
     input  wire [SW-1:0]            s_pc,
     // results
     output wire [ROWS*LANES*8-1:0]  word,      // the window words read, one cycle after re, with GATHER two
-    output wire [ROWS*ACC_BITS-1:0] drain,
+    output wire [OUT-1:0]           drain,
     output wire [ROWS*ACC_BITS-1:0] row_sum
 );
     localparam NP = LANES / 2, LOG = $clog2(NP), COMB = PLANES == 1 ? 0 : PLANES == 2 ? 1 : 2;
@@ -95,7 +100,7 @@ module datapath #(
     delay #(.WIDTH(1), .N(3 + LOG + LATE)) u_v_sum (.clk(clk), .x(s_valid), .y(v_sum));
     delay #(.WIDTH(1), .N(3 + LOG + LATE)) u_f_sum (.clk(clk), .x(s_first), .y(f_sum));
     delay #(.WIDTH(1), .N(4 + LOG + LATE)) u_l_sum (.clk(clk), .x(s_valid && s_last), .y(l_sum));
-    wire unused_sum = &{1'b0, v_sum, no_sum};
+    wire unused_sum = &{1'b0, v_sum, f_sum, l_sum, no_sum};
     genvar r, g, c, i, k;
     generate if (GATHER != 0) begin : g_gather
         wire [NP*WW-1:0] own;       // read at the step's issue: the delay above
@@ -129,24 +134,28 @@ module datapath #(
             assign s0[(r*NP + i)*9 +: 9] = s;
             assign d0[(r*NP + i)*9 +: 9] = d;
         end
-        wire [8+LOG:0] sum, sum_late;
-        add_tree #(.N(NP), .WIDTH(9)) u_sum (.clk(clk), .x(s0[r*NP*9 +: NP*9]), .y(sum));
-        if (CLEAR != 0 && LATE > 0) begin : g_cleared
-            wire [8+LOG:0] earlier;
-            reg  [8+LOG:0] cleared;
-            delay #(.WIDTH(9 + LOG), .N(LATE - 1)) u_late (.clk(clk), .x(sum), .y(earlier));
-            always @(posedge clk) cleared <= no_sum ? {(9+LOG){1'b0}} : earlier;
-            assign sum_late = cleared;
-        end else begin : g_waiting
-            delay #(.WIDTH(9 + LOG), .N(LATE)) u_late (.clk(clk), .x(sum), .y(sum_late));
+        if (SUMS == 0) begin : g_no_sum
+            assign row_sum[r*ACC_BITS +: ACC_BITS] = {ACC_BITS{1'b0}};
+        end else begin : g_sum
+            wire [8+LOG:0] sum, sum_late;
+            add_tree #(.N(NP), .WIDTH(9)) u_sum (.clk(clk), .x(s0[r*NP*9 +: NP*9]), .y(sum));
+            if (CLEAR != 0 && LATE > 0) begin : g_cleared
+                wire [8+LOG:0] earlier;
+                reg  [8+LOG:0] cleared;
+                delay #(.WIDTH(9 + LOG), .N(LATE - 1)) u_late (.clk(clk), .x(sum), .y(earlier));
+                always @(posedge clk) cleared <= no_sum ? {(9+LOG){1'b0}} : earlier;
+                assign sum_late = cleared;
+            end else begin : g_waiting
+                delay #(.WIDTH(9 + LOG), .N(LATE)) u_late (.clk(clk), .x(sum), .y(sum_late));
+            end
+            wire [ACC_BITS-1:0] wide = {{(ACC_BITS-9-LOG){sum_late[8+LOG]}}, sum_late};
+            reg [ACC_BITS-1:0] acc, held;
+            always @(posedge clk) begin
+                if (v_sum || (CLEAR != 0 && LATE > 0)) acc <= f_sum ? wide : acc + wide;
+                if (l_sum) held <= acc;
+            end
+            assign row_sum[r*ACC_BITS +: ACC_BITS] = held;
         end
-        wire [ACC_BITS-1:0] wide = {{(ACC_BITS-9-LOG){sum_late[8+LOG]}}, sum_late};
-        reg [ACC_BITS-1:0] acc, held;
-        always @(posedge clk) begin
-            if (v_sum || (CLEAR != 0 && LATE > 0)) acc <= f_sum ? wide : acc + wide;
-            if (l_sum) held <= acc;
-        end
-        assign row_sum[r*ACC_BITS +: ACC_BITS] = held;
     end endgenerate
 
     // ---- weights, one bank a hop group, its address one hop later
@@ -175,7 +184,7 @@ module datapath #(
     endgenerate
 
     // ---- hop groups, then the columns
-    wire [ROWS*ACC_BITS-1:0] chain [0:COLS];   // chain[c]: into the shadow register of column c
+    wire [OUT-1:0] chain [0:COLS];      // chain[c]: into the shadow registers of column c, with SERIAL its last row's
     wire [ROWS*NP*9-1:0] s_hop [0:GROUPS-1], d_hop [0:GROUPS-1];
     wire [GROUPS-1:0] en, clear, first, capture, shift;
     wire unused_en = &{1'b0, en, clear};
@@ -221,7 +230,12 @@ module datapath #(
         localparam D = COLS - 1 - c;                       // drained position
         localparam G = HOPS - D / HOP;                     // hop group
         localparam G_NEXT = c + 1 < COLS ? HOPS - (D - 1) / HOP : G;
-        wire [ROWS*ACC_BITS-1:0] out;
+        wire [ROWS*ACC_BITS-1:0] in, out;
+        if (SERIAL == 0 || ROWS == 1) begin : g_abreast
+            assign in = chain[c];
+        end else begin : g_in_turn
+            assign in = {chain[c], out[ROWS*ACC_BITS-1:ACC_BITS]};
+        end
         wire c_en, c_clear, c_first, c_capture, c_shift;
         if (COPIES == 0) begin : g_common
             assign {c_en, c_first, c_capture, c_shift} = control[G];
@@ -238,20 +252,20 @@ module datapath #(
                     .clk(clk), .s(s_hop[G][r*NP*9 +: NP*9]), .d(d_hop[G][r*NP*9 +: NP*9]),
                     .w(weight[D*LANES*PLANES +: LANES*PLANES]),
                     .en(1'b1), .clear(c_clear), .first(c_first), .capture(c_capture), .shift(c_shift),
-                    .drain_in(chain[c][r*ACC_BITS +: ACC_BITS]), .drain(out[r*ACC_BITS +: ACC_BITS]));
+                    .drain_in(in[r*ACC_BITS +: ACC_BITS]), .drain(out[r*ACC_BITS +: ACC_BITS]));
                 wire unused = c_en;
             end else begin : g_enabled
                 pe #(.LANES(LANES), .PLANES(PLANES), .ACC_BITS(ACC_BITS)) u_pe (
                     .clk(clk), .s(s_hop[G][r*NP*9 +: NP*9]), .d(d_hop[G][r*NP*9 +: NP*9]),
                     .w(weight[D*LANES*PLANES +: LANES*PLANES]),
                     .en(c_en), .clear(1'b0), .first(c_first), .capture(c_capture), .shift(c_shift),
-                    .drain_in(chain[c][r*ACC_BITS +: ACC_BITS]), .drain(out[r*ACC_BITS +: ACC_BITS]));
+                    .drain_in(in[r*ACC_BITS +: ACC_BITS]), .drain(out[r*ACC_BITS +: ACC_BITS]));
                 wire unused = c_clear;
             end
         end
-        delay #(.WIDTH(ROWS*ACC_BITS), .N(G_NEXT - G)) u_chain (.clk(clk), .x(out), .y(chain[c+1]));
+        delay #(.WIDTH(OUT), .N(G_NEXT - G)) u_chain (.clk(clk), .x(out[OUT-1:0]), .y(chain[c+1]));
     end endgenerate
-    assign chain[0] = {ROWS*ACC_BITS{1'b0}};
+    assign chain[0] = {OUT{1'b0}};
     assign drain = chain[COLS];
 endmodule
 `default_nettype wire

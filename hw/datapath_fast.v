@@ -17,6 +17,8 @@ module datapath_fast #(
     parameter SLOT     = 1,
     parameter DATA     = SLOT > 1 ? 16 : FETCH * LANES * 8,
     parameter DRAIN    = 1,
+    parameter SERIAL   = 0,            // rows of a column one after the other
+    parameter OUT      = SERIAL != 0 ? ACC_BITS : ROWS * ACC_BITS,
     // verilator lint_off UNUSEDPARAM
     parameter HOP      = 8,            // no difference here but in LATA
     // verilator lint_on UNUSEDPARAM
@@ -50,10 +52,11 @@ module datapath_fast #(
     input  wire                     s_last,
     input  wire [SW-1:0]            s_pc,
     output reg  [ROWS*LANES*8-1:0]  word,
-    output reg  [ROWS*ACC_BITS-1:0] drain,
+    output reg  [OUT-1:0]           drain,
     output reg  [ROWS*ACC_BITS-1:0] row_sum
 );
     localparam PART = LANES / PUMP, LP = PART * PLANES, WORDS = (COLS * LP + 31) / 32;      // lanes, bits a position, host words of a weight element
+    localparam TURNS = SERIAL != 0 ? ROWS * COLS : COLS;        // of the drain
     localparam SLOTS = 32;              // tiles between capture and drain: at most LATA, 21 at the largest
 
     // One array dimension a loop: the compiler then sees that no index wraps, and vectorises.
@@ -70,7 +73,7 @@ module datapath_fast #(
     reg [LATA-2:0] due;
     reg        sum_due;
     reg [31:0] in_slot, out_slot, sum_slot, col, stay;
-    initial begin due = 0; slot = 0; sum_due = 0; sum_slot = 0; in_slot = 0; out_slot = 0; col = COLS; stay = 0; end
+    initial begin due = 0; slot = 0; sum_due = 0; sum_slot = 0; in_slot = 0; out_slot = 0; col = TURNS; stay = 0; end
 
     reg [ROWS*LANES*8-1:0] word_read;
     reg [31:0] r, l, d, p, at, row, slot, element, entry, lane, chunk, first_bit, bit_at, value_bits;
@@ -91,10 +94,11 @@ module datapath_fast #(
             out_slot = (out_slot + 1) % SLOTS;
         end else if (DRAIN > 1 && stay != 0) begin
             stay = stay - 1;
-        end else if (col < COLS) begin
+        end else if (col < TURNS) begin
             col = col + 1; stay = DRAIN - 1;
         end
-        if (col < COLS) for (r = 0; r < ROWS; r = r + 1) drain[r*ACC_BITS +: ACC_BITS] <= snap[slot][r][col];
+        if (SERIAL != 0 && col < TURNS) drain <= snap[slot][col % ROWS][col / ROWS];
+        if (SERIAL == 0 && col < TURNS) for (r = 0; r < ROWS; r = r + 1) drain[(r*ACC_BITS) % OUT +: ACC_BITS] <= snap[slot][r][col];
         due = {due[LATA-3:0], s_valid && s_last};
 
         // ---- a step

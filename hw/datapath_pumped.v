@@ -14,7 +14,8 @@
 // Stall rule: none.
 // Parameters: as datapath.v; LANES and WW are those of a step, of PUMP window elements; SW, CHUNK: a stream entry is PUMP weight elements of LANES/PUMP lanes.
 // SLOT above 1: the window is written at clk in pieces of 16 bits, and the registers behind the memories are left out. KEEP 1: row_sum comes earlier, and goes with the next tile's first column.
-// Requires: PUMP 2 or 4, LANES/PUMP of 4 or more, DRAIN of 4 or more.
+// The rows of a column leave one after the other, each for DRAIN cycles of clk.
+// Requires: PUMP 2 or 4, LANES/PUMP of 4 or more, ROWS*DRAIN of 4 or more.
 `default_nettype none
 module datapath_pumped #(
     parameter PUMP     = 4,
@@ -24,7 +25,7 @@ module datapath_pumped #(
     parameter PLANES   = 2,
     parameter HOP      = 8,
     parameter ACC_BITS = 18,
-    parameter DRAIN    = 16,
+    parameter DRAIN    = 8,
     parameter WW       = 5,
     parameter SW       = 6,
     parameter CHUNK    = 2,      // bits that choose a 32-bit word of a weight element
@@ -33,7 +34,8 @@ module datapath_pumped #(
     parameter SLOT     = 1,
     parameter SB       = SLOT < 2 ? 1 : $clog2(SLOT),
     parameter DATA     = SLOT > 1 ? 16 : PART * 8,
-    parameter KEEP     = 0
+    parameter KEEP     = 0,
+    parameter SUMS     = 1
 ) (
     input  wire                     clk,
     input  wire                     clk_fast,
@@ -56,7 +58,7 @@ module datapath_pumped #(
     input  wire                     s_last,
     input  wire [SW-1:0]            s_pc,
     // results
-    output wire [ROWS*ACC_BITS-1:0] drain,
+    output wire [ACC_BITS-1:0]      drain,
     output wire [ROWS*ACC_BITS-1:0] row_sum
 );
     localparam LOG = $clog2(PART / 2), COMB = PLANES == 1 ? 0 : PLANES == 2 ? 1 : 2, HOPS = (COLS + HOP - 1) / HOP - 1;
@@ -116,8 +118,8 @@ module datapath_pumped #(
     end endgenerate
 
     wire [ROWS*PART*8-1:0] word;
-    datapath #(.ROWS(ROWS), .COLS(COLS), .LANES(PART), .PLANES(PLANES), .HOP(HOP), .ACC_BITS(ACC_BITS), .FETCH(1), .SLOT(SLOT), .DRAIN(DRAIN * PUMP), .LEAN(SLOT > 1 ? 1 : 0),
-               .EARLY(EARLY), .COPIES(1), .WW(WW + PB), .SW(SW + PB), .CHUNK(CHUNK)) u_array (
+    datapath #(.ROWS(ROWS), .COLS(COLS), .LANES(PART), .PLANES(PLANES), .HOP(HOP), .ACC_BITS(ACC_BITS), .FETCH(1), .SLOT(SLOT), .DRAIN(DRAIN * PUMP), .SERIAL(1), .LEAN(SLOT > 1 ? 1 : 0),
+               .EARLY(EARLY), .COPIES(1), .SUMS(SUMS), .WW(WW + PB), .SW(SW + PB), .CHUNK(CHUNK)) u_array (
         .clk(clk_fast), .w_clk(w_clk), .w_piece(piece), .w_en(en), .w_buf(buffer), .w_addr(write_at), .w_pair(1'b0), .w_data(w_data),
         .h_clk(clk), .h_we(h_we), .h_addr(h_addr), .h_wdata(h_wdata), .x_we(1'b0), .x_addr({(SW+PB){1'b0}}), .x_wdata(32'd0),
         .re(1'b1), .r_buf(f_buf), .r_addr(f_addr), .s_valid(f_valid), .s_first(f_first), .s_last(f_last), .s_pc(f_pc),

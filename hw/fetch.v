@@ -39,6 +39,8 @@ module fetch #(
     input  wire               rst_n,
     input  wire               go,
     input  wire [767:0]       desc,
+    input  wire [31:0]        word,          // of the descriptor, as it loads (control.v)
+    input  wire [23:0]        load,
     input  wire               stall,
     input  wire               released,      // the array has finished with a buffer
     // activation memory
@@ -86,10 +88,11 @@ module fetch #(
     wire        f_single = desc[HD_F_SINGLE];
     wire [XB-1:0] f_in_h = {{(XB-HB){1'b0}}, desc[HD_F_IN_H +: HB]}, f_in_w = {{(XB-HB){1'b0}}, desc[HD_F_IN_W +: HB]};
     wire [16:0]   iy0_17 = {desc[HD_F_IY0 + 15], desc[HD_F_IY0 +: 16]}, ix0_17 = {desc[HD_F_IX0 + 15], desc[HD_F_IX0 +: 16]};
+    wire [16:0]   first_iy = {word[HD_F_IY0 % 32 + 15], word[HD_F_IY0 % 32 +: 16]};
     wire [XB-1:0] f_iy0 = iy0_17[XB-1:0], f_ix0 = ix0_17[XB-1:0];
     wire [KB-1:0] f_ncb = desc[HD_F_NCB +: KB];
     wire [7:0]  f_pad = desc[HD_F_PAD +: 8];
-    wire [AW-1:0] f_in_start = desc[HD_F_IN_START +: AW], f_col_step = desc[HD_F_COL_STEP +: AW];
+    wire [AW-1:0] f_col_step = desc[HD_F_COL_STEP +: AW];
     wire [AW-1:0] f_ky_step = desc[HD_F_KY_STEP +: AW], f_pos_step = desc[HD_F_POS_STEP +: AW];
     wire [AW-1:0] f_line_step = desc[HD_F_LINE_STEP +: AW];
     wire [7:0]  f_dx = desc[HD_F_DX +: 8], f_dy = desc[HD_F_DY +: 8], f_sx = desc[HD_F_SX +: 8], f_sy = desc[HD_F_SY +: 8];
@@ -168,11 +171,11 @@ module fetch #(
     always @(posedge clk) begin
         one_cb <= f_pool || f_ncb == (pair_walk ? K_TWO : K_ONE);
         one_kw <= f_kw == 8'd1; one_sx <= f_sx == 8'd1; one_kh <= f_kh == 8'd1;
-        if (go || slice_end) begin
-            m_left <= f_positions; final_pass <= 1'b0;
-        end else if (f_pool ? in_seg : begin_tile) begin
-            m_left <= m_left - taken; final_pass <= m_left <= taken;
-        end
+        // Without MAXPOOL a layer has one walk, and starts from what control loaded.
+        if (POOL == 0 ? load[HD_F_POSITIONS / 32] : go || slice_end) m_left <= POOL == 0 ? word[HD_F_POSITIONS % 32 +: NB] : f_positions;
+        else if (f_pool ? in_seg : begin_tile) m_left <= m_left - taken;
+        if (go || slice_end) final_pass <= 1'b0;
+        else if (f_pool ? in_seg : begin_tile) final_pass <= m_left <= taken;
         if (begin_tile) last_row <= few ? ROW0 << (m_left[QB-1:0] - Q_ONE) : ROW0 << (ROWS - 1);
         if (begin_tile) rows_left <= few ? m_left[QB-1:0] : ROWS_Q;
         else if (end_seg) rows_left <= rows_left - n_seg;
@@ -237,10 +240,10 @@ module fetch #(
         else if (restart) next_sweep <= next_sweep + f_ky_step;
         if (next_line) nxt_addr <= line_next;
         else if (in_seg || (starts && first_sweep)) nxt_addr <= nxt_addr + f_pos_step;
-        if (go) line_next <= f_in_start;
+        if (load[HD_F_IN_START / 32]) line_next <= word[HD_F_IN_START % 32 +: AW];
         else if (slice_end) line_next <= slice_next;
         else if (next_line) line_next <= line_next + f_line_step;
-        if (go) slice_next <= f_in_start + 1'b1;
+        if (load[HD_F_IN_START / 32]) slice_next <= word[HD_F_IN_START % 32 +: AW] + 1'b1;
         else if (slice_end) slice_next <= slice_next + 1'b1;
 
         if (restart) ix <= seg_x;
@@ -251,33 +254,36 @@ module fetch #(
         else if (in_seg || (starts && first_sweep)) nxt_x <= nxt_x + sx_17[XB-1:0];
         if (in_seg) iy <= iy_line;
         else if (walk && sweep_end) iy <= iy + dy_17[XB-1:0];
-        if (in_tile && fresh) iy_line <= f_iy0;
-        else if (next_line) iy_line <= iy_line + sy_17[XB-1:0];
+        if (POOL == 0 ? load[HD_F_IY0 / 32] : in_tile && fresh) iy_line <= POOL == 0 ? first_iy[XB-1:0] : f_iy0;
+        else if (POOL == 0 ? end_seg && line_end : next_line) iy_line <= iy_line + sy_17[XB-1:0];
     end
 
     // ---- residual words of each valid position
     genvar r;
     generate if (RESIDUAL != 0) begin : g_residual
-        wire [7:0] f_res_n = desc[HD_F_RES_N +: 8];
+        // With OWN there are at most RN words a position.
+        localparam JB = OWN != 0 && NW < 7 ? NW + 1 : 8;
+        localparam [JB-1:0] J_ONE = 1, J_TWO = 2;
+        wire [JB-1:0] f_res_n = desc[HD_F_RES_N +: JB];
         wire [23:0] res_stride = {8'd0, desc[HD_F_RES_STRIDE +: 16]};
-        reg [7:0] res_j;
+        reg [JB-1:0] res_j;
         reg [RB-1:0] ordinal;               // of the row
         reg [AW-1:0] pos, at;
         reg [ROWS-1:0] row;
         assign in_res_now = in_res;
-        assign has_res = f_res_n != 8'd0;
+        assign has_res = f_res_n != {JB{1'b0}};
         assign pair_res = pair_walk && !f_res_n[0];
-        wire row_end = res_j + (pair_res ? 8'd2 : 8'd1) == f_res_n;
+        wire row_end = res_j + (pair_res ? J_TWO : J_ONE) == f_res_n;
         assign res_end = in_res && row == last_row && row_end;
         assign res_row = row;
         assign res_addr = at;
         always @(posedge clk) begin
-            if (go) pos <= desc[HD_F_RES_START +: AW];
+            if (load[HD_F_RES_START / 32]) pos <= word[HD_F_RES_START % 32 +: AW];
             else if (in_res && !hold && row_end) pos <= pos + res_stride[AW-1:0];
             if (!in_res) begin
-                row <= ROW0; ordinal <= {RB{1'b0}}; res_j <= 8'd0; at <= pos;
+                row <= ROW0; ordinal <= {RB{1'b0}}; res_j <= {JB{1'b0}}; at <= pos;
             end else if (!hold) begin
-                res_j <= row_end ? 8'd0 : res_j + (pair_res ? 8'd2 : 8'd1);
+                res_j <= row_end ? {JB{1'b0}} : res_j + (pair_res ? J_TWO : J_ONE);
                 at <= row_end ? pos + res_stride[AW-1:0] : at + (pair_res ? TWO : ONE);
                 if (row_end) begin
                     row <= row << 1; ordinal <= ordinal + 1'b1;

@@ -31,6 +31,8 @@
 //              Requires: 1, or LANES/2 with POST of 1 or more, FETCH 1, POOL 0 and EXTERN 0
 //   POOL       1 builds the unit for MAXPOOL
 //   GATHER     1: a window address for each pair of lanes of an entry               Requires: 0, or 1 with EXTERN 0, PUMP 1, SLOT 1
+//   SUMS       1 adds up the activations of each row, which EVEN subtracts; with 0 no layer has EVEN
+//   PERF       1 builds the performance counters; with 0 they read as 0
 // clk_fast and fast_take (high in the cycle of clk_fast that ends in the middle of clk's) are used with PUMP above 1 only; else tie them to 0.
 `default_nettype none
 module heddle_core #(
@@ -55,7 +57,9 @@ module heddle_core #(
     parameter PUMP         = 1,
     parameter POOL         = 1,
     parameter SLOT         = 1,
-    parameter GATHER       = 0
+    parameter GATHER       = 0,
+    parameter SUMS         = 1,
+    parameter PERF         = 1
 ) (
     input  wire        clk,
     input  wire        clk_fast,
@@ -97,6 +101,7 @@ module heddle_core #(
     localparam HOPS = (COLS + HOP - 1) / HOP - 1;
     localparam LATA = PUMP == 1 ? 6 + LOG + COMB + HOPS : 1 + (PUMP + 5 + LOG + COMB + HOPS + PUMP - 1) / PUMP;
     localparam DRAIN = POST == 0 ? 1 : ROWS * POST;      // cycles of a column on the drain
+    localparam SERIAL = POST == 0 ? 0 : 1, TURN = POST == 0 ? 1 : POST, OUT = SERIAL != 0 ? ACC_BITS : ROWS * ACC_BITS;    // with one lane each row has its turn on the drain
     localparam KEEP = PUMPED != 0 && POST < 4 ? 1 : 0;   // post keeps the activation sums of the pumped array, which come too early for it
 
     generate
@@ -128,6 +133,7 @@ module heddle_core #(
             SLOT_must_be_1_or_half_of_LANES_with_POST_FETCH_1_POOL_0_EXTERN_0 bad();
         end
         if (GATHER != 0 && (GATHER != 1 || EXTERN != 0 || PUMP != 1 || SLOT != 1)) begin : g_rule_gather GATHER_must_be_0_or_1_with_EXTERN_0_PUMP_1_SLOT_1 bad(); end
+        if (DECODE != 0 && SUMS == 0) begin : g_rule_sums DECODE_needs_SUMS bad(); end
         if (TABLES < 0 || TABLES > 16 || (TABLES > 0 && TABLES != (1 << $clog2(TABLES)))) begin : g_rule_tables TABLES_must_be_0_or_a_power_of_two_to_16 bad(); end
     endgenerate
 
@@ -143,6 +149,8 @@ module heddle_core #(
     // ---- units
     wire         go, go_post, go_pool;
     wire [767:0] desc;
+    wire [31:0]  desc_word;
+    wire [23:0]  desc_load;
     wire [31:0]  cycles, perf_rdata;
     wire         released, post_done, pool_done, post_we, pool_we, f_re;
     wire         w_buf, s_re, s_buf, s_valid, s_first, s_last, s_final, r_read;
@@ -176,17 +184,19 @@ module heddle_core #(
     wire [RB-1:0] res_w_row;
     wire [NW-1:0] res_word;
     wire [ROWS*LANES*8-1:0] word;
-    wire [ROWS*ACC_BITS-1:0] drain, row_sum;
+    wire [OUT-1:0] drain;
+    wire [ROWS*ACC_BITS-1:0] row_sum, array_sum;
+    assign row_sum = SUMS != 0 ? array_sum : {ROWS*ACC_BITS{1'b0}};
 
-    control #(.DESCRIPTORS(DESCRIPTORS)) u_control (
+    control #(.DESCRIPTORS(DESCRIPTORS), .PERF(PERF)) u_control (
         .clk(clk), .rst_n(rst_n), .start(start), .stall(stall[2]), .busy(busy), .done(done), .cycles(cycles),
         .h_desc_we(we_desc), .h_desc_addr(h_addr[DW+4:0]), .h_wdata(h_wdata),
         .h_perf_re(h_re), .h_perf_addr(h_addr[DW+2:0]), .h_perf_rdata(perf_rdata),
-        .go(go), .go_post(go_post), .desc(desc), .layer_done(post_done || pool_done),
+        .go(go), .go_post(go_post), .desc(desc), .word(desc_word), .load(desc_load), .layer_done(post_done || pool_done),
         .count({stalled_fetch || stalled_array || cnt_stream, (post_we && post_word) || pool_we, cnt_wait, cnt_pair, cnt_word, cnt_drain, cnt_window, cnt_step}));
 
     fetch #(.ROWS(ROWS), .LANES(LANES), .FETCH(FETCH), .AW(AW), .WW(WW), .RESIDUAL(RESIDUAL), .OWN(POST != 0), .RN(RN), .POOL(POOL), .WORDS(SLOT > 1 ? 1 : 1 - PUMPED), .SLOT(SLOT)) u_fetch (
-        .clk(clk), .rst_n(rst_n), .go(go), .desc(desc), .stall(stall[0]), .released(released),
+        .clk(clk), .rst_n(rst_n), .go(go), .desc(desc), .word(desc_word), .load(desc_load), .stall(stall[0]), .released(released),
         .a_re(f_re), .a_addr(f_addr), .a_piece(f_piece), .a_rdata(act_rdata),
         .w_en(w_en), .w_buf(w_buf), .w_addr(w_addr), .w_pair(w_pair), .w_piece(w_piece), .w_data(w_data), .a_pad(f_pad), .fill(fill), .fills_done(fills_done), .res_base(res_base),
         .res_we(res_we), .res_w_row(res_w_row), .res_word(res_word),
@@ -194,7 +204,7 @@ module heddle_core #(
         .cnt_word(cnt_word), .cnt_pair(cnt_pair), .cnt_wait(cnt_wait), .cnt_stall(stalled_fetch));
 
     sequencer #(.WW(WW), .SW(SW), .AW(AW), .COLS(COLS), .RES(GATHER != 0 ? LATA : LATA + 1), .DRAIN(DRAIN), .RESIDUAL(RESIDUAL == 0 ? 0 : POST == 0 ? 1 : 2), .EXTERN(EXTERN != 0 ? 1 : 0)) u_sequencer (
-        .clk(clk), .rst_n(rst_n), .go(go), .desc(desc), .stall(stall[1]),
+        .clk(clk), .rst_n(rst_n), .go(go), .desc(desc), .word(desc_word), .load(desc_load), .stall(stall[1]),
         .h_we(i_we), .h_addr(i_addr), .h_wdata(i_data), .loaded(loaded), .freed(freed),
         .fill(fill), .fills_done(fills_done), .res_base(res_base), .pass_over(pass_over), .released(released),
         .w_re(s_re), .w_buf(s_buf), .w_addr(s_addr), .s_valid(s_valid), .s_first(s_first), .s_last(s_last), .s_final(s_final),
@@ -210,12 +220,12 @@ module heddle_core #(
         wire unused = &{1'b0, w_piece};
     end endgenerate
     datapath_fast #(
-        .SLOT(SLOT), .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .PLANES(PLANES), .HOP(HOP), .LATA(LATA), .PUMP(PUMP), .ACC_BITS(ACC_BITS), .FETCH(FETCH), .DRAIN(DRAIN),
+        .SLOT(SLOT), .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .PLANES(PLANES), .HOP(HOP), .LATA(LATA), .PUMP(PUMP), .ACC_BITS(ACC_BITS), .FETCH(FETCH), .DRAIN(TURN), .SERIAL(SERIAL),
         .WW(WW), .SW(SW), .CHUNK(CHUNK), .GATHER(GATHER), .IC(IC)) u_datapath (
         .clk(clk), .x_we(we_index), .x_addr(h_addr[SW+IC-1:0]), .x_wdata(h_wdata), .w_piece(piece_of_step), .w_en(w_en), .w_buf(w_buf), .w_addr(w_addr), .w_pair(w_pair), .w_data(w_data),
         .h_we(l_we), .h_addr(l_addr), .h_wdata(l_data),
         .re(s_re), .r_buf(s_buf), .r_addr(s_addr), .s_valid(s_valid), .s_first(s_first), .s_last(s_last), .s_pc(s_pc),
-        .word(word), .drain(drain), .row_sum(row_sum));
+        .word(word), .drain(drain), .row_sum(array_sum));
 `else
     // The shared lane leaves slack at both ends of the array.
     localparam LEAN = POST != 0 ? 1 : 0, EARLY = POST < 4 ? 0 : POST - 1 < 2 + COMB ? POST - 1 : 2 + COMB;
@@ -237,24 +247,24 @@ module heddle_core #(
             wire unused_piece = &{1'b0, w_piece};
         end
         datapath #(
-            .SLOT(SLOT), .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .PLANES(PLANES), .HOP(HOP), .ACC_BITS(ACC_BITS), .FETCH(FETCH), .DRAIN(DRAIN), .LEAN(LEAN), .EARLY(EARLY),
+            .SLOT(SLOT), .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .PLANES(PLANES), .HOP(HOP), .ACC_BITS(ACC_BITS), .FETCH(FETCH), .DRAIN(TURN), .SERIAL(SERIAL), .LEAN(LEAN), .EARLY(EARLY), .SUMS(SUMS),
             .WW(WW), .SW(SW), .CHUNK(CHUNK), .GATHER(GATHER), .ONE(POST == 0 && RESIDUAL != 0 ? 1 : 0), .IC(IC)) u_datapath (
             .clk(clk), .x_we(we_index), .x_addr(h_addr[SW+IC-1:0]), .x_wdata(h_wdata), .w_clk(clk), .w_piece(piece_of_step), .w_en(w_en), .w_buf(w_buf), .w_addr(w_addr), .w_pair(w_pair), .w_data(w_data),
             .h_clk(clk), .h_we(l_we), .h_addr(l_addr), .h_wdata(l_data),
             .re(s_re), .r_buf(s_buf), .r_addr(s_addr), .s_valid(s_valid), .s_first(s_first), .s_last(s_last), .s_pc(s_pc),
-            .word(word), .drain(drain), .row_sum(row_sum));
+            .word(word), .drain(drain), .row_sum(array_sum));
         if (SLOT == 1) begin : g_no_parts
             assign part_data = {PART*8{1'b0}};
         end
         wire unused = &{1'b0, window_data};
     end else begin : g_array_pumped
         datapath_pumped #(
-            .SLOT(SLOT), .KEEP(KEEP), .PUMP(PUMP), .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .PLANES(PLANES), .HOP(HOP), .ACC_BITS(ACC_BITS), .DRAIN(DRAIN),
+            .SLOT(SLOT), .KEEP(KEEP), .PUMP(PUMP), .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .PLANES(PLANES), .HOP(HOP), .ACC_BITS(ACC_BITS), .DRAIN(TURN), .SUMS(SUMS),
             .WW(WW), .SW(SW), .CHUNK(CHUNK)) u_datapath (
             .clk(clk), .clk_fast(clk_fast), .take(fast_take), .w_en(w_en), .w_buf(w_buf), .w_addr(w_addr), .w_piece(w_piece), .w_data(window_data),
             .h_we(l_we), .h_addr(l_addr), .h_wdata(l_data),
             .r_buf(s_buf), .r_addr(s_addr), .s_valid(s_valid), .s_first(s_first), .s_last(s_last), .s_pc(s_pc),
-            .drain(drain), .row_sum(row_sum));
+            .drain(drain), .row_sum(array_sum));
         assign word = {ROWS*LANES*8{1'b0}};
         wire unused = &{1'b0, s_re, w_pair, w_data};
     end endgenerate
@@ -319,8 +329,8 @@ module heddle_core #(
         // A cycle earlier, so that the unit starts from registers.
         delay #(.WIDTH(2), .N(LATA - 1)) u_start (.clk(clk), .x({s_valid && s_last && rst_n, s_final}), .y({c_start, c_final}));
         post_shared #(.POST(POST), .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .PLANES(PLANES), .ACC_BITS(ACC_BITS), .PW(PW), .TABLES(TABLES), .AW(AW), .RESIDUAL(RESIDUAL),
-            .FETCH(FETCH), .RN(RN), .SLOT(SLOT), .KEEP(KEEP)) u_post (
-            .clk(clk), .rst_n(rst_n), .go(go_post), .desc(desc),
+            .FETCH(FETCH), .RN(RN), .SLOT(SLOT), .KEEP(KEEP), .SUMS(SUMS)) u_post (
+            .clk(clk), .rst_n(rst_n), .go(go_post), .desc(desc), .word(desc_word), .load(desc_load),
             .h_param_we(we_param), .h_param_addr(h_addr[PW:0]), .h_table_we(we_table), .h_table_addr(h_addr[9:0]), .h_wdata(h_wdata),
             .c_next(c_start), .c_final(c_final), .drain(drain), .row_sum(row_sum),
             .res_we(res_we), .res_buf(w_buf), .res_w_row(res_w_row), .res_word(res_word), .res_pair(w_pair), .res_piece(w_piece), .res_data(w_data), .pass_over(pass_over),
@@ -432,6 +442,8 @@ module heddle_core #(
             HD_REG_POOL:         reg_word = POOL;
             HD_REG_SLOT:         reg_word = SLOT;
             HD_REG_GATHER:       reg_word = GATHER;
+            HD_REG_SUMS:         reg_word = SUMS;
+            HD_REG_PERF:         reg_word = PERF;
             HD_REG_STATUS:       reg_word = {30'd0, done, busy};
             HD_REG_CYCLES:       reg_word = cycles;
             default:             reg_word = 32'd0;

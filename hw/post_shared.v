@@ -4,10 +4,10 @@
 // columns are merged in a ring of ROWS sums; a finished channel goes through post_shared_lane.v. Its byte is written to the activation memory
 // at once: lane 0 of a word fills the other lanes with FILL, the other lanes write themselves alone, so no word is ever assembled.
 //
-// Latency: the last row of the last column is sampled in cycle x; its byte is written in cycle x + POST + 11. Stall rule: none.
+// Latency: the last row of the last column is sampled in cycle x; its byte is written in cycle x + POST + 11, with SUMS 0 x + POST + 10. Stall rule: none.
 // Parameters: POST, cycles a value takes in the lane; ROWS, COLS, LANES, PLANES, ACC_BITS; PW parameter address bits; TABLES; AW activation address
 // bits; RESIDUAL 1 builds the residual adder and the memory of residual words, RN words a row, FETCH a write or with SLOT above 1
-// 16 bits; KEEP 1 keeps the activation sums here. Requires: POST 1, 2, 4, 8 or 16, and ROWS * POST of 2 or more.
+// 16 bits; KEEP 1 keeps the activation sums here; SUMS 0: there are none, and no EVEN. Requires: POST 1, 2, 4, 8 or 16, and ROWS * POST of 2 or more.
 `default_nettype none
 module post_shared #(
     parameter POST     = 4,
@@ -28,7 +28,8 @@ module post_shared #(
     parameter SLOT     = 1,
     parameter SB       = SLOT < 2 ? 1 : $clog2(SLOT),
     parameter DATA     = SLOT > 1 ? 16 : FETCH * LANES * 8,
-    parameter KEEP     = 0
+    parameter KEEP     = 0,
+    parameter SUMS     = 1
 ) (
     // verilator lint_off UNUSEDSIGNAL
     // Descriptor fields, parameters and addresses are as wide as the contract; small memories use fewer bits.
@@ -36,6 +37,8 @@ module post_shared #(
     input  wire                     rst_n,
     input  wire                     go,
     input  wire [767:0]             desc,
+    input  wire [31:0]              word,        // of the descriptor, as it loads (control.v)
+    input  wire [23:0]              load,
     // host side of parameters and tables
     input  wire                     h_param_we,
     input  wire [PW:0]              h_param_addr,
@@ -45,7 +48,7 @@ module post_shared #(
     // columns
     input  wire                     c_next,      // the first column of a tile is on `drain` from the next cycle on
     input  wire                     c_final,     // with c_next: final tile of the pass
-    input  wire [ROWS*ACC_BITS-1:0] drain,
+    input  wire [ACC_BITS-1:0]      drain,       // row after row
     input  wire [ROWS*ACC_BITS-1:0] row_sum,     // of the tile, from one cycle after its first column to the one after its last; with POST
                                                  // of 4 and more it may come and go up to POST - 1 cycles earlier, with KEEP 1 come any time before
                                                  // and go after the first column's first cycle
@@ -81,8 +84,6 @@ module post_shared #(
     wire [PW:0] f_cout = desc[HD_F_COUT +: PW+1], f_nch = desc[HD_F_NCH +: PW+1];      // no more than there are parameters
     wire [7:0]  f_fill = desc[HD_F_FILL +: 8], f_zero = desc[HD_F_OUT_ZERO +: 8];
     wire [7:0]  f_lo = desc[HD_F_CLAMP_LO +: 8], f_hi = desc[HD_F_CLAMP_HI +: 8];
-    wire [AW:0] f_positions = desc[HD_F_POSITIONS +: AW+1];         // no more than the memory has words for
-    wire [AW-1:0] f_out_start = desc[HD_F_OUT_START +: AW], f_pass_step = desc[HD_F_PASS_STEP +: AW];
     wire [23:0] out_stride = {8'd0, desc[HD_F_OUT_STRIDE +: 16]};
 
     // ---- slots: one row of one column, POST cycles; `tick` is the last of them, cycle x of the slot
@@ -130,16 +131,17 @@ module post_shared #(
         else if (tick) row <= row + 1'b1;
     end
 
-    // ---- parameters: read in x+2 of row 0; the memories then hold them for the other rows
+    // ---- parameters: read in x+2 of row 0 (SUMS 0: a cycle earlier, as all that follows); the memories then hold them for the other rows
     reg           tick_1, first_1, value_1, value_2, value_3, head_1, head_2;
+    wire          read = SUMS != 0 ? head_2 : head_1, value = SUMS != 0 ? value_3 : value_2;
     reg  [RB-1:0] row_1;
     reg  [PW-1:0] param_1;
     wire [31:0]   bias;
     wire [21:0]   scale;
     ram_sdp #(.WIDTH(32), .DEPTH(1 << PW)) u_bias (
-        .clk(clk), .we(h_param_we && !h_param_addr[0]), .waddr(h_param_addr[PW:1]), .wdata(h_wdata), .re(head_2), .raddr(param_1), .rdata(bias));
+        .clk(clk), .we(h_param_we && !h_param_addr[0]), .waddr(h_param_addr[PW:1]), .wdata(h_wdata), .re(read), .raddr(param_1), .rdata(bias));
     ram_sdp #(.WIDTH(22), .DEPTH(1 << PW)) u_scale (
-        .clk(clk), .we(h_param_we && h_param_addr[0]), .waddr(h_param_addr[PW:1]), .wdata(h_wdata[21:0]), .re(head_2), .raddr(param_1), .rdata(scale));
+        .clk(clk), .we(h_param_we && h_param_addr[0]), .waddr(h_param_addr[PW:1]), .wdata(h_wdata[21:0]), .re(read), .raddr(param_1), .rdata(scale));
     always @(posedge clk) begin
         tick_1 <= tick && rst_n; first_1 <= k_first; row_1 <= row;
         value_1 <= tick && k_last && rst_n; value_2 <= value_1; value_3 <= value_2;
@@ -148,58 +150,64 @@ module post_shared #(
     end
 
     // ---- merge of a row's columns
-    wire [ACC_BITS-1:0] picked, picked_sum;
-    reg  [ACC_BITS-1:0] acc, sum;
-    wire [ROWS*ACC_BITS-1:0] sums;
-    generate if (KEEP != 0) begin : g_keep
-        reg  [ROWS*ACC_BITS-1:0] kept;
-        reg  c_now;
-        always @(posedge clk) begin
-            c_now <= c_next;
-            // The row's sum is the lowest when its turn comes.
-            if (c_now) kept <= row_sum;
-            else if (tick_1) kept <= {kept[0 +: ACC_BITS], kept[ROWS*ACC_BITS-1 -: (ROWS-1)*ACC_BITS]};
-        end
-        assign sums = kept;
-    end else begin : g_no_keep
-        assign sums = row_sum;
-    end endgenerate
-    generate if (ROWS == 1) begin : g_one_row
-        assign picked = drain;
-        assign picked_sum = sums;
-    end else begin : g_rows
-        wire [(ACC_BITS << RB)-1:0] all = {{((ACC_BITS << RB) - ROWS*ACC_BITS){1'b0}}, drain};
-        wire [(ACC_BITS << RB)-1:0] all_sums = {{((ACC_BITS << RB) - ROWS*ACC_BITS){1'b0}}, sums};
-        wire [31:0] at = {{(32-RB){1'b0}}, row}, at_1 = {{(32-RB){1'b0}}, POST < 4 ? row_1 : row};
-        assign picked = all[at*ACC_BITS +: ACC_BITS];
-        assign picked_sum = all_sums[(KEEP != 0 ? 32'd0 : at_1)*ACC_BITS +: ACC_BITS];
-    end endgenerate
-    wire signed [31:0] acc32 = {{(32-ACC_BITS){acc[ACC_BITS-1]}}, acc};
-    wire signed [31:0] sum32 = {{(32-ACC_BITS){sum[ACC_BITS-1]}}, sum};
-    reg  signed [31:0] z_sum;
+    wire signed [31:0] drain32 = {{(32-ACC_BITS){drain[ACC_BITS-1]}}, drain};
     wire signed [31:0] z;
-    merge_ring #(.ROWS(ROWS), .PLANES(PLANES)) u_merge (.clk(clk), .take(tick_1), .first(first_1), .x(acc32), .z(z));
-    always @(posedge clk) begin
-        acc <= picked;
-        if (take_sum) sum <= picked_sum;
-        z_sum <= f_even ? z - sum32 : z;
-    end
+    generate if (SUMS == 0) begin : g_no_sums
+        merge_ring #(.ROWS(ROWS), .PLANES(PLANES), .EARLY(1)) u_merge (.clk(clk), .take(tick_1), .first(first_1), .x(drain32), .z(z));
+        wire unused = &{1'b0, row_sum, f_even, take_sum, head_2, value_3};
+    end else begin : g_sums
+        reg  [31:0] acc32;
+        wire [ROWS*ACC_BITS-1:0] sums;
+        wire [ACC_BITS-1:0] picked_sum;
+        reg  [ACC_BITS-1:0] sum;
+        if (KEEP != 0) begin : g_keep
+            reg  [ROWS*ACC_BITS-1:0] kept;
+            reg  c_now;
+            always @(posedge clk) begin
+                c_now <= c_next;
+                // The row's sum is the lowest when its turn comes.
+                if (c_now) kept <= row_sum;
+                else if (tick_1) kept <= {kept[0 +: ACC_BITS], kept[ROWS*ACC_BITS-1 -: (ROWS-1)*ACC_BITS]};
+            end
+            assign sums = kept;
+        end else begin : g_no_keep
+            assign sums = row_sum;
+        end
+        if (ROWS == 1) begin : g_one_row
+            assign picked_sum = sums;
+        end else begin : g_rows
+            wire [(ACC_BITS << RB)-1:0] all_sums = {{((ACC_BITS << RB) - ROWS*ACC_BITS){1'b0}}, sums};
+            wire [31:0] at_1 = {{(32-RB){1'b0}}, POST < 4 ? row_1 : row};
+            assign picked_sum = all_sums[(KEEP != 0 ? 32'd0 : at_1)*ACC_BITS +: ACC_BITS];
+        end
+        wire signed [31:0] sum32 = {{(32-ACC_BITS){sum[ACC_BITS-1]}}, sum};
+        wire signed [31:0] merged;
+        reg  signed [31:0] z_sum;
+        merge_ring #(.ROWS(ROWS), .PLANES(PLANES)) u_merge (.clk(clk), .take(tick_1), .first(first_1), .x(acc32), .z(merged));
+        always @(posedge clk) begin
+            acc32 <= drain32;
+            if (take_sum) sum <= picked_sum;
+            z_sum <= f_even ? merged - sum32 : merged;
+        end
+        assign z = z_sum;
+    end endgenerate
 
     // ---- the byte of the residual word, with the value it belongs to
     wire [7:0] res_3;
     generate if (RESIDUAL != 0) begin : g_residual
+        wire pass_end_now = column_end && tile_end && final_q && rst_n;
         reg buf_now, over;
         reg [HB-1:0] channel_1;
         always @(posedge clk) begin
-            over <= column_end && tile_end && final_q && rst_n;
+            over <= pass_end_now;
             if (!rst_n || go) buf_now <= 1'b0;
-            else if (over) buf_now <= !buf_now;
+            else if (SUMS != 0 ? over : pass_end_now) buf_now <= !buf_now;
             channel_1 <= channel;
         end
         assign pass_over = over;
         residual #(.ROWS(ROWS), .LANES(LANES), .FETCH(FETCH), .SLOT(SLOT), .WORDS(RN)) u_residual (
             .clk(clk), .we(res_we), .w_buf(res_buf), .w_row(res_w_row), .w_word(res_word), .w_pair(res_pair), .w_piece(res_piece), .w_data(res_data),
-            .r_buf(buf_now), .r_row(row_1), .r_channel(channel_1), .q(res_3));
+            .r_buf(buf_now), .r_row(SUMS != 0 ? row_1 : row), .r_channel(SUMS != 0 ? channel_1 : channel), .q(res_3));
     end else begin : g_no_residual
         assign res_3 = 8'd0;
         assign pass_over = 1'b0;
@@ -210,9 +218,9 @@ module post_shared #(
     wire       byte_valid;
     wire [7:0] byte_out;
     post_shared_lane #(.POST(POST), .RESIDUAL(RESIDUAL)) u_lane (
-        .clk(clk), .rst_n(rst_n), .take(value_3), .z(z_sum), .bias(bias), .mult(scale[15:0]), .shift(scale[21:16]),
+        .clk(clk), .rst_n(rst_n), .take(value), .z(z), .bias(bias), .mult(scale[15:0]), .shift(scale[21:16]),
         .residual(res_3), .add_residual(f_residual),
-        .res_mult(desc[HD_F_RES_MULT +: 16]), .res_add(desc[HD_F_RES_ADD +: 32]), .res_shift(desc[HD_F_RES_SHIFT +: 5]),
+        .load_mult(load[HD_F_RES_MULT / 32]), .res_mult(word[HD_F_RES_MULT % 32 +: 16]), .load_add(load[HD_F_RES_ADD / 32]), .res_add(word), .res_shift(desc[HD_F_RES_SHIFT +: 5]),
         .zero(f_zero), .lo(f_lo), .hi(f_hi), .valid(byte_valid), .y(byte_out));
 
     // ---- table, one cycle
@@ -245,14 +253,19 @@ module post_shared #(
     wire pass_end = s_left == {{PW{1'b0}}, 1'b1};
     wire last_pass = {{(23-AW){1'b0}}, m_left} <= ROWS24;
     wire valid_row = {{(24-RB){1'b0}}, s_row} < {{(23-AW){1'b0}}, m_left};
-    wire [AW-1:0] next_pass = pass_addr + f_pass_step;
+    // PASS_STEP of the descriptor is the same product.
+    wire [23:0] pass_step = ROWS24 * out_stride;
+    wire [AW-1:0] next_pass = pass_addr + pass_step[AW-1:0];
     wire [AW-1:0] next_word = word_addr + 1'b1;
     wire word_end = s_lane == {LB{1'b1}};
     always @(posedge clk) begin
         layer_done <= done_valid && rows_end && pass_end && last_pass && rst_n;
+        if (load[HD_F_POSITIONS / 32]) m_left <= word[HD_F_POSITIONS % 32 +: AW+1];         // no more than the memory has words for
+        if (load[HD_F_OUT_START / 32]) begin
+            pass_addr <= word[HD_F_OUT_START % 32 +: AW]; word_addr <= word[HD_F_OUT_START % 32 +: AW]; addr <= word[HD_F_OUT_START % 32 +: AW];
+        end
         if (!rst_n || go) begin
             s_row <= {RB{1'b0}}; s_lane <= {LB{1'b0}}; s_left <= f_nch; s_real <= f_cout;
-            m_left <= f_positions; pass_addr <= f_out_start; word_addr <= f_out_start; addr <= f_out_start;
         end else if (done_valid) begin
             if (!rows_end) begin
                 s_row <= s_row + 1'b1; addr <= addr + out_stride[AW-1:0];
@@ -270,16 +283,16 @@ module post_shared #(
             end
         end
     end
-    wire [7:0] value = s_real == {(PW+1){1'b0}} ? f_fill : mapped;
+    wire [7:0] stored = s_real == {(PW+1){1'b0}} ? f_fill : mapped;
     assign st_word = s_lane == {LB{1'b0}};
     assign st_we = done_valid && valid_row;
     assign st_addr = addr;
     assign st_lane = s_lane;
-    assign st_value = value;
+    assign st_value = stored;
     genvar l;
     generate for (l = 0; l < LANES; l = l + 1) begin : g_byte
         assign st_lanes[l] = s_lane == l || st_word;
-        assign st_data[l*8 +: 8] = s_lane == l ? value : f_fill;
+        assign st_data[l*8 +: 8] = s_lane == l ? stored : f_fill;
     end endgenerate
     // verilator lint_on UNUSEDSIGNAL
 endmodule

@@ -20,7 +20,9 @@ module post_shared_lane #(
     input  wire        [5:0]  shift,
     input  wire        [7:0]  residual,
     input  wire               add_residual, // layer ...
+    input  wire               load_mult,    // RES_MULT and RES_ADD are kept here from these cycles on
     input  wire        [15:0] res_mult,
+    input  wire               load_add,
     input  wire        [31:0] res_add,
     input  wire        [4:0]  res_shift,
     input  wire        [7:0]  zero,
@@ -100,7 +102,7 @@ module post_shared_lane #(
         wire signed [31:0] scaled;
         wire signed [16:0] shifted;
         reg  signed [16:0] term;
-        mul_add u_scale_residual (.clk(clk), .a(b), .m(res_mult), .c(res_add), .y(scaled));
+        mul_add u_scale_residual (.clk(clk), .a(b), .load_m(load_mult), .m(res_mult), .load_c(load_add), .c(res_add), .y(scaled));
         shift_saturate #(.HB(17)) u_shift_residual (.clk(clk), .x(scaled), .s(res_shift), .y(shifted));
         always @(posedge clk) begin
             if (take) b <= residual;
@@ -109,7 +111,7 @@ module post_shared_lane #(
             t <= {{2{q[HB-2]}}, q} + zero_t + {term[16], term};
         end
     end else begin : g_plain
-        wire unused = &{1'b0, residual, add_residual, res_mult, res_add, res_shift};
+        wire unused = &{1'b0, residual, add_residual, load_mult, res_mult, load_add, res_add, res_shift};
         wire signed [HB-1:0] rounded = {half[HB-1], half[HB-1:1]} + {{(HB-1){1'b0}}, half[0]};
         reg  signed [HB-1:0] q;
         always @(posedge clk) begin

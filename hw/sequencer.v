@@ -25,6 +25,8 @@ module sequencer #(
     input  wire          rst_n,
     input  wire          go,
     input  wire [767:0]  desc,
+    input  wire [31:0]   word,         // of the descriptor, as it loads (control.v)
+    input  wire [23:0]   load,
     input  wire          stall,
     // the writer of the index memory: the host or the loader
     input  wire          h_we,
@@ -59,7 +61,6 @@ module sequencer #(
     // With EXTERN entries are counted over the whole program; the low bits are the place in the ring.
     localparam PC = EXTERN != 0 ? HD_W_STREAM_LAST : SW;
     wire [PC-1:0] f_first = desc[HD_F_STREAM_FIRST +: PC], f_last = desc[HD_F_STREAM_LAST +: PC];
-    wire [AW:0]   f_passes = desc[HD_F_PASSES +: AW+1];          // no more than the memory has words for
     localparam TCB = $clog2(COLS + 1);
     wire [TCB-1:0] f_tile_cols = desc[HD_F_TILE_COLS +: TCB], f_last_cols = desc[HD_F_LAST_COLS +: TCB];
     wire [7:0]    f_res_tiles = desc[HD_F_RES_TILES +: 8];
@@ -108,12 +109,13 @@ module sequencer #(
             else if (issue) ix_valid <= 1'b0;
         end
         if (go) begin
-            pc <= f_first; passes_left <= f_passes;
+            pc <= f_first;
         end else if (advance) begin
             pc <= pc == f_last ? f_first : pc + 1'b1;
             if (pc == f_last) passes_left <= passes_left - 1'b1;
             rd_pc <= pc[SW-1:0]; rd_end <= pc == f_last; rd_over <= one_pass;
         end
+        if (load[HD_F_PASSES / 32]) passes_left <= word[HD_F_PASSES % 32 +: AW+1];      // no more than the memory has words for
         if (move) begin
             ix <= rd; ix_pc <= rd_pc; ix_end <= rd_end; ix_over <= rd_over;
         end

@@ -22,7 +22,9 @@ module heddle_extern #(
     parameter PUMP         = 1,
     parameter POOL         = 1,
     parameter SLOT         = 1,
-    parameter GATHER       = 0
+    parameter GATHER       = 0,
+    parameter SUMS         = 1,
+    parameter PERF         = 1
 ) (
     input  wire         clk,
     input  wire         rst_n,
@@ -47,7 +49,7 @@ module heddle_extern #(
     heddle_core #(
         .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .PLANES(PLANES), .HOP(HOP), .ACC_BITS(ACC_BITS), .ACT_WORDS(ACT_WORDS),
         .WINDOW_WORDS(WINDOW_WORDS), .STREAM_WORDS(STREAM_WORDS), .PARAM_WORDS(PARAM_WORDS), .DESCRIPTORS(DESCRIPTORS), .TABLES(TABLES),
-        .RESIDUAL(RESIDUAL), .FETCH(FETCH), .POST(POST), .EXTERN(EXTERN), .EXTERN_MHZ(EXTERN_MHZ), .DECODE(DECODE), .PUMP(PUMP), .POOL(POOL), .SLOT(SLOT), .GATHER(GATHER)) u_core (
+        .RESIDUAL(RESIDUAL), .FETCH(FETCH), .POST(POST), .EXTERN(EXTERN), .EXTERN_MHZ(EXTERN_MHZ), .DECODE(DECODE), .PUMP(PUMP), .POOL(POOL), .SLOT(SLOT), .GATHER(GATHER), .SUMS(SUMS), .PERF(PERF)) u_core (
         .clk(clk), .clk_fast(1'b0), .fast_take(1'b0), .rst_n(rst_n), .h_we(h_we), .h_re(h_re), .h_space(h_space), .h_addr(h_addr), .h_wdata(h_wdata), .h_rdata(h_rdata),
         .stall(stall), .busy(busy), .done(done), .h_wait(h_wait),
         .sd_cmd(sd_cmd), .sd_bank(sd_bank), .sd_addr(sd_addr), .sd_dqm(sd_dqm), .sd_out(sd_out), .sd_oe(sd_oe), .sd_in(sd_in));

@@ -23,6 +23,8 @@ module top #(
     parameter POOL           = 1,
     parameter SLOT           = 1,
     parameter GATHER         = 0,
+    parameter SUMS           = 1,
+    parameter PERF           = 1,
     parameter EXTERN         = 0,
     parameter EXTERN_MHZ     = 75,
     parameter DECODE         = 0,
@@ -61,7 +63,7 @@ module top #(
     heddle_board #(
         .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .PLANES(PLANES), .HOP(HOP), .ACC_BITS(ACC_BITS), .ACT_WORDS(ACT_WORDS),
         .WINDOW_WORDS(WINDOW_WORDS), .STREAM_WORDS(STREAM_WORDS), .PARAM_WORDS(PARAM_WORDS), .DESCRIPTORS(DESCRIPTORS), .TABLES(TABLES),
-        .RESIDUAL(RESIDUAL), .FETCH(FETCH), .POST(POST), .EXTERN(EXTERN), .EXTERN_MHZ(EXTERN_MHZ), .DECODE(DECODE), .PUMP(PUMP), .POOL(POOL), .SLOT(SLOT), .GATHER(GATHER), .CLOCKS_PER_BIT(CLOCKS_PER_BIT)) u_board (
+        .RESIDUAL(RESIDUAL), .FETCH(FETCH), .POST(POST), .EXTERN(EXTERN), .EXTERN_MHZ(EXTERN_MHZ), .DECODE(DECODE), .PUMP(PUMP), .POOL(POOL), .SLOT(SLOT), .GATHER(GATHER), .SUMS(SUMS), .PERF(PERF), .CLOCKS_PER_BIT(CLOCKS_PER_BIT)) u_board (
         .clk(clk), .clk_fast(1'b0), .fast_take(1'b0), .locked(locked && !BTN), .rx(RX), .tx(TX), .busy(busy), .done(done),
         .sd_cmd({sdram_csn, sdram_rasn, sdram_casn, sdram_wen}), .sd_bank(sdram_ba), .sd_addr(sdram_a), .sd_dqm(sd_dqm), .sd_out(sd_out), .sd_oe(sd_oe), .sd_in(sdram_d));
     // verilator lint_on PINMISSING

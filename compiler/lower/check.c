@@ -146,6 +146,7 @@ static hd_status check_conv(const desc_check *c) {
     if ((st = at_most(c, "window words", words + (g->post ? 0 : GET(c, RES_N)), g->window_words))) return st;
     if ((st = check_stream(c, words, &tiles))) return st;
     if ((st = check_tiles(c, tiles))) return st;
+    if ((st = at_most(c, "EVEN", GET(c, EVEN), g->sums))) return st;
     if ((st = at_most(c, "RESIDUAL", GET(c, RESIDUAL), g->residual)) || (st = check_residual(c, out_words))) return st;
     if ((st = check_store(c, out_words))) return st;
     if ((st = at_most(c, "CLAMP_LO", GET(c, CLAMP_LO), GET(c, CLAMP_HI)))) return st;

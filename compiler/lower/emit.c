@@ -153,7 +153,7 @@ hd_status hd_emit_conv(hd_emit *e, const hd_plan *pl, uint32_t in, uint32_t res,
         if (st) break;
         uint32_t tiles = hd_ceil_div(sl->nch, sl->tile), final = sl->nch - (tiles - 1) * sl->tile;
         hd_field_set(d, HD_F_OPCODE, HD_OP_CONV);
-        hd_field_set(d, HD_F_EVEN, pl->encoding != HD_ENC_ODD);
+        hd_field_set(d, HD_F_EVEN, pl->encoding != HD_ENC_ODD && !hd_plan_subtracts(pl));
         set_fetch(d, &pl->walk, in + sl->cb0, sl->ncb, tin->zero, pl->walk.dx > 1 || pl->walk.sx > pl->walk.kw, g->rows);
         set_output(d, out + sl->o0 / g->lanes, out_words, g->rows);
         if (s->has_table) {

@@ -41,8 +41,12 @@ static void set_bit(uint32_t *words, uint32_t at) {
     words[at / 32] |= 1u << (at % 32);
 }
 
+/* An entry that subtracts the activations of the entry before sees the same ones: together they range as the sum of both weights does. An accumulator that wraps
+ * between the two comes back. */
+typedef enum pairing { ALONE, BEFORE_SUM, SUM } pairing;
+
 /* Writes part `part` of the block in t->u (and -u when negate) as one stream entry. */
-static hd_status put_entry(tile_state *t, uint32_t part, int negate, hd_err *err) {
+static hd_status put_entry(tile_state *t, uint32_t part, int negate, pairing pair, hd_err *err) {
     const hd_plan *pl = t->pl;
     const hd_geometry *g = pl->g;
     uint32_t at, lanes = g->lanes, part_lanes = lanes / g->pump, part_bits = hd_geometry_part_words(g) * 32, cols = t->sl->parts > 1 ? t->sl->tile_cols : pl->cpc;
@@ -78,10 +82,11 @@ static hd_status put_entry(tile_state *t, uint32_t part, int negate, hd_err *err
                         range->lo -= (int64_t)1 << p;
                         range->hi -= (int64_t)1 << p;
                     }
-                    value[0] += s0 ? 1 << p : -(1 << p);
-                    value[1] += s1 ? 1 << p : -(1 << p);
+                    int less = pair == BEFORE_SUM ? plane_sign(-1, k, pl->planes) ? 1 << p : -(1 << p) : 0;
+                    value[0] += (s0 ? 1 << p : -(1 << p)) + less;
+                    value[1] += (s1 ? 1 << p : -(1 << p)) + less;
                 }
-                for (int j = 0; j < 2; j++) {
+                for (int j = 0; j < 2 && pair != SUM; j++) {
                     range->lo += value[j] > 0 ? value[j] * -128 : value[j] * 127;
                     range->hi += value[j] > 0 ? value[j] * 127 : value[j] * -128;
                 }
@@ -146,6 +151,12 @@ static void next_block(tile_state *t, const hd_bitmap *map, const uint64_t *set,
     }
 }
 
+/* What EVEN would subtract: an entry whose weights are all -1. */
+static hd_status put_sum(tile_state *t, uint32_t part, hd_err *err) {
+    load_empty(t);
+    return put_entry(t, part, 1, SUM, err);
+}
+
 static hd_status put_tile(tile_state *t, uint64_t *set, const hd_bitmap *map, hd_layer_info *info, uint64_t *zeros_absent, hd_err *err) {
     uint32_t channels = t->sl->o1 - t->sl->o0, real = t->c1 < channels ? t->c1 : channels;
     uint32_t n = t->c0 < real ? hd_bitmap_tile(map, t->c0, real, set) : 0;
@@ -158,13 +169,14 @@ static hd_status put_tile(tile_state *t, uint64_t *set, const hd_bitmap *map, hd
         if (!n) {
             load_empty(t);
             memset(t->at, 0, map->lists * sizeof *t->at);
-            st = put_entry(t, part, 0, err);
-            if (!st && t->pl->encoding == HD_ENC_ODD) st = put_entry(t, part, 1, err);
+            st = put_entry(t, part, 0, ALONE, err);
+            if (!st && (t->pl->encoding == HD_ENC_ODD || hd_plan_subtracts(t->pl))) st = put_entry(t, part, 1, ALONE, err);
         }
         for (uint32_t step = 0; step < n && !st; step++) {
             next_block(t, map, set, step);
             load_block(t, map, part == 0, info, zeros_absent);
-            st = put_entry(t, part, 0, err);
+            st = put_entry(t, part, 0, hd_plan_subtracts(t->pl) ? BEFORE_SUM : ALONE, err);
+            if (!st && hd_plan_subtracts(t->pl)) st = put_sum(t, part, err);
         }
         if (!st) t->e->p->index[t->e->p->n_stream - 1] |= (uint16_t)(1u << HD_I_LAST.lsb);
     }
@@ -219,7 +231,7 @@ static hd_status finish_tile(tile_state *t, uint32_t param, hd_err *err) {
 
 /* The sum of all activations, subtracted with EVEN, is kept in a register of the accumulator's width. */
 static hd_status check_sum(const hd_plan *pl, const hd_slice *sl, const hd_bitmap *map, uint64_t *set, hd_err *err) {
-    if (pl->encoding == HD_ENC_ODD) return HD_OK;
+    if (pl->encoding == HD_ENC_ODD || hd_plan_subtracts(pl)) return HD_OK;
     uint64_t most = 1;
     for (uint32_t c = 0, n = sl->o1 - sl->o0; c < n; c += sl->tile) {
         uint32_t steps = hd_bitmap_tile(map, c, c + sl->tile < n ? c + sl->tile : n, set);

@@ -70,6 +70,8 @@ hd_status hd_geometry_check(const hd_geometry *g, hd_err *err) {
     if (g->post > 16 || (g->post && !power_of_two(g->post)) || g->rows * g->post == 1)
         return hd_fail(err, HD_RANGE, "geometry: post %u with %u rows; allowed 0, 1, 2, 4, 8 or 16, and 1 only with two rows or more", g->post, g->rows);
     if (g->pool > 1) return hd_fail(err, HD_RANGE, "geometry: pool %u; allowed 0 or 1", g->pool);
+    if (g->sums > 1) return hd_fail(err, HD_RANGE, "geometry: sums %u; allowed 0 or 1", g->sums);
+    if (g->perf > 1) return hd_fail(err, HD_RANGE, "geometry: perf %u; allowed 0 or 1", g->perf);
     if (g->residual > 1) return hd_fail(err, HD_RANGE, "geometry: residual %u; allowed 0 or 1", g->residual);
     for (size_t i = 0; i < sizeof memories / sizeof memories[0]; i++) {
         const memory_rule *m = &memories[i];
@@ -82,6 +84,7 @@ hd_status hd_geometry_check(const hd_geometry *g, hd_err *err) {
         return hd_fail(err, HD_RANGE, "geometry: extern %u; allowed 0 or 10..%d", g->extern_log2, HD_EXTERN_MAX);
     if (g->extern_log2 && g->slot > 1) return hd_fail(err, HD_RANGE, "geometry: extern %u with slot %u; allowed only with slot 1", g->extern_log2, g->slot);
     if (g->extern_log2 && g->pump > 1) return hd_fail(err, HD_RANGE, "geometry: extern %u with pump %u; allowed only with pump 1", g->extern_log2, g->pump);
+    if (g->decode && !g->sums) return hd_fail(err, HD_RANGE, "geometry: decode %u with sums 0; allowed only with sums 1", g->decode);
     uint32_t slow = g->extern_log2 ? HD_EXTERN_MIN_MHZ : 0, fast = g->extern_log2 ? HD_SDRAM_MAX_MHZ : 0;
     if (g->extern_mhz < slow || g->extern_mhz > fast)
         return hd_fail(err, HD_RANGE, "geometry: mhz %u with extern %u; allowed %u..%u", g->extern_mhz, g->extern_log2, slow, fast);
@@ -115,7 +118,7 @@ hd_status hd_geometry_parse(hd_geometry *g, const char *text, hd_err *err) {
         if (!ok)
             return hd_fail(err, HD_USAGE, "geometry '%.60s': expected ROWSxCOLSxLANESxPLANES, such as 4x8x8x2", text);
     }
-    hd_geometry n = {.rows = v[0], .cols = v[1], .lanes = v[2], .planes = v[3], .acc_bits = 24, .fetch = 2, .residual = 1, .pump = 1, .pool = 1, .slot = 1, .act_words = 65536,
+    hd_geometry n = {.rows = v[0], .cols = v[1], .lanes = v[2], .planes = v[3], .acc_bits = 24, .fetch = 2, .residual = 1, .pump = 1, .pool = 1, .slot = 1, .sums = 1, .perf = 1, .act_words = 65536,
                      .window_words = 1024, .stream_words = 262144, .param_words = 8192, .descriptors = 256, .tables = 4};
     /* 8 columns of the narrowest PE (4 lanes, 1 plane) already make 32 bits, so 8 is always legal below cols. */
     n.hop = n.cols > 8 ? 8 : n.cols;
@@ -142,12 +145,14 @@ hd_status hd_geometry_memory(hd_geometry *g, const char *text, hd_err *err) {
         if (!found && len == 4 && !strncmp(p, "pool", 4)) offset = offsetof(hd_geometry, pool), found = 1;
         if (!found && len == 4 && !strncmp(p, "slot", 4)) offset = offsetof(hd_geometry, slot), found = 1;
         if (!found && len == 6 && !strncmp(p, "gather", 6)) offset = offsetof(hd_geometry, gather), found = 1;
+        if (!found && len == 4 && !strncmp(p, "sums", 4)) offset = offsetof(hd_geometry, sums), found = 1;
+        if (!found && len == 4 && !strncmp(p, "perf", 4)) offset = offsetof(hd_geometry, perf), found = 1;
         if (!found && len == 8 && !strncmp(p, "residual", 8)) offset = offsetof(hd_geometry, residual), found = 1;
         if (!found && len == 6 && !strncmp(p, "extern", 6)) offset = offsetof(hd_geometry, extern_log2), found = 1;
         if (!found && len == 6 && !strncmp(p, "decode", 6)) offset = offsetof(hd_geometry, decode), found = 1;
         if (!found && len == 3 && !strncmp(p, "mhz", 3)) offset = offsetof(hd_geometry, extern_mhz), found = 1;
         if (!found)
-            return hd_fail(err, HD_USAGE, "memory '%.*s': allowed act, window, stream, param, descriptors, tables, hop, acc, fetch, post, residual, extern, mhz, decode, pump, pool, slot, gather",
+            return hd_fail(err, HD_USAGE, "memory '%.*s': allowed act, window, stream, param, descriptors, tables, hop, acc, fetch, post, residual, extern, mhz, decode, pump, pool, slot, gather, sums, perf",
                            (int)(len > 60 ? 60 : len), p);
         const char *name = p;
         p += len;

@@ -31,6 +31,34 @@ static int expandable(const hd_model *m) {
     return reader;
 }
 
+/* The sum of a residual layer may be written over the tensor that it adds, when nobody reads that again: fetch brings a position's residual words before post writes
+ * that position, and no other position has them. The two are then placed as one. Returns the words needed that way where they are fewer than `apart`. */
+static uint64_t place_in_place(lowering *l, uint64_t apart) {
+    const hd_model *m = l->m;
+    hd_lifetime *t = malloc((size_t)m->n_tensors * sizeof *t);
+    int *under = malloc((size_t)m->n_tensors * sizeof *under), found = 0; /* the tensor that one lies over, or itself */
+    if (t && under) {
+        memcpy(t, l->life, (size_t)m->n_tensors * sizeof *t);
+        for (int i = 0; i < m->n_tensors; i++) under[i] = i;
+        for (int i = 0; i < m->n_stages; i++) {
+            const hd_stage *s = &m->stage[i];
+            if (s->kind != HD_STAGE_CONV || s->residual < 0 || s->residual == s->input) continue;
+            const hd_lifetime *r = &l->life[s->residual], *o = &l->life[s->output];
+            if (r->last != i || o->first != i || r->words != o->words) continue;
+            int root = under[s->residual];
+            under[s->output] = root;
+            t[root].last = o->last;
+            t[s->output].words = 0;
+            found = 1;
+        }
+    }
+    uint64_t need = found ? hd_place(t, m->n_tensors) : apart;
+    for (int i = 0; need < apart && i < m->n_tensors; i++) l->life[i].address = t[under[i]].address;
+    free(t);
+    free(under);
+    return need < apart ? need : apart;
+}
+
 /* Sizes and lifetimes; input and output of the model live before the first and after the last stage. */
 static uint64_t place(lowering *l, int expanded) {
     const hd_model *m = l->m;
@@ -56,7 +84,7 @@ static uint64_t place(lowering *l, int expanded) {
         if (t == m->output) l->life[t].last = m->n_stages;
         if (used) l->life[t].words = pixels * words;
     }
-    return hd_place(l->life, m->n_tensors);
+    return place_in_place(l, hd_place(l->life, m->n_tensors));
 }
 
 /* Which tensor fills the memory when it is too small. */

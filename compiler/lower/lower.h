@@ -46,6 +46,11 @@ typedef struct hd_plan {
     uint64_t cycles; /* estimate, to choose between plans */
 } hd_plan;
 
+/* Without the rows' activation sums (SUMS 0) a further entry of weights -1 for each window word subtracts what EVEN would. */
+static inline int hd_plan_subtracts(const hd_plan *p) {
+    return p->encoding != HD_ENC_ODD && !p->g->sums;
+}
+
 /* What one lane of one window word is to output channel oc. */
 typedef enum hd_lane {
     HD_LANE_PAD,  /* no input channel: holds the zero point */

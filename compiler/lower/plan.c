@@ -166,6 +166,7 @@ static uint64_t pass_cycles(const hd_plan *p, const hd_slice *sl, const hd_bitma
         uint32_t n = c < c1 ? hd_bitmap_tile(b, c, c1, set) : 0;
         if (n && p->encoding == HD_ENC_ODD && (tile_has_zero(b, c, c1, set) || !tile_fills_up(b, set, n))) return 0;
         if (!n) n = p->encoding == HD_ENC_ODD ? 2 : 1;
+        if (hd_plan_subtracts(p)) n *= 2;
         uint32_t drained = sl->nch - c < sl->tile ? (sl->nch - c) * p->cpc : sl->tile_cols;
         *steps += (uint64_t)n * sl->parts;
         drained *= hd_geometry_drain(p->g);

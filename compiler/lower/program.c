@@ -67,8 +67,8 @@ hd_status hd_program_save(const hd_program *p, const char *path, hd_err *err) {
     hd_writer w = {0};
     const hd_geometry *g = &p->geometry;
     hd_put_u32(&w, HD_CONTRACT_VERSION);
-    const uint32_t shape[16] = {g->rows, g->cols, g->lanes, g->planes, g->hop, g->acc_bits, g->fetch, g->post, g->residual, g->extern_log2, g->extern_mhz, g->decode, g->pump, g->pool, g->slot, g->gather};
-    for (int i = 0; i < 16; i++) hd_put_u16(&w, (uint16_t)shape[i]);
+    const uint32_t shape[18] = {g->rows, g->cols, g->lanes, g->planes, g->hop, g->acc_bits, g->fetch, g->post, g->residual, g->extern_log2, g->extern_mhz, g->decode, g->pump, g->pool, g->slot, g->gather, g->sums, g->perf};
+    for (int i = 0; i < 18; i++) hd_put_u16(&w, (uint16_t)shape[i]);
     const uint32_t memory[6] = {g->act_words, g->window_words, g->stream_words, g->param_words, g->descriptors, g->tables};
     put_words(&w, memory, 6);
     hd_put_string(&w, p->model);
@@ -181,9 +181,9 @@ static hd_status get_program(hd_program *p, hd_reader *r, hd_err *err) {
     if (!r->failed && contract != HD_CONTRACT_VERSION)
         return hd_fail(err, HD_MISMATCH, "contract version %u; this build has %d", contract, HD_CONTRACT_VERSION);
     hd_geometry *g = &p->geometry;
-    uint32_t *shape[16] = {&g->rows, &g->cols, &g->lanes, &g->planes, &g->hop, &g->acc_bits, &g->fetch, &g->post, &g->residual, &g->extern_log2, &g->extern_mhz, &g->decode, &g->pump, &g->pool, &g->slot, &g->gather};
+    uint32_t *shape[18] = {&g->rows, &g->cols, &g->lanes, &g->planes, &g->hop, &g->acc_bits, &g->fetch, &g->post, &g->residual, &g->extern_log2, &g->extern_mhz, &g->decode, &g->pump, &g->pool, &g->slot, &g->gather, &g->sums, &g->perf};
     uint32_t *memory[6] = {&g->act_words, &g->window_words, &g->stream_words, &g->param_words, &g->descriptors, &g->tables};
-    for (int i = 0; i < 16; i++) *shape[i] = hd_get_u16(r);
+    for (int i = 0; i < 18; i++) *shape[i] = hd_get_u16(r);
     for (int i = 0; i < 6; i++) *memory[i] = hd_get_u32(r);
     if (r->failed) return hd_fail(err, HD_FORMAT, "the file ends within the geometry");
     hd_status st = hd_geometry_check(g, err);

@@ -10,7 +10,7 @@
 
 /* An instance of the accelerator. Rules: hd_geometry_check. */
 typedef struct hd_geometry {
-    uint32_t rows, cols, lanes, planes, hop, acc_bits, fetch, post, residual, pump, pool, slot, gather;
+    uint32_t rows, cols, lanes, planes, hop, acc_bits, fetch, post, residual, pump, pool, slot, gather, sums, perf;
     uint32_t act_words, window_words, stream_words, param_words, descriptors, tables;
     uint32_t decode; /* sum of hd_code_unit of the codes that its external stream may use */
     uint32_t extern_log2, extern_mhz; /* 0, or log2 of the words of external memory behind the stream memory, and the clock its timing follows from */
@@ -23,13 +23,13 @@ static inline int hd_code_fits(int code, const hd_geometry *g) {
 }
 
 /* rows 1..16 and <= lanes, cols 1..64, lanes a power of two 4..64, planes 1, 2 or 4; hop 1..cols, with hop < cols hop*lanes/pump*planes a multiple of 32;
- * acc_bits 16..32; fetch 1 or 2; post 0, 1, 2, 4, 8 or 16, rows*post not 1; residual 0 or 1; pool 0 or 1; pump 1, 2 or 4, lanes/pump 4 or more, above 1 only with fetch 1, pool 0, rows*post of 4 and more, and with slot 1 post of 4 and more and residual 0; slot 1, or lanes/2 with post, fetch 1, pool 0 and extern 0; gather 0, or 1 with pump 1, slot 1, extern 0 and an index memory of at most 2^24 host words; memories powers of two: act 64..2^22, window 16..4096, stream 16..2^22, param 16..65536, descriptors 2..1024, tables 0..16;
+ * acc_bits 16..32; fetch 1 or 2; post 0, 1, 2, 4, 8 or 16, rows*post not 1; residual 0 or 1; pool 0 or 1; pump 1, 2 or 4, lanes/pump 4 or more, above 1 only with fetch 1, pool 0, rows*post of 4 and more, and with slot 1 post of 4 and more and residual 0; slot 1, or lanes/2 with post, fetch 1, pool 0 and extern 0; gather 0, or 1 with pump 1, slot 1, extern 0 and an index memory of at most 2^24 host words; sums and perf 0 or 1, decode only with sums 1; memories powers of two: act 64..2^22, window 16..4096, stream 16..2^22, param 16..65536, descriptors 2..1024, tables 0..16;
  * extern 0 or 10..23, with it mhz 16..133, pump 1 and decode 0..7 (above 0: lanes 8 or more, cols*planes a multiple of 4, cols*lanes*planes of 64). */
 hd_status hd_geometry_check(const hd_geometry *g, hd_err *err);
-/* "4x8x8x2" (ROWSxCOLSxLANESxPLANES) and defaults for the rest: hop = smallest legal >= 8 (or cols), acc_bits 24, fetch 2, post 0, residual 1, pump 1, pool 1, slot 1, gather 0, act 65536, window 1024, stream
+/* "4x8x8x2" (ROWSxCOLSxLANESxPLANES) and defaults for the rest: hop = smallest legal >= 8 (or cols), acc_bits 24, fetch 2, post 0, residual 1, pump 1, pool 1, slot 1, gather 0, sums 1, perf 1, act 65536, window 1024, stream
  * 262144 or, with wide weight words, what 32 Mbit of weights hold, param 8192, descriptors 256, tables 4. */
 hd_status hd_geometry_parse(hd_geometry *g, const char *text, hd_err *err);
-/* Overrides from "act=4096,window=256,stream=8192,param=512,descriptors=64,tables=2,hop=8,acc=20,fetch=1,post=4,residual=0,extern=20,mhz=50,decode=7,pump=1,pool=0,slot=1,gather=1". With
+/* Overrides from "act=4096,window=256,stream=8192,param=512,descriptors=64,tables=2,hop=8,acc=20,fetch=1,post=4,residual=0,extern=20,mhz=50,decode=7,pump=1,pool=0,slot=1,gather=1,sums=1,perf=1". With
  * extern, mhz is 50 and stream 1024 unless named. */
 hd_status hd_geometry_memory(hd_geometry *g, const char *text, hd_err *err);
 /* Cycles of a column on the drain, and the smallest shift of a channel's requantisation. */

@@ -22,6 +22,8 @@ module virtual_board #(
     parameter POOL           = 1,
     parameter SLOT           = 1,
     parameter GATHER         = 0,
+    parameter SUMS           = 1,
+    parameter PERF           = 1,
     parameter EXTERN         = 0,
     parameter EXTERN_MHZ     = 50,
     parameter DECODE         = 0,
@@ -60,7 +62,7 @@ module virtual_board #(
     heddle_board #(
         .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .PLANES(PLANES), .HOP(HOP), .ACC_BITS(ACC_BITS), .ACT_WORDS(ACT_WORDS),
         .WINDOW_WORDS(WINDOW_WORDS), .STREAM_WORDS(STREAM_WORDS), .PARAM_WORDS(PARAM_WORDS), .DESCRIPTORS(DESCRIPTORS), .TABLES(TABLES),
-        .RESIDUAL(RESIDUAL), .FETCH(FETCH), .POST(POST), .EXTERN(EXTERN), .EXTERN_MHZ(EXTERN_MHZ), .DECODE(DECODE), .PUMP(PUMP), .POOL(POOL), .SLOT(SLOT), .GATHER(GATHER),
+        .RESIDUAL(RESIDUAL), .FETCH(FETCH), .POST(POST), .EXTERN(EXTERN), .EXTERN_MHZ(EXTERN_MHZ), .DECODE(DECODE), .PUMP(PUMP), .POOL(POOL), .SLOT(SLOT), .GATHER(GATHER), .SUMS(SUMS), .PERF(PERF),
         .LINK(LINK == 0 ? 0 : 1), .TIMEOUT_BITS(LINK == 0 ? 20 : 16),
         .CLOCKS_PER_BIT(CLOCKS_PER_BIT)) u_board (
         .clk(clk), .clk_fast(1'b0), .fast_take(1'b0), .locked(locked), .rx(rx), .tx(tx), .busy(busy), .done(done), .rst_n(rst_n),

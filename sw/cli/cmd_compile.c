@@ -12,7 +12,7 @@ static const cli_option options[] = {
     {"-o", "N.hdp", "where the program goes (required)"},
     {"--board", "NAME", "a board of boards/boards.def: icebreaker, hx8k, ulx3s"},
     {"--geometry", "RxCxLxP", "ROWSxCOLSxLANESxPLANES instead of a board, as in 4x8x8x2"},
-    {"--memory", "LIST", "act=,window=,stream=,param=,descriptors=,tables=,hop=,acc=,fetch=,post=,residual=,extern=,mhz=,pump=,pool=,slot=,gather= by comma"},
+    {"--memory", "LIST", "act=,window=,stream=,param=,descriptors=,tables=,hop=,acc=,fetch=,post=,residual=,extern=,mhz=,pump=,pool=,slot=,gather=,sums=,perf= by comma"},
     {"--expand-input", "auto|no|yes", "let the host lay out the first layer's windows (auto)"},
     {"--stream-format", "auto|raw", "codes in the external stream where they say a layer's weights exactly, or none (auto; needs decode= in --memory)"},
     {NULL, NULL, NULL},

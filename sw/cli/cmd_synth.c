@@ -13,7 +13,7 @@ static const cli_option options[] = {
     {"--clock", "HZ", "clock to reach; the PLL is set to it (the board's, of boards/boards.def)"},
     {"--seed", "N", "of the placer; the clock reached differs by some percent (1)"},
     {"--geometry", "RxCxLxP", "another geometry than the board's, as in 2x1x8x2"},
-    {"--memory", "LIST", "with or without --geometry: act=,window=,stream=,param=,descriptors=,tables=,hop=,acc=,fetch=,post=,residual=,extern=,mhz=,pump=,pool=,slot=,gather= by comma"},
+    {"--memory", "LIST", "with or without --geometry: act=,window=,stream=,param=,descriptors=,tables=,hop=,acc=,fetch=,post=,residual=,extern=,mhz=,pump=,pool=,slot=,gather=,sums=,perf= by comma"},
     {NULL, NULL, NULL},
 };
 

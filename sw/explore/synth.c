@@ -375,7 +375,7 @@ static hd_status set_parameters(job *j, const hd_geometry *g, unsigned hz, hd_sy
     const struct { const char *name; uint32_t value; } set[] = {
         {"ROWS", g->rows}, {"COLS", g->cols}, {"LANES", g->lanes}, {"PLANES", g->planes}, {"HOP", g->hop}, {"ACC_BITS", g->acc_bits},
         {"ACT_WORDS", g->act_words}, {"WINDOW_WORDS", g->window_words}, {"STREAM_WORDS", g->stream_words}, {"PARAM_WORDS", g->param_words},
-        {"DESCRIPTORS", g->descriptors}, {"TABLES", g->tables}, {"RESIDUAL", g->residual}, {"FETCH", g->fetch}, {"POST", g->post}, {"PUMP", g->pump}, {"POOL", g->pool}, {"SLOT", g->slot}, {"GATHER", g->gather},
+        {"DESCRIPTORS", g->descriptors}, {"TABLES", g->tables}, {"RESIDUAL", g->residual}, {"FETCH", g->fetch}, {"POST", g->post}, {"PUMP", g->pump}, {"POOL", g->pool}, {"SLOT", g->slot}, {"GATHER", g->gather}, {"SUMS", g->sums}, {"PERF", g->perf},
         {"CLOCKS_PER_BIT", clocks},
         {ecp5 ? "CLKI_DIV" : "DIVF", pll[0]}, {ecp5 ? "CLKFB_DIV" : "DIVQ", pll[1]}, {"CLKOP_DIV", pll[2]}, {"EXTERN", g->extern_log2},
         {"EXTERN_MHZ", g->extern_mhz}, {"DECODE", g->decode}};

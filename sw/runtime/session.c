@@ -36,6 +36,8 @@ static hd_status compare(const uint32_t *reg, const hd_geometry *g, const char *
         return hd_fail(err, HD_MISMATCH, "device %s has slot=%u; the program is for slot=%u", driver, reg[HD_REG_SLOT], g->slot);
     if (reg[HD_REG_GATHER] != g->gather)
         return hd_fail(err, HD_MISMATCH, "device %s has gather=%u; the program is for gather=%u", driver, reg[HD_REG_GATHER], g->gather);
+    if (reg[HD_REG_SUMS] != g->sums)
+        return hd_fail(err, HD_MISMATCH, "device %s has sums=%u; the program is for sums=%u", driver, reg[HD_REG_SUMS], g->sums);
     const struct {
         const char *name;
         enum hd_reg reg;
@@ -43,7 +45,8 @@ static hd_status compare(const uint32_t *reg, const hd_geometry *g, const char *
     } rule[] = {{"accumulator bits", HD_REG_ACC_BITS, g->acc_bits}, {"activation words", HD_REG_ACT_WORDS, g->act_words},
                 {"window words", HD_REG_WINDOW_WORDS, g->window_words}, {"stream words", HD_REG_STREAM_WORDS, g->stream_words},
                 {"parameter words", HD_REG_PARAM_WORDS, g->param_words}, {"descriptors", HD_REG_DESCRIPTORS, g->descriptors},
-                {"tables", HD_REG_TABLES, g->tables}, {"residual adders", HD_REG_RESIDUAL, g->residual}, {"pooling units", HD_REG_POOL, g->pool}};
+                {"tables", HD_REG_TABLES, g->tables}, {"residual adders", HD_REG_RESIDUAL, g->residual}, {"pooling units", HD_REG_POOL, g->pool},
+                {"performance counters", HD_REG_PERF, g->perf}};
     /* HOP changes the cycles only, so it may differ. */
     for (size_t i = 0; i < sizeof rule / sizeof rule[0]; i++)
         if (reg[rule[i].reg] < rule[i].need)
@@ -111,8 +114,8 @@ hd_status hd_session_open(hd_session **out, const hd_program *p, const hd_driver
     s->words = malloc(most * sizeof *s->words);
     if (!s->words) st = hd_fail(err, HD_NOMEM, "session: out of memory for %zu words", most);
     if (!st) st = driver->open(&s->d, &p->geometry, o ? o : &defaults, err);
-    uint32_t reg[HD_REG_GATHER + 1];
-    if (!st) st = driver->read(s->d, HD_SPACE_REG, 0, reg, HD_REG_GATHER + 1, err);
+    uint32_t reg[HD_REG_PERF + 1];
+    if (!st) st = driver->read(s->d, HD_SPACE_REG, 0, reg, HD_REG_PERF + 1, err);
     if (!st) st = compare(reg, &p->geometry, driver->name, err);
     if (!st) st = load_memories(s, err);
     if (st) hd_session_close(s);

@@ -33,7 +33,7 @@ rtl)
     done
     options=(-Wall "-GROWS=$rows" "-GCOLS=$cols" "-GLANES=$lanes" "-GPLANES=$planes" "-GHOP=$(value hop)" "-GACC_BITS=$(value acc)" "-GACT_WORDS=$(value act)"
         "-GWINDOW_WORDS=$(value window)" "-GSTREAM_WORDS=$(value stream)" "-GPARAM_WORDS=$(value param)" "-GDESCRIPTORS=$(value descriptors)"
-        "-GTABLES=$(value tables)" "-GRESIDUAL=$(value residual)" "-GFETCH=$(value fetch)" "-GPOST=$(value post)" "-GPUMP=$(value pump)" "-GPOOL=$(value pool)" "-GSLOT=$(value slot)" "-GGATHER=$(value gather 0)" "-GCLOCKS_PER_BIT=$clocks" "${external[@]}")
+        "-GTABLES=$(value tables)" "-GRESIDUAL=$(value residual)" "-GFETCH=$(value fetch)" "-GPOST=$(value post)" "-GPUMP=$(value pump)" "-GPOOL=$(value pool)" "-GSLOT=$(value slot)" "-GGATHER=$(value gather 0)" "-GSUMS=$(value sums)" "-GPERF=$(value perf)" "-GCLOCKS_PER_BIT=$clocks" "${external[@]}")
     # The cells' unused parameters and ports are those of the data sheet.
     printf '`verilator_config\nlint_off -rule UNUSED -file "*/cells.v"\nlint_off -rule UNUSEDPARAM -file "*/cells.v"\nlint_off -rule UNUSEDSIGNAL -file "*/cells.v"\nlint_off -rule DECLFILENAME -file "*/cells.v"\n' >"$work/cells.vlt"
     files=("$work/cells.vlt" "${files[@]}" "$here/cells.v")

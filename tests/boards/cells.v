@@ -47,7 +47,7 @@ endmodule
 `ifndef NETLIST // there yosys' model, which has every parameter
 // 16 x 16 bits without inner registers, or A:B, plus C:D; the sum or the product, the sum registered.
 module SB_MAC16 #(
-    parameter A_REG = 0, parameter B_REG = 0, parameter A_SIGNED = 0, parameter B_SIGNED = 0,
+    parameter A_REG = 0, parameter B_REG = 0, parameter C_REG = 0, parameter D_REG = 0, parameter A_SIGNED = 0, parameter B_SIGNED = 0,
     parameter [1:0] TOPOUTPUT_SELECT = 0, parameter [1:0] TOPADDSUB_LOWERINPUT = 0, parameter TOPADDSUB_UPPERINPUT = 0, parameter [1:0] TOPADDSUB_CARRYSELECT = 0,
     parameter [1:0] BOTOUTPUT_SELECT = 0, parameter [1:0] BOTADDSUB_LOWERINPUT = 0, parameter BOTADDSUB_UPPERINPUT = 0
 ) (
@@ -56,13 +56,17 @@ module SB_MAC16 #(
     input wire OLOADTOP, input wire OLOADBOT, input wire ADDSUBTOP, input wire ADDSUBBOT, input wire OHOLDTOP, input wire OHOLDBOT,
     input wire CI, input wire ACCUMCI, input wire SIGNEXTIN, output wire [31:0] O
 );
-    reg  [31:0] ab, sum;
+    reg  [31:0] ab, cd, sum;
     wire [15:0] a = A_REG != 0 ? ab[31:16] : A, b = B_REG != 0 ? ab[15:0] : B;
+    wire [31:0] added = {C_REG != 0 ? cd[31:16] : C, D_REG != 0 ? cd[15:0] : D};
     wire signed [33:0] product = $signed({A_SIGNED != 0 && a[15], a}) * $signed({B_SIGNED != 0 && b[15], b});
     always @(posedge CLK)
         if (CE) begin
-            ab <= {A, B};
-            sum <= OLOADTOP ? {C, D} : (TOPADDSUB_LOWERINPUT == 2'd0 ? {a, b} : product[31:0]) + {C, D};
+            if (!AHOLD) ab[31:16] <= A;
+            if (!BHOLD) ab[15:0] <= B;
+            if (!CHOLD) cd[31:16] <= C;
+            if (!DHOLD) cd[15:0] <= D;
+            if (!OHOLDTOP) sum <= OLOADTOP ? added : (TOPADDSUB_LOWERINPUT == 2'd0 ? {a, b} : product[31:0]) + added;
         end
     assign O = TOPOUTPUT_SELECT == 2'd1 ? sum : product[31:0];
 endmodule

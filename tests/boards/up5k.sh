@@ -23,5 +23,5 @@ compare mul_high 16
 compare mul_high 15
 compare mul_add 0
 compare shift_saturate 0
-for rows in 1 2 3 4; do compare merge_ring $rows; done
+for rows in 1 2 3 4 11 12 13 14; do compare merge_ring $rows; done
 exit $failed

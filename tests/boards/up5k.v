@@ -13,12 +13,13 @@ module bench;
 `elsif DUT_mul_add
     reg [31:0] c;
     always @* c = {x[15:0], ~x[23:8]};
-    mul_add dut (.clk(clk), .a(x[31:24]), .m(m), .c(c), .y(y));
+    mul_add dut (.clk(clk), .a(x[31:24]), .load_m(take), .m(m), .load_c(first), .c(c), .y(y));
 `elsif DUT_shift_saturate
     shift_saturate #(.HB(17)) dut (.clk(clk), .x(x), .s(m[4:0]), .y(y[16:0]));
     assign y[31:17] = 15'd0;
 `elsif DUT_merge_ring
-    merge_ring #(.ROWS(`LOW), .PLANES(2)) dut (.clk(clk), .take(take), .first(first), .x(x), .z(y));
+    // 1 to 4 rows; the same with x a cycle earlier.
+    merge_ring #(.ROWS(`LOW % 10), .PLANES(2), .EARLY(`LOW / 10)) dut (.clk(clk), .take(take), .first(first), .x(x), .z(y));
 `endif
     initial begin
         for (n = 0; n < 4000; n = n + 1) begin

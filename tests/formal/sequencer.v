@@ -37,7 +37,6 @@ module proof #(
         desc = 0;
         desc[HD_F_OPCODE +: HD_W_OPCODE] = HD_OP_CONV;
         desc[HD_F_STREAM_FIRST +: SW] = stream_first; desc[HD_F_STREAM_LAST +: SW] = stream_last;
-        desc[HD_F_PASSES +: 3] = passes;
         desc[HD_F_TILE_COLS +: 2] = tile_cols; desc[HD_F_LAST_COLS +: 2] = last_cols;
         desc[HD_F_RESIDUAL] = RESIDUAL; desc[HD_F_RES_TILES] = 1;
         assume (stream_first <= stream_last && tile_cols != 0 && last_cols != 0 && passes != 0);
@@ -67,7 +66,7 @@ module proof #(
     wire [SW-1:0] s_pc;
     wire cnt_step, cnt_window, cnt_drain, cnt_stall;
     sequencer #(.WW(WW), .SW(SW), .AW(AW), .COLS(COLS), .RES(RES), .DRAIN(DRAIN)) u_sequencer (
-        .clk(clk), .rst_n(rst_n), .go(go), .desc(desc), .stall(stall), .h_we(1'b0), .h_addr({SW{1'b0}}), .h_wdata(16'd0),
+        .clk(clk), .rst_n(rst_n), .go(go), .desc(desc), .word({29'd0, passes}), .load({23'd0, go} << (HD_F_PASSES / 32)), .stall(stall), .h_we(1'b0), .h_addr({SW{1'b0}}), .h_wdata(16'd0),
         .fill(fill), .fills_done(filled[1:0]), .res_base(res_base), .released(released),
         .w_re(w_re), .w_buf(w_buf), .w_addr(w_addr), .s_valid(s_valid), .s_first(s_first), .s_last(s_last), .s_final(s_final), .s_pc(s_pc),
         .r_read(r_read), .cnt_step(cnt_step), .cnt_window(cnt_window), .cnt_drain(cnt_drain), .cnt_stall(cnt_stall));

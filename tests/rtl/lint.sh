@@ -4,7 +4,7 @@
 # lint.sh rules SOURCE_DIR: each broken parameter rule must stop Verilator, Yosys and Icarus, naming the rule.
 set -u
 mode=$1 src=$2
-names=(ROWS COLS LANES PLANES HOP ACC_BITS ACT_WORDS WINDOW_WORDS STREAM_WORDS PARAM_WORDS DESCRIPTORS TABLES RESIDUAL FETCH POST EXTERN EXTERN_MHZ DECODE PUMP POOL SLOT GATHER)
+names=(ROWS COLS LANES PLANES HOP ACC_BITS ACT_WORDS WINDOW_WORDS STREAM_WORDS PARAM_WORDS DESCRIPTORS TABLES RESIDUAL FETCH POST EXTERN EXTERN_MHZ DECODE PUMP POOL SLOT GATHER SUMS PERF)
 files=("$src"/hw/*.v "$src"/hw/lib/*.v "$src"/hw/decode/*.v)
 synth=()
 for f in "${files[@]}"; do [[ $f == */datapath_fast.v ]] || synth+=("$f"); done
@@ -34,7 +34,7 @@ elaborate() {
 
 if [ "$mode" = rules ]; then
     need verilator; need yosys; need iverilog
-    good=(2 4 8 2 4 24 512 64 256 128 16 2 1 1 0 12 50 7 1 1 1 0)
+    good=(2 4 8 2 4 24 512 64 256 128 16 2 1 1 0 12 50 7 1 1 1 0 1 1)
     failed=0
     # parameter index, bad value, the rule that must be named
     while read -r index value rule; do
@@ -62,6 +62,7 @@ if [ "$mode" = rules ]; then
 18 2 PUMP_above_1_needs_POST_of_4_or_more_FETCH_1_RESIDUAL_0_POOL_0_EXTERN_0
 20 4 SLOT_must_be_1_or_half_of_LANES_with_POST_FETCH_1_POOL_0_EXTERN_0
 21 1 GATHER_must_be_0_or_1_with_EXTERN_0_PUMP_1_SLOT_1
+22 0 DECODE_needs_SUMS
 RULES
     exit $failed
 fi

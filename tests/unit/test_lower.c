@@ -63,7 +63,7 @@ static void geometry_errors(void **state) {
         {"4x8x8x2", "tables=32", "geometry: memory tables=32; allowed powers of two 0..16"},
         {"4x8x8x2", "decode=1", "geometry: decode 1 with extern 0, 4x8x8x2; allowed 0..7, above 0 with extern, lanes of 8 or more, cols*planes a multiple of 4 and cols*lanes*planes of 64"},
         {"3x7x8x2", "extern=16,decode=2", "geometry: decode 2 with extern 16, 3x7x8x2; allowed 0..7, above 0 with extern, lanes of 8 or more, cols*planes a multiple of 4 and cols*lanes*planes of 64"},
-        {"4x8x8x2", "ram=5", "memory 'ram': allowed act, window, stream, param, descriptors, tables, hop, acc, fetch, post, residual, extern, mhz, decode, pump, pool, slot, gather"},
+        {"4x8x8x2", "ram=5", "memory 'ram': allowed act, window, stream, param, descriptors, tables, hop, acc, fetch, post, residual, extern, mhz, decode, pump, pool, slot, gather, sums, perf"},
         {"4x8x8x2", "gather=2", "geometry: gather=2 with pump=1,slot=1,extern=0; allowed 0, or 1 with pump=1,slot=1,extern=0"},
         {"4x8x8x2", "gather=1,extern=16", "geometry: gather=1 with pump=1,slot=1,extern=16; allowed 0, or 1 with pump=1,slot=1,extern=0"},
         {"4x8x64x2", "gather=1,stream=1048576", "geometry: gather=1 with stream=1048576 and 64 lanes: index memory of 33554432 host words; allowed below 16777216"},
