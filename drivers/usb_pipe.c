@@ -1,7 +1,8 @@
 /* A pipe of bytes over two bulk endpoints, with queues of transfers in both directions.
  *
  * OUT: bytes are gathered in the next free transfer, which goes out when it is full or at flush. IN: all transfers are always under way;
- * they come back in order, and each goes out again once its bytes were taken. No thread: events are handled while put, flush or get wait.
+ * they come back in order, and each goes out again once its bytes were taken. No thread: events are handled while put, flush or get wait, and
+ * what these were called with is moved as soon as a transfer comes back, so that it goes out again before libusb asks the kernel for the next.
  * After any fault that is not the device's end all transfers are cancelled, the endpoints' halts are cleared and the queues start anew: what was
  * under way is lost, which the link repairs. */
 #include "usb_pipe.h"
@@ -38,11 +39,85 @@ struct usb_pipe {
     unsigned depth;
     slot out[MOST_DEPTH], in[MOST_DEPTH];
     unsigned out_next, in_next; /* OUT: being filled. IN: the oldest */
+    const uint8_t *from;        /* of the put that is under way, and how much of it is left */
+    size_t left;
+    uint8_t *to;                /* of the get that is under way: its memory, how much there is, how much is there */
+    size_t room, got;
     char name[128];
 };
 
 static hd_status gone(const usb_pipe *p, hd_err *err) {
     return hd_fail(err, HD_DEVICE, "%s: the board went away (unplugged, or reset); plug it in and run again", p->name);
+}
+
+static int submit(usb_pipe *p, slot *s, size_t n) {
+    s->transfer->length = (int)n;
+    int rc = libusb_submit_transfer(s->transfer);
+    if (!rc) s->state = UNDER_WAY;
+    else if (rc == LIBUSB_ERROR_NO_DEVICE) p->gone = 1;
+    else p->upset = 1;
+    return rc;
+}
+
+/* The transfer that is being filled goes out. */
+static void send(usb_pipe *p) {
+    slot *s = &p->out[p->out_next];
+    size_t n = s->used;
+    s->used = 0;
+    p->out_next = (p->out_next + 1) % p->depth;
+    submit(p, s, n);
+}
+
+/* Takes bytes of one finished IN transfer, without the status bytes that an FTDI bridge puts before those of each packet. */
+static size_t take(usb_pipe *p, slot *s, uint8_t *to, size_t size) {
+    size_t have = (size_t)s->transfer->actual_length, n = 0;
+    if (p->kind == HD_USB_NATIVE) {
+        n = have - s->used < size ? have - s->used : size;
+        memcpy(to, s->bytes + s->used, n);
+        s->used += n;
+        return n;
+    }
+    while (s->used < have && n < size) {
+        size_t in_packet = s->used % p->packet;
+        if (in_packet < STATUS_BYTES) {
+            if (in_packet == 1 && s->bytes[s->used] & OVERRUN) p->base.faults++;
+            s->used++;
+            continue;
+        }
+        size_t part = p->packet - in_packet;
+        if (part > have - s->used) part = have - s->used;
+        if (part > size - n) part = size - n;
+        memcpy(to + n, s->bytes + s->used, part);
+        s->used += part;
+        n += part;
+    }
+    return n;
+}
+
+/* Bytes of the put that is under way, into transfers while there are free ones. */
+static void pour(usb_pipe *p) {
+    while (p->left && !p->upset && !p->gone) {
+        slot *s = &p->out[p->out_next];
+        if (s->state != FREE) return;
+        size_t part = p->size - s->used < p->left ? p->size - s->used : p->left;
+        memcpy(s->bytes + s->used, p->from, part);
+        s->used += part;
+        p->from += part;
+        p->left -= part;
+        if (s->used == p->size) send(p);
+    }
+}
+
+/* Bytes of transfers that are back, to the get that is under way. */
+static void draw(usb_pipe *p) {
+    while (p->got < p->room && !p->upset && !p->gone && p->in[p->in_next].state == BACK) {
+        slot *s = &p->in[p->in_next];
+        p->got += take(p, s, p->to + p->got, p->room - p->got);
+        if (s->used < (size_t)s->transfer->actual_length) return;
+        s->used = 0;
+        p->in_next = (p->in_next + 1) % p->depth;
+        submit(p, s, p->size);
+    }
 }
 
 static void LIBUSB_CALL done(struct libusb_transfer *t) {
@@ -57,15 +132,8 @@ static void LIBUSB_CALL done(struct libusb_transfer *t) {
     case LIBUSB_TRANSFER_NO_DEVICE: p->gone = 1; break;
     default: p->upset = 1; /* stall, error, overflow, time-out */
     }
-}
-
-static int submit(usb_pipe *p, slot *s, size_t n) {
-    s->transfer->length = (int)n;
-    int rc = libusb_submit_transfer(s->transfer);
-    if (!rc) s->state = UNDER_WAY;
-    else if (rc == LIBUSB_ERROR_NO_DEVICE) p->gone = 1;
-    else p->upset = 1;
-    return rc;
+    if (p->left) pour(p);
+    if (p->room) draw(p);
 }
 
 static int events(usb_pipe *p, unsigned ms) {
@@ -129,92 +197,59 @@ static hd_status recover(usb_pipe *p, hd_err *err) {
 static hd_status usb_flush(hd_pipe *base, hd_err *err) {
     usb_pipe *p = (usb_pipe *)base;
     hd_status st = recover(p, err);
-    slot *s = &p->out[p->out_next];
-    if (st || s->state != FREE || !s->used) return st;
-    size_t n = s->used;
-    s->used = 0;
-    p->out_next = (p->out_next + 1) % p->depth;
-    submit(p, s, n);
+    if (st || p->out[p->out_next].state != FREE || !p->out[p->out_next].used) return st;
+    send(p);
     return p->gone ? gone(p, err) : HD_OK;
 }
 
 static hd_status usb_put(hd_pipe *base, const void *bytes, size_t n, hd_err *err) {
     usb_pipe *p = (usb_pipe *)base;
-    const uint8_t *from = bytes;
-    double until = hd_seconds() + 1e-3 * base->patience_ms;
-    while (n) {
-        hd_status st = recover(p, err);
-        if (st) return st;
-        slot *s = &p->out[p->out_next];
-        if (s->state != FREE) {
-            if (hd_seconds() > until) {
-                p->upset = 1;
-                return hd_fail(err, HD_DEVICE, "%s: the board took no data for %u ms", p->name, base->patience_ms);
-            }
+    double until = 0; /* the clock is asked only after a wait in which nothing moved */
+    size_t before = n + 1;
+    hd_status st = HD_OK;
+    p->from = bytes;
+    p->left = n;
+    while (!st && p->left) {
+        st = recover(p, err);
+        if (st) break;
+        pour(p);
+        if (p->upset || p->gone || !p->left) continue;
+        double time = p->left == before ? hd_seconds() : 0;
+        if (p->left != before) until = 0;
+        else if (until <= 0) until = time + 1e-3 * base->patience_ms;
+        before = p->left;
+        if (time > until) {
+            p->upset = 1;
+            st = hd_fail(err, HD_DEVICE, "%s: the board took no data for %u ms", p->name, base->patience_ms);
+        } else {
             events(p, 50);
-            continue;
-        }
-        size_t part = p->size - s->used < n ? p->size - s->used : n;
-        memcpy(s->bytes + s->used, from, part);
-        s->used += part;
-        from += part;
-        n -= part;
-        if (s->used == p->size) {
-            st = usb_flush(base, err);
-            if (st) return st;
-            until = hd_seconds() + 1e-3 * base->patience_ms;
         }
     }
-    return HD_OK;
-}
-
-/* Takes bytes of one finished IN transfer, without the status bytes that an FTDI bridge puts before those of each packet. */
-static size_t take(usb_pipe *p, slot *s, uint8_t *to, size_t size) {
-    size_t have = (size_t)s->transfer->actual_length, n = 0;
-    if (p->kind == HD_USB_NATIVE) {
-        n = have - s->used < size ? have - s->used : size;
-        memcpy(to, s->bytes + s->used, n);
-        s->used += n;
-        return n;
-    }
-    while (s->used < have && n < size) {
-        size_t in_packet = s->used % p->packet;
-        if (in_packet < STATUS_BYTES) {
-            if (in_packet == 1 && s->bytes[s->used] & OVERRUN) p->base.faults++;
-            s->used++;
-            continue;
-        }
-        size_t part = p->packet - in_packet;
-        if (part > have - s->used) part = have - s->used;
-        if (part > size - n) part = size - n;
-        memcpy(to + n, s->bytes + s->used, part);
-        s->used += part;
-        n += part;
-    }
-    return n;
+    p->left = 0;
+    return st ? st : p->gone ? gone(p, err) : HD_OK;
 }
 
 static hd_status usb_get(hd_pipe *base, void *bytes, size_t size, size_t *got, unsigned timeout_ms, hd_err *err) {
     usb_pipe *p = (usb_pipe *)base;
     uint64_t faults = base->faults;
-    double until = hd_seconds() + 1e-3 * timeout_ms;
-    *got = 0;
-    for (;;) {
-        hd_status st = recover(p, err);
-        if (st) return st;
-        while (*got < size && p->in[p->in_next].state == BACK) {
-            slot *s = &p->in[p->in_next];
-            *got += take(p, s, (uint8_t *)bytes + *got, size - *got);
-            if (s->used < (size_t)s->transfer->actual_length) break;
-            s->used = 0;
-            p->in_next = (p->in_next + 1) % p->depth;
-            submit(p, s, p->size);
-        }
-        if (*got) p->in_a_row = 0;
-        double left = until - hd_seconds();
-        if (*got || base->faults != faults || left <= 0 || hd_interrupted) return HD_OK;
+    double until = 0;
+    hd_status st;
+    p->to = bytes;
+    p->room = size;
+    p->got = 0;
+    while (!(st = recover(p, err))) {
+        draw(p);
+        if (p->got) p->in_a_row = 0;
+        if (p->got || base->faults != faults || hd_interrupted) break;
+        double time = hd_seconds();
+        if (until <= 0) until = time + 1e-3 * timeout_ms;
+        double left = until - time;
+        if (left <= 0) break;
         events(p, left > 0.1 ? 100 : 1 + (unsigned)(1000 * left));
     }
+    p->room = 0;
+    *got = p->got;
+    return st;
 }
 
 static hd_status usb_purge(hd_pipe *base, hd_err *err) {

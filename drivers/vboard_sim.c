@@ -54,6 +54,8 @@ static hd_status sim_step(hd_vboard *b, const uint8_t *bytes, size_t n, uint8_t 
 
 static int sim_busy(hd_vboard *b) { return ((sim_board *)b)->model.api->busy(((sim_board *)b)->model.rtl); }
 
+static uint64_t sim_clocks(hd_vboard *b) { return ((sim_board *)b)->model.api->clocks(((sim_board *)b)->model.rtl); }
+
 static void sim_close(hd_vboard *b) {
     model_close(&((sim_board *)b)->model);
     free(b);
@@ -63,7 +65,7 @@ hd_status hd_vboard_sim(hd_vboard **out, const hd_geometry *g, unsigned bit_rate
     *out = NULL;
     sim_board *s = calloc(1, sizeof *s);
     if (!s) return hd_fail(err, HD_NOMEM, "virtual board: out of memory");
-    s->base = (hd_vboard){sim_step, sim_busy, sim_close, bit_rate};
+    s->base = (hd_vboard){sim_step, sim_busy, sim_close, bit_rate, sim_clocks};
     hd_status st = model_open(&s->model, g, HD_BOARD_UART, 0, quiet, err);
     if (st) sim_close(&s->base);
     else *out = &s->base;

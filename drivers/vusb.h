@@ -14,6 +14,7 @@ struct hd_vboard {
     int (*busy)(hd_vboard *b); /* something is under way: step again soon; else it may sleep until there are bytes */
     void (*close)(hd_vboard *b);
     unsigned bit_rate;         /* of its UART */
+    uint64_t (*clocks)(hd_vboard *b); /* of a simulated board, so far; else NULL */
 };
 
 /* The Verilated board of geometry g (sim/board/virtual_board.v), built on first use. bit_rate: what its UART counts as; the simulation knows no time. */

@@ -39,7 +39,7 @@ static int board_busy(hd_vboard *b) {
 }
 static void board_close(hd_vboard *b) { (void)b; }
 
-static hd_vboard virtual = {board_step, board_busy, board_close, 12000000};
+static hd_vboard virtual = {board_step, board_busy, board_close, 12000000, NULL};
 static hd_usbip *server;
 static pthread_t thread;
 static volatile int stop;
