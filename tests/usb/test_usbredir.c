@@ -44,7 +44,7 @@ static int board_busy(hd_vboard *b) {
 }
 static void board_close(hd_vboard *b) { (void)b; }
 
-static hd_vboard board = {board_step, board_busy, board_close, 12000000};
+static hd_vboard board = {.step = board_step, .busy = board_busy, .close = board_close, .bit_rate = 12000000};
 static char folder[] = "/tmp/test_usbredir.XXXXXX", path[64];
 static hd_usbredir *server;
 static pthread_t thread;
