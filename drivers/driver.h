@@ -17,7 +17,7 @@ typedef struct hd_device_options {
     int quiet;            /* no progress while a model is built */
     const char *where;    /* usb: which board (drivers/usb_find.h), NULL = the only one */
     int usb_fd;           /* usb: an open descriptor of its node instead, 0 = none */
-    unsigned bit_rate;    /* usb: of a serial bridge, 0 = its highest */
+    unsigned bit_rate;    /* usb: of a serial bridge, 0 = the contract's rates are tried */
     unsigned run_limit_ms; /* usb: a run that takes longer failed, 0 = ten minutes */
 } hd_device_options;
 

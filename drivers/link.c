@@ -149,16 +149,23 @@ static uint32_t new_nonce(const hd_link *l) {
 }
 
 /* Ends what the board does and what is on its way from it. A board inside a damaged frame may take the request for that frame's words: 2^20 of its clocks later it
- * forgets the frame, and 4,096 words end it sooner, so the request is repeated. */
-static hd_status synchronise(hd_link *l, hd_err *err) {
+ * forgets the frame, and 4,096 words end it sooner, so the request is repeated. When a board is opened whose bit rate is not known, each rate has two tries,
+ * and then two longer ones. */
+static hd_status synchronise(hd_link *l, int opening, hd_err *err) {
+    hd_pipe *p = l->pipe;
+    const int search = opening && p->next_rate, tries = search ? 4 * (int)p->rates : TRIES;
     l->synchronised = 0;
-    for (int try = 0; try < TRIES; try++) {
+    for (int try = 0; try < tries; try++) {
+        if (search && try && try % 2 == 0) {
+            hd_status s = p->next_rate(p, err);
+            if (s) return s;
+        }
         l->nonce = new_nonce(l);
         hd_status s = l->pipe->purge(l->pipe, err);
         l->first = l->last = 0;
         if (!s) s = send_request(l, HD_LINK_OP_SYNC, 0, 0, 0, l->nonce, NULL, err);
         if (!s) s = l->pipe->flush(l->pipe, err);
-        double start = now(l), until = start + 1e-3 * patience(l, 2 * HEAD) * (try < 4 ? 1 : 4);
+        double start = now(l), until = start + 1e-3 * patience(l, 2 * HEAD) * (try < tries / 2 ? 1 : 4);
         for (int came = 1; !s && (came || now(l) < until);) {
             reply r;
             while (next_reply(l, &r))
@@ -176,8 +183,8 @@ static hd_status synchronise(hd_link *l, hd_err *err) {
         if (s) return s;
         l->statistics.timeouts++;
     }
-    return hd_fail(err, HD_DEVICE, "%s: no answer to %d requests to synchronise; is the board programmed with a heddle bitstream (heddle synth, heddle flash), and its bit rate right?",
-                   l->pipe->name, TRIES);
+    return hd_fail(err, HD_DEVICE, "%s: no answer to %d requests to synchronise%s; is the board programmed with a heddle bitstream (heddle synth, heddle flash)%s", p->name, tries,
+                   search ? " at the usual bit rates" : "", search ? ", and has it another rate (--bit-rate)?" : " of this bit rate?");
 }
 
 hd_status hd_link_open(hd_link **out, hd_pipe *pipe, hd_err *err) {
@@ -191,7 +198,7 @@ hd_status hd_link_open(hd_link **out, hd_pipe *pipe, hd_err *err) {
     }
     l->pipe = pipe;
     l->frame_words = FRAME_WORDS;
-    hd_status s = synchronise(l, err);
+    hd_status s = synchronise(l, 1, err);
     if (s) hd_link_close(l);
     else *out = l;
     return s;
@@ -352,7 +359,7 @@ static hd_status collect(hd_link *l, transfer *t, hd_err *err) {
 }
 
 static hd_status transfer_words(hd_link *l, transfer t, size_t n, hd_err *err) {
-    hd_status s = l->synchronised ? HD_OK : synchronise(l, err);
+    hd_status s = l->synchronised ? HD_OK : synchronise(l, 0, err);
     /* A pipe that cannot wait carries nothing behind a READ. */
     t.most = t.op == HD_LINK_OP_READ && !l->pipe->can_wait ? 1 : HD_LINK_WINDOW;
     if (n) t.to_do[t.n_to_do++] = (range){.first = 0, .end = n};
@@ -439,7 +446,7 @@ static hd_status probe(hd_link *l, run_state *run, unsigned ms, enum answer *ans
 }
 
 static hd_status end_run(hd_link *l, hd_status why, const char *text, hd_err *err) {
-    synchronise(l, NULL);
+    synchronise(l, 0, NULL);
     return hd_fail(err, why, "%s: %s", l->pipe->name, text);
 }
 
@@ -481,7 +488,7 @@ static hd_status run_once(hd_link *l, run_state *run, unsigned limit_ms, hd_err 
 }
 
 hd_status hd_link_run(hd_link *l, unsigned limit_ms, uint32_t *cycles, hd_err *err) {
-    hd_status s = l->synchronised ? HD_OK : synchronise(l, err);
+    hd_status s = l->synchronised ? HD_OK : synchronise(l, 0, err);
     run_state run = {.number = l->next};
     if (!s) s = run_once(l, &run, limit_ms, err);
     if (s) l->synchronised = 0;

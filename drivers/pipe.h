@@ -30,5 +30,8 @@ struct hd_pipe {
     unsigned latency_ms;       /* of a byte there and one back, at worst */
     unsigned patience_ms;
     uint64_t faults;           /* recovered so far */
+    /* Sets the wire's next usual bit rate, round and round; `rates` of them. NULL where the rate is known. */
+    hd_status (*next_rate)(hd_pipe *p, hd_err *err);
+    unsigned rates;
 };
 #endif

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../sw/contract/contract.h"
 #include "../sw/core/progress.h"
 
 enum { STATUS_BYTES = 2, OVERRUN = 0x02, MOST_DEPTH = 64, FAULTS_IN_A_ROW = 16 };
@@ -36,7 +37,7 @@ struct usb_pipe {
     int interface, claimed, gone, upset, in_a_row;
     uint8_t ep_in, ep_out;
     size_t packet, size; /* IN packet; bytes of a transfer */
-    unsigned depth;
+    unsigned depth, rate; /* rate: which of hd_bit_rates, while it is searched */
     slot out[MOST_DEPTH], in[MOST_DEPTH];
     unsigned out_next, in_next; /* OUT: being filled. IN: the oldest */
     const uint8_t *from;        /* of the put that is under way, and how much of it is left */
@@ -333,6 +334,28 @@ static hd_status claim(usb_pipe *p, hd_err *err) {
     return HD_OK;
 }
 
+/* After hd_usb_ftdi_setup at the bridge's highest rate, which is in the contract's list. */
+static hd_status usb_next_rate(hd_pipe *base, hd_err *err) {
+    usb_pipe *p = (usb_pipe *)base;
+    uint32_t code;
+    double rate;
+    do p->rate = (p->rate + 1) % HD_BIT_RATES;
+    while (!hd_usb_ftdi_divisor(&code, &rate, p->kind, hd_bit_rates[p->rate]));
+    return hd_usb_ftdi_setup(p->handle, p->kind, p->interface, hd_bit_rates[p->rate], &base->bytes_per_second, p->name, err);
+}
+
+static void search_rates(usb_pipe *p) {
+    uint32_t code;
+    double rate;
+    p->rate = HD_BIT_RATES;
+    for (unsigned i = 0; i < HD_BIT_RATES; i++)
+        if (hd_usb_ftdi_divisor(&code, &rate, p->kind, hd_bit_rates[i])) {
+            if (p->rate == HD_BIT_RATES) p->rate = i;
+            p->base.rates++;
+        }
+    p->base.next_rate = usb_next_rate;
+}
+
 hd_status hd_usb_pipe_open(hd_pipe **out, libusb_context *context, libusb_device_handle *handle, enum hd_usb_kind kind, int interface, const char *name,
                            int real_node, const hd_usb_options *options, hd_err *err) {
     hd_usb_options o = options ? *options : (hd_usb_options){0};
@@ -363,6 +386,7 @@ hd_status hd_usb_pipe_open(hd_pipe **out, libusb_context *context, libusb_device
     if (!s) s = claim(p, err);
     if (!s) s = endpoints(p, err);
     if (!s && kind != HD_USB_NATIVE) s = hd_usb_ftdi_setup(handle, kind, interface, o.bit_rate, &p->base.bytes_per_second, p->name, err);
+    if (kind != HD_USB_NATIVE && !o.bit_rate) search_rates(p);
     if (!s) s = queues(p, &o, real_node, err);
     if (s) {
         usb_close(&p->base);

@@ -9,7 +9,7 @@ typedef struct hd_usb_options {
     unsigned depth;          /* transfers under way each direction, 1..64; 0 = 8 */
     unsigned transfer_bytes; /* of one, a multiple of 512; 0 = 16384 */
     unsigned in_flight;      /* most bytes handed to the kernel at once; 0 = 4 MiB (Linux allows 16 MiB for all programs together) */
-    unsigned bit_rate;       /* FTDI: of the UART; 0 = the bridge's highest */
+    unsigned bit_rate;       /* FTDI: of the UART; 0 = the contract's rates are tried from the bridge's highest on */
     int copy;                /* 1: never use the kernel's memory for transfers (zero copy) */
 } hd_usb_options;
 

@@ -15,6 +15,7 @@ static const cli_option options[] = {
     {"--input", "X.idx", "inputs: u8 and float are quantised, i8 are codes; items [c][h][w] (required)"},
     {"--count", "N", "only the first N, 0 = all (0)"},
     {"-o", "out.bin", "where the outputs go: int8 codes [n][h][w][c]"},
+    {"--bit-rate", "N", "usb: of the serial bridge's wire, bit/s (the usual rates are tried)"},
     {"--trace", "out.fst", "sim: waveforms of the first input"},
     {"--raw", NULL, "take bytes as they are; else they are divided by 255"},
     {"--hwc", NULL, "items are [height][width][channel], as TFLite has them; else [channel][height][width]"},
@@ -124,8 +125,12 @@ static hd_status run_program(const cli_args *a, job *j, const char *input, int64
     hd_device_options o = {.trace = cli_text(a, "--trace")};
     hd_cost *cost = NULL;
     double seconds = 0;
-    hd_status s = find_driver(&j->driver, &o, device ? device : "ref", err);
+    int64_t rate;
+    hd_status s = cli_int(&rate, a, "--bit-rate", 0, 0, 12000000, err);
+    if (!s) s = find_driver(&j->driver, &o, device ? device : "ref", err);
+    if (!s && rate && strcmp(j->driver->name, "usb")) s = hd_fail(err, HD_USAGE, "run: --bit-rate: only device usb has one; found %s", j->driver->name);
     if (!s && o.trace && strcmp(j->driver->name, "sim")) s = hd_fail(err, HD_USAGE, "run: --trace: only device sim writes waveforms; found %s", j->driver->name);
+    if (!s) o.bit_rate = (unsigned)rate;
     if (!s && o.trace) s = cli_can_write(o.trace, err);
     if (!s && out) s = cli_can_write(out, err);
     if (!s) s = load_job(j, a, input, count, err);

@@ -61,7 +61,7 @@ static hd_status make_device(hd_vusb **device, const char **what, const hd_board
     if (!link || !strcmp(link, "bridge")) {
         int h = board->bit_rate > 3000000; /* an FT231X ends there */
         *what = h ? "behind an FT2232H" : "behind an FT231X";
-        s = hd_vboard_sim(&simulated, g, board->bit_rate, quiet, err);
+        s = hd_vboard_sim(&simulated, g, (unsigned)hd_board_bit_rate(board, board->clock_hz, NULL), quiet, err);
         return s ? s : hd_vusb_ftdi(device, simulated, h, board->title, "virtual", err);
     }
     int ulpi = !strcmp(link, "ulpi");

@@ -82,6 +82,12 @@ enum {
 #include "usb.def"
 #undef HD_USB_CONST
 };
+static const uint32_t hd_bit_rates[] __attribute__((unused)) = {
+#define HD_BIT_RATE(bits_per_second) bits_per_second,
+#include "usb.def"
+#undef HD_BIT_RATE
+};
+enum { HD_BIT_RATES = sizeof hd_bit_rates / sizeof *hd_bit_rates };
 
 /* A bit field of the contract: word within the element, position, width, and whether it sign-extends. */
 typedef struct hd_field {

@@ -1,5 +1,6 @@
 #include "boards.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -26,6 +27,18 @@ hd_status hd_board_find(const hd_board **out, const char *name, hd_err *err) {
         snprintf(list + used, sizeof list - used, "%s%s", i ? ", " : "", boards[i].name);
     }
     return hd_fail(err, HD_RANGE, "board '%.60s': unknown; there are %s", name, list);
+}
+
+double hd_board_bit_rate(const hd_board *board, double clock_hz, unsigned *clocks) {
+    unsigned n = 0;
+    for (unsigned i = 0; i < HD_BIT_RATES && !n; i++) {
+        unsigned whole = (unsigned)(clock_hz / hd_bit_rates[i] + 0.5);
+        if (hd_bit_rates[i] <= board->bit_rate && whole >= 3 && fabs(clock_hz / whole / hd_bit_rates[i] - 1) < 0.015) n = whole;
+    }
+    if (!n) n = (unsigned)ceil(clock_hz / board->bit_rate - 0.01);
+    if (n < 3) n = 3;
+    if (clocks) *clocks = n;
+    return clock_hz / n;
 }
 
 hd_status hd_board_geometry(hd_geometry *g, const hd_board *board, hd_err *err) {

@@ -20,4 +20,7 @@ const hd_board *hd_boards(size_t *count);
 /* HD_RANGE with the list of names when there is none. */
 hd_status hd_board_find(const hd_board **out, const char *name, hd_err *err);
 hd_status hd_board_geometry(hd_geometry *g, const hd_board *board, hd_err *err);
+/* The UART's clocks a bit at clock_hz, 3 at least: for the highest of the contract's bit rates that the bridge has and the clock makes within 1.5%, else as
+ * near the bridge's highest as the clock comes. *clocks may be NULL. Returns the rate that results, bit/s. */
+double hd_board_bit_rate(const hd_board *board, double clock_hz, unsigned *clocks);
 #endif

@@ -360,16 +360,14 @@ static hd_status read_report(hd_synth_report *r, unsigned pump, hd_err *err) {
 static hd_status set_parameters(job *j, const hd_geometry *g, unsigned hz, hd_synth_report *r, hd_err *err) {
     unsigned pll[3] = {0, 0, 0};
     int ecp5 = j->fpga->folder != NULL;
-    double clock = ecp5 ? hd_synth_pll_ecp5(hz, &pll[0], &pll[1], &pll[2]) : hd_synth_pll(hz * g->pump, &pll[0], &pll[1]) / g->pump, wanted = j->board->bit_rate;
+    double clock = ecp5 ? hd_synth_pll_ecp5(hz, &pll[0], &pll[1], &pll[2]) : hd_synth_pll(hz * g->pump, &pll[0], &pll[1]) / g->pump;
     if (clock <= 0 || fabs(clock / hz - 1) > 0.02)
         return hd_fail(err, HD_RANGE, "%s: no PLL setting gives %.3f MHz within 2%%; allowed are %s MHz", j->board->name, hz * (ecp5 ? 1 : g->pump) / 1e6, ecp5 ? "10 to 400" : "16 to 275");
     if (g->extern_log2 && fabs(clock / 1e6 - g->extern_mhz) > 1)
         return hd_fail(err, HD_RANGE, "%s: external memory timed for %u MHz, clock %.3f MHz; they must agree, give --clock and --memory mhz= together", j->board->name, g->extern_mhz, clock / 1e6);
-    /* As fast as the bridge goes, but 3 clocks a bit at least; bridges divide 12 MHz by eighths, so most rates below exist. */
-    unsigned clocks = (unsigned)ceil(clock / wanted - 0.01);
-    if (clocks < 3) clocks = 3;
+    unsigned clocks;
+    r->bit_rate = hd_board_bit_rate(j->board, clock, &clocks);
     r->clocks_per_bit = clocks;
-    r->bit_rate = clock / clocks;
     j->mhz = clock / 1e6;
     j->pump = g->pump;
     const struct { const char *name; uint32_t value; } set[] = {

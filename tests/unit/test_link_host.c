@@ -119,7 +119,7 @@ static void close_pipe(hd_pipe *p) { ((lossy *)p)->put_bytes |= 1ull << 63; } /*
 static lossy *new_pipe(uint64_t seed, int can_wait) {
     lossy *l = calloc(1, sizeof *l);
     assert_non_null(l);
-    l->pipe = (hd_pipe){put, flush, get, purge, close_pipe, pipe_time, "test pipe", can_wait, 1.2e6, 2, 2000, 0};
+    l->pipe = (hd_pipe){put, flush, get, purge, close_pipe, pipe_time, "test pipe", can_wait, 1.2e6, 2, 2000, 0, NULL, 0};
     link_board_reset(&l->board);
     hd_rng_seed(&l->rng, seed, 0);
     l->silent_from = l->silent_to = l->unplug_at = 1e300;

@@ -114,6 +114,35 @@ static void test_divisors(void **state) {
     assert_false(hd_usb_ftdi_divisor(&code, &rate, HD_USB_FTDI_H, 0));
 }
 
+/* A board whose clock makes 4 Mbit/s only, which nobody told the driver. */
+static void test_rate_is_found(void **state) {
+    (void)state;
+    static const struct {
+        enum usbfs_kind kind;
+        uint32_t baud;
+    } known[] = {{USBFS_FT2232H, 0x02020003}, {USBFS_FT2232H, 0x0202000c}, {USBFS_FT231X, 0x00000003}};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        hd_device *device;
+        hd_err err = {0};
+        hd_rng r;
+        hd_rng_seed(&r, i, 11);
+        int fd = plug(known[i].kind, 6);
+        usbfs_wire_rate(known[i].baud);
+        assert_int_equal(open_device(&device, fd, &err), HD_OK);
+        assert_int_equal(use(device, &r, 1000, &err), HD_OK);
+        hd_driver_usb.close(device);
+        usbfs_counts c = usbfs_look();
+        assert_int_equal(c.bad, 0);
+        assert_int_equal(c.baud, known[i].baud);
+    }
+    int fd = plug(USBFS_FT2232H, 6);
+    usbfs_wire_rate(1);
+    hd_device *device;
+    hd_err err = {0};
+    assert_int_equal(open_device(&device, fd, &err), HD_DEVICE);
+    if (!strstr(err.message, "at the usual bit rates")) fail_msg("%s", err.message);
+}
+
 static void expect_refused(int fd, const char *text) {
     hd_device *device;
     hd_err err = {0};
@@ -247,7 +276,7 @@ static void test_random_faults(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_teardown(test_each_kind, unplug), cmocka_unit_test(test_divisors),           cmocka_unit_test_teardown(test_refusals, unplug),
+        cmocka_unit_test_teardown(test_each_kind, unplug), cmocka_unit_test(test_divisors), cmocka_unit_test(test_rate_is_found),           cmocka_unit_test_teardown(test_refusals, unplug),
         cmocka_unit_test_teardown(test_unplug, unplug),    cmocka_unit_test_teardown(test_each_fault, unplug), cmocka_unit_test_teardown(test_random_faults, unplug)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

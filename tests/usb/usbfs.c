@@ -30,6 +30,7 @@ static struct {
     int fd, plugged, stop, reapable, null, claim_error, claimed;
     enum usbfs_kind kind;
     link_board *board;
+    uint32_t wire_rate;
     usbfs_faults faults;
     usbfs_counts counts;
     hd_rng rng;
@@ -103,6 +104,9 @@ static void finish(pending *p, int status, int bytes) {
     d.counts.transfers++;
 }
 
+/* A byte as the other side of the wire takes it. */
+static uint8_t wire(uint8_t byte) { return d.wire_rate && d.wire_rate != d.counts.baud ? (uint8_t)(byte * 29 + 7) : byte; }
+
 static void out_transfer(pending *p) {
     uint8_t *bytes = p->urb->buffer;
     int n = p->urb->buffer_length;
@@ -115,7 +119,7 @@ static void out_transfer(pending *p) {
     if (chance(d.faults.error_out)) return finish(p, -EPROTO, (int)hd_rng_below(&d.rng, (uint32_t)n + 1));
     if (chance(d.faults.short_out)) n = (int)hd_rng_below(&d.rng, (uint32_t)n + 1);
     int lost = chance(d.faults.lost_out), bad = chance(d.faults.corrupt_out) && n ? (int)hd_rng_below(&d.rng, (uint32_t)n) : -1;
-    for (int i = 0; i < n && !lost; i++) link_board_byte(d.board, i == bad ? (uint8_t)(bytes[i] ^ 0x10) : bytes[i], seconds());
+    for (int i = 0; i < n && !lost; i++) link_board_byte(d.board, wire(i == bad ? (uint8_t)(bytes[i] ^ 0x10) : bytes[i]), seconds());
     finish(p, 0, n);
 }
 
@@ -143,7 +147,7 @@ static void in_transfer(pending *p) {
             to[n + 1] = (uint8_t)(0x60 | (overrun ? 2 : 0));
         }
         if (part && !overrun && !chance(d.faults.lost_in)) {
-            memcpy(to + n + head, d.board->out, part);
+            for (size_t i = 0; i < part; i++) to[n + head + i] = wire(d.board->out[i]);
             if (chance(d.faults.corrupt_in)) to[n + head + hd_rng_below(&d.rng, (uint32_t)part)] ^= 0x04;
         } else if (part && d.kind != USBFS_NATIVE) {
             n -= part; /* only the status bytes */
@@ -379,6 +383,7 @@ int usbfs_plug(enum usbfs_kind kind, link_board *board, uint64_t seed) {
     d.board = board;
     d.n = 0;
     d.latency = 0.016;
+    d.wire_rate = 0;
     d.status_at = 0;
     memset(&d.faults, 0, sizeof d.faults);
     memset(&d.counts, 0, sizeof d.counts);
@@ -412,6 +417,8 @@ void usbfs_set_faults(const usbfs_faults *f) {
     d.faults = *f;
     pthread_mutex_unlock(&d.lock);
 }
+
+void usbfs_wire_rate(uint32_t baud) { d.wire_rate = baud; }
 
 void usbfs_null_device(int on) {
     pthread_mutex_lock(&d.lock);

@@ -29,6 +29,8 @@ void usbfs_remove(void);
 void usbfs_set_faults(const usbfs_faults *f);
 /* Bulk data goes to nobody and comes from nowhere at once: for measuring the driver alone. */
 void usbfs_null_device(int on);
+/* FTDI: the board's wire has the rate of this SET_BAUD_RATE (as in usbfs_counts); at another one bytes arrive as others. 0: at any rate. */
+void usbfs_wire_rate(uint32_t baud);
 typedef struct usbfs_counts {
     uint64_t transfers, faults, claims, releases, detached, attached, bad; /* bad: what no driver may do */
     unsigned under_way_most, under_way;

@@ -92,6 +92,7 @@ int control(int fd, uint8_t type, uint8_t request, uint16_t value, uint16_t inde
 /* ---- a pipe: bulk transfers to a bridge's port or to a device of the board's own, one IN transfer always under way */
 typedef struct client_pipe {
     hd_pipe pipe;
+    unsigned rate;
     int fd, out_endpoint, in_endpoint;
     size_t packet, head, n; /* head: status bytes of a packet */
     uint32_t in_number;
@@ -147,11 +148,19 @@ static void pipe_close(hd_pipe *p) {
     free(p);
 }
 
+/* FT2232H: 12 Mbit/s, code 0, and 4 Mbit/s, divisor 3, in turn: what the boards have. */
+static hd_status pipe_next_rate(hd_pipe *p, hd_err *err) {
+    (void)err;
+    client_pipe *c = (client_pipe *)p;
+    must(!control(c->fd, 0x40, 3, c->rate++ % 2 ? 3 : 0, 0x0202, 0, NULL, NULL));
+    return HD_OK;
+}
+
 hd_pipe *client_pipe_open(unsigned port, enum client_kind kind) {
     client_pipe *c = calloc(1, sizeof *c);
     must(c);
     int h = kind == CLIENT_FT2232H, native = kind == CLIENT_NATIVE;
-    c->pipe = (hd_pipe){pipe_put, pipe_flush, pipe_get, pipe_purge, pipe_close, NULL, "usbip", native, h ? 1.2e6 : 3e5, 4, 2000, 0};
+    c->pipe = (hd_pipe){pipe_put, pipe_flush, pipe_get, pipe_purge, pipe_close, NULL, "usbip", native, h ? 1.2e6 : 3e5, 4, 2000, 0, h ? pipe_next_rate : NULL, h ? 2 : 0};
     c->fd = import_device(port);
     c->out_endpoint = native ? 1 : h ? 4 : 2;
     c->in_endpoint = h ? 3 : 1;
@@ -162,6 +171,7 @@ hd_pipe *client_pipe_open(unsigned port, enum client_kind kind) {
         return &c->pipe;
     }
     must(!control(c->fd, 0x40, 9, 1, h ? 2 : 0, 0, NULL, NULL));
-    must(!control(c->fd, 0x40, 3, 0, h ? 0x0202 : 0, 0, NULL, NULL));
+    if (h) must(!pipe_next_rate(&c->pipe, NULL));
+    else must(!control(c->fd, 0x40, 3, 0, 0, 0, NULL, NULL));
     return &c->pipe;
 }

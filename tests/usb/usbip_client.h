@@ -20,6 +20,6 @@ uint32_t next_number(void);
 /* A control transfer: its status, and the bytes. */
 int control(int fd, uint8_t type, uint8_t request, uint16_t value, uint16_t index, uint16_t length, void *bytes, uint32_t *actual);
 enum client_kind { CLIENT_FT231X = 0, CLIENT_FT2232H = 1, CLIENT_NATIVE };
-/* The device as a pipe, a bridge at its highest bit rate. */
+/* The device as a pipe. */
 hd_pipe *client_pipe_open(unsigned port, enum client_kind kind);
 #endif
