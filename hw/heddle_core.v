@@ -247,7 +247,7 @@ module heddle_core #(
             wire unused_piece = &{1'b0, w_piece};
         end
         datapath #(
-            .SLOT(SLOT), .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .PLANES(PLANES), .HOP(HOP), .ACC_BITS(ACC_BITS), .FETCH(FETCH), .DRAIN(TURN), .SERIAL(SERIAL), .LEAN(LEAN), .EARLY(EARLY), .SUMS(SUMS),
+            .SLOT(SLOT), .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .PLANES(PLANES), .HOP(HOP), .ACC_BITS(ACC_BITS), .FETCH(FETCH), .DRAIN(TURN), .SERIAL(SERIAL), .LEAN(LEAN), .EARLY(EARLY), .SUMS(SUMS), .COPIES(POST == 0 ? 1 : 0),
             .WW(WW), .SW(SW), .CHUNK(CHUNK), .GATHER(GATHER), .ONE(POST == 0 && RESIDUAL != 0 ? 1 : 0), .IC(IC)) u_datapath (
             .clk(clk), .x_we(we_index), .x_addr(h_addr[SW+IC-1:0]), .x_wdata(h_wdata), .w_clk(clk), .w_piece(piece_of_step), .w_en(w_en), .w_buf(w_buf), .w_addr(w_addr), .w_pair(w_pair), .w_data(w_data),
             .h_clk(clk), .h_we(l_we), .h_addr(l_addr), .h_wdata(l_data),

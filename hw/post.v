@@ -155,10 +155,25 @@ module post #(
     // ---- word assembly (x+9) and store chain (from x+10)
     wire word_end = channel && (lane == {LB{1'b1}} || ch + 16'd1 == f_nch);
     wire beyond = ch >= f_cout;
-    wire channel_9, word_end_9, pass_end_9;
-    wire [LB-1:0] lane_9;
-    delay #(.WIDTH(LB + 3), .N(9)) u_flags (.clk(clk),
-        .x({lane, channel && rst_n, word_end && rst_n, pass_end && rst_n}), .y({lane_9, channel_9, word_end_9, pass_end_9}));
+    wire channel_8, word_end_8, pass_end_8;
+    reg  word_end_9, pass_end_9;
+    wire [LB-1:0] lane_8;
+    delay #(.WIDTH(LB + 3), .N(8)) u_flags (.clk(clk),
+        .x({lane, channel && rst_n, word_end && rst_n, pass_end && rst_n}), .y({lane_8, channel_8, word_end_8, pass_end_8}));
+    // What ROWS*LANES bytes ask of the lane's number is decided a cycle earlier, and for each row apart: else two nets of a thousand loads.
+    reg [LANES-1:0] here_9, put_9;
+    (* keep *) reg [ROWS-1:0] zero_9, end_9;
+    integer n;
+    always @(posedge clk) begin
+        word_end_9 <= word_end_8; pass_end_9 <= pass_end_8;
+        zero_9 <= {ROWS{lane_8 == {LB{1'b0}}}};
+        end_9 <= {ROWS{word_end_8}};
+        for (n = 0; n < LANES; n = n + 1) begin
+            here_9[n] <= lane_8 == n[LB-1:0];
+            // The word's first byte clears the rest, so that lanes past the last channel hold FILL.
+            put_9[n] <= channel_8 && (lane_8 == n[LB-1:0] || lane_8 == {LB{1'b0}});
+        end
+    end
     delay #(.WIDTH(1), .N(8)) u_beyond (.clk(clk), .x(beyond), .y(beyond_8));
 
     reg  [ROWS*LANES*8-1:0] chain;
@@ -166,17 +181,14 @@ module post #(
     generate for (r = 0; r < ROWS; r = r + 1) begin : g_assemble
         wire [7:0] value = byte_9[r*8 +: 8];
         for (l = 0; l < LANES; l = l + 1) begin : g_byte
-            wire here = lane_9 == l;
             reg [7:0] q;
-            if (l == 0) begin : g_first
-                always @(posedge clk) if (channel_9 && here) q <= value;
-            end else begin : g_other
-                // The word's first byte clears the rest, so that lanes past the last channel hold FILL.
-                always @(posedge clk) if (channel_9 && (here || lane_9 == {LB{1'b0}})) q <= here ? value : f_fill;
-            end
+            always @(posedge clk) if (put_9[l]) q <= here_9[l] ? value : f_fill;
             // At the word's end, lanes not yet seen are FILL also when it ends with lane 0.
-            assign assembled[(r*LANES + l)*8 +: 8] = here ? value : (l != 0 && lane_9 == {LB{1'b0}}) ? f_fill : q;
+            assign assembled[(r*LANES + l)*8 +: 8] = here_9[l] ? value : zero_9[r] ? f_fill : q;
         end
+        always @(posedge clk)
+            if (end_9[r]) chain[r*LANES*8 +: LANES*8] <= assembled[r*LANES*8 +: LANES*8];
+            else if (r < ROWS - 1) chain[r*LANES*8 +: LANES*8] <= chain[(r < ROWS - 1 ? r + 1 : r)*LANES*8 +: LANES*8];
     end endgenerate
 
     reg [4:0]  slots;           // store slots left
@@ -207,8 +219,6 @@ module post #(
                 addr <= addr + out_stride[AW-1:0];
             end
         end
-        if (word_end_9) chain <= assembled;
-        else chain <= chain >> (LANES * 8);
     end
     assign st_we = slots != 5'd0 && rows_left != 5'd0;
     assign st_addr = addr;

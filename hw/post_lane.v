@@ -43,7 +43,7 @@ module post_lane #(
     // Whether the shifted product fits in 18 bits is asked of the product itself, beside the shift: no two neighbours from bit 17 + shift - 1 on
     // may differ. What that needs of the shift is made a cycle earlier, alike for all rows.
     reg  signed [48:0] product;
-    reg         [5:0]  less;                 // shift - 1
+    (* keep *) reg [5:0] less;               // shift - 1; a copy in each lane, whose shifter hangs on it
     reg         [47:0] above;                // bits that lie above the 18
     // verilator lint_off UNUSEDSIGNAL
     wire signed [48:0] shifted = product >>> less;      // 18 bits are used

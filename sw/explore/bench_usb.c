@@ -128,7 +128,7 @@ static hd_status pipe_open(board_pipe **out, enum wire wire, hd_err *err) {
     board_pipe *p = calloc(1, sizeof *p);
     *out = NULL;
     if (!p) return hd_fail(err, HD_NOMEM, "no memory for a pipe");
-    p->base = (hd_pipe){pipe_put, pipe_flush, pipe_get, pipe_purge, pipe_close, pipe_now, name[wire], wire != WIRE_UART, wire == WIRE_ULPI ? 40e6 : 1e6, 2, 2000, 0};
+    p->base = (hd_pipe){pipe_put, pipe_flush, pipe_get, pipe_purge, pipe_close, pipe_now, name[wire], wire != WIRE_UART, wire == WIRE_ULPI ? 40e6 : 1e6, 2, 2000, 0, NULL, 0};
     hd_status s = hd_geometry_parse(&g, geometry_text, err);
     if (!s) s = hd_geometry_memory(&g, memory_text, err);
     if (!s && wire == WIRE_UART) s = hd_vboard_sim(&p->board, &g, BOARD_HZ / 4, 0, err);
