@@ -150,13 +150,13 @@ static uint32_t new_nonce(const hd_link *l) {
 
 /* Ends what the board does and what is on its way from it. A board inside a damaged frame may take the request for that frame's words: 2^20 of its clocks later it
  * forgets the frame, and 4,096 words end it sooner, so the request is repeated. When a board is opened whose bit rate is not known, each rate has two tries,
- * and then two longer ones. */
+ * then two longer ones, then a last one for a simulated board on a busy machine. */
 static hd_status synchronise(hd_link *l, int opening, hd_err *err) {
     hd_pipe *p = l->pipe;
-    const int search = opening && p->next_rate, tries = search ? 4 * (int)p->rates : TRIES;
+    const int search = opening && p->next_rate, round = search ? 2 * (int)p->rates : TRIES / 2, tries = search ? 5 * (int)p->rates : TRIES;
     l->synchronised = 0;
     for (int try = 0; try < tries; try++) {
-        if (search && try && try % 2 == 0) {
+        if (search && try && (try % 2 == 0 || try > 2 * round)) {
             hd_status s = p->next_rate(p, err);
             if (s) return s;
         }
@@ -165,7 +165,7 @@ static hd_status synchronise(hd_link *l, int opening, hd_err *err) {
         l->first = l->last = 0;
         if (!s) s = send_request(l, HD_LINK_OP_SYNC, 0, 0, 0, l->nonce, NULL, err);
         if (!s) s = l->pipe->flush(l->pipe, err);
-        double start = now(l), until = start + 1e-3 * patience(l, 2 * HEAD) * (try < tries / 2 ? 1 : 4);
+        double start = now(l), until = start + 1e-3 * patience(l, 2 * HEAD) * (try < round ? 1 : try < 2 * round ? 4 : 16);
         for (int came = 1; !s && (came || now(l) < until);) {
             reply r;
             while (next_reply(l, &r))
