@@ -15,8 +15,7 @@
 // `word` two cycles after re. EARLY: row_sum comes so many cycles earlier, which saves its delay.
 // GATHER 1: each pair of lanes reads the window word of its own address, from a memory beside the weights; window reads come a cycle later, as with LEAN.
 // ONE 1: some reads have one address for all pairs, r_addr (re without s_valid). IC address bits of an index element's host words.
-// COPIES 1 gives each column its own registers of the control bits and, with PLANES above 1, accumulators without an enable (pe.v): for clocks that a far
-// net or a cut carry chain would hold back (a pumped array, and the wide ones with a post lane each row); the same cycles.
+// COPIES 1 gives, with PLANES above 1, accumulators without an enable (pe.v): for clocks that a cut carry chain would hold back; the same cycles.
 // SUMS 0 leaves the activation sums out: row_sum is 0.
 // Requires: HOP >= COLS, or HOP*LANES*PLANES a multiple of 32 (a weight memory bank for each hop group).
 `default_nettype none
@@ -241,7 +240,7 @@ module datapath #(
             assign {c_en, c_first, c_capture, c_shift} = control[G];
             assign c_clear = 1'b0;
         end else begin : g_own
-            (* keep *) reg [3:0] own;
+            reg [3:0] own;
             always @(posedge clk) own <= {CLEAR != 0 ? clear[G] : en[G], first[G], capture[G], shift[G]};
             assign {c_en, c_first, c_capture, c_shift} = own;
             assign c_clear = own[3];

@@ -247,7 +247,7 @@ module heddle_core #(
             wire unused_piece = &{1'b0, w_piece};
         end
         datapath #(
-            .SLOT(SLOT), .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .PLANES(PLANES), .HOP(HOP), .ACC_BITS(ACC_BITS), .FETCH(FETCH), .DRAIN(TURN), .SERIAL(SERIAL), .LEAN(LEAN), .EARLY(EARLY), .SUMS(SUMS), .COPIES(POST == 0 ? 1 : 0),
+            .SLOT(SLOT), .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .PLANES(PLANES), .HOP(HOP), .ACC_BITS(ACC_BITS), .FETCH(FETCH), .DRAIN(TURN), .SERIAL(SERIAL), .LEAN(LEAN), .EARLY(EARLY), .SUMS(SUMS),
             .WW(WW), .SW(SW), .CHUNK(CHUNK), .GATHER(GATHER), .ONE(POST == 0 && RESIDUAL != 0 ? 1 : 0), .IC(IC)) u_datapath (
             .clk(clk), .x_we(we_index), .x_addr(h_addr[SW+IC-1:0]), .x_wdata(h_wdata), .w_clk(clk), .w_piece(piece_of_step), .w_en(w_en), .w_buf(w_buf), .w_addr(w_addr), .w_pair(w_pair), .w_data(w_data),
             .h_clk(clk), .h_we(l_we), .h_addr(l_addr), .h_wdata(l_data),
@@ -309,14 +309,14 @@ module heddle_core #(
             .freed(freed), .loaded(loaded), .i_we(i_we), .i_addr(i_addr), .i_data(i_data), .w_we(l_we), .w_addr(l_addr), .w_data(l_data));
     end endgenerate
 
-    wire c_start, c_final, r_take;
-    delay #(.WIDTH(1), .N(GATHER != 0 ? 2 : 1)) u_take (.clk(clk), .x(r_read && rst_n), .y(r_take));
+    wire c_start, c_final, r_next;
+    delay #(.WIDTH(1), .N(GATHER != 0 ? 1 : 0)) u_next (.clk(clk), .x(r_read && rst_n), .y(r_next));
     generate if (POST == 0) begin : g_post
         delay #(.WIDTH(2), .N(LATA)) u_start (.clk(clk), .x({s_valid && s_last && rst_n, s_final}), .y({c_start, c_final}));
         post #(.ROWS(ROWS), .LANES(LANES), .PLANES(PLANES), .ACC_BITS(ACC_BITS), .PW(PW), .TABLES(TABLES), .AW(AW), .RESIDUAL(RESIDUAL)) u_post (
             .clk(clk), .rst_n(rst_n), .go(go_post), .desc(desc),
             .h_param_we(we_param), .h_param_addr(h_addr[PW:0]), .h_table_we(we_table), .h_table_addr(h_addr[9:0]), .h_wdata(h_wdata),
-            .c_start(c_start), .c_final(c_final), .drain(drain), .row_sum(row_sum), .r_take(r_take), .r_word(word),
+            .c_start(c_start), .c_final(c_final), .drain(drain), .row_sum(row_sum), .r_next(r_next), .r_word(word),
             .st_we(post_we), .st_addr(post_addr), .st_data(post_data), .layer_done(post_done));
         assign post_lanes = {LANES{1'b1}};
         assign pass_over = 1'b0;
@@ -325,7 +325,7 @@ module heddle_core #(
         assign post_lane = {$clog2(LANES){1'b0}};
         assign post_value = 8'd0;
     end else begin : g_post_shared
-        wire unused_word = &{1'b0, r_take, word};
+        wire unused_word = &{1'b0, r_next, word};
         // A cycle earlier, so that the unit starts from registers.
         delay #(.WIDTH(2), .N(LATA - 1)) u_start (.clk(clk), .x({s_valid && s_last && rst_n, s_final}), .y({c_start, c_final}));
         post_shared #(.POST(POST), .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .PLANES(PLANES), .ACC_BITS(ACC_BITS), .PW(PW), .TABLES(TABLES), .AW(AW), .RESIDUAL(RESIDUAL),

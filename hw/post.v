@@ -35,8 +35,8 @@ module post #(
     input  wire                     c_final,     // with c_start: final tile of the pass
     input  wire [ROWS*ACC_BITS-1:0] drain,
     input  wire [ROWS*ACC_BITS-1:0] row_sum,
-    // residual words, LATA + 2 cycles after the LAST entry they belong to
-    input  wire                     r_take,
+    // residual words, LATA + 2 cycles after the LAST entry they belong to; r_next a cycle earlier
+    input  wire                     r_next,
     input  wire [ROWS*LANES*8-1:0]  r_word,
     // store
     output wire                     st_we,
@@ -104,23 +104,27 @@ module post #(
     wire [LB-1:0] lane_3;
     wire [ROWS*8-1:0] res_byte;
     delay #(.WIDTH(LB), .N(3)) u_lane3 (.clk(clk), .x(lane), .y(lane_3));
+    genvar r, l;
     generate if (RESIDUAL != 0) begin : g_residual
         reg [ROWS*8-1:0] pick;
         integer b;
+        for (r = 0; r < ROWS; r = r + 1) begin : g_hold
+            wire take;
+            copy u_take (.clk(clk), .x(r_next), .y(take));
+            always @(posedge clk) if (take) res_hold[r*LANES*8 +: LANES*8] <= r_word[r*LANES*8 +: LANES*8];
+        end
         always @(posedge clk) begin
-            if (r_take) res_hold <= r_word;
             for (b = 0; b < ROWS; b = b + 1)
                 pick[b*8 +: 8] <= res_hold[(b*LANES + {{(32-LB){1'b0}}, lane_3})*8 +: 8];
         end
         assign res_byte = pick;
     end else begin : g_none
         assign res_byte = {ROWS*8{1'b0}};
-        wire unused = &{1'b0, lane_3, r_take, r_word};
+        wire unused = &{1'b0, lane_3, r_next, r_word};
     end endgenerate
 
     // ---- lanes: byte in x+8
     wire [ROWS*8-1:0] byte_8, byte_next;
-    genvar r, l;
     generate for (r = 0; r < ROWS; r = r + 1) begin : g_lane
         post_lane #(.PLANES(PLANES), .ACC_BITS(ACC_BITS), .RESIDUAL(RESIDUAL)) u_lane (
             .clk(clk), .acc(drain[r*ACC_BITS +: ACC_BITS]), .first(k_first), .column(column),
@@ -162,12 +166,10 @@ module post #(
         .x({lane, channel && rst_n, word_end && rst_n, pass_end && rst_n}), .y({lane_8, channel_8, word_end_8, pass_end_8}));
     // What ROWS*LANES bytes ask of the lane's number is decided a cycle earlier, and for each row apart: else two nets of a thousand loads.
     reg [LANES-1:0] here_9, put_9;
-    (* keep *) reg [ROWS-1:0] zero_9, end_9;
+    wire [ROWS-1:0] zero_9, end_9;
     integer n;
     always @(posedge clk) begin
         word_end_9 <= word_end_8; pass_end_9 <= pass_end_8;
-        zero_9 <= {ROWS{lane_8 == {LB{1'b0}}}};
-        end_9 <= {ROWS{word_end_8}};
         for (n = 0; n < LANES; n = n + 1) begin
             here_9[n] <= lane_8 == n[LB-1:0];
             // The word's first byte clears the rest, so that lanes past the last channel hold FILL.
@@ -180,6 +182,8 @@ module post #(
     wire [ROWS*LANES*8-1:0] assembled;
     generate for (r = 0; r < ROWS; r = r + 1) begin : g_assemble
         wire [7:0] value = byte_9[r*8 +: 8];
+        copy u_zero (.clk(clk), .x(lane_8 == {LB{1'b0}}), .y(zero_9[r]));
+        copy u_end (.clk(clk), .x(word_end_8), .y(end_9[r]));
         for (l = 0; l < LANES; l = l + 1) begin : g_byte
             reg [7:0] q;
             always @(posedge clk) if (put_9[l]) q <= here_9[l] ? value : f_fill;

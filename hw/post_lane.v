@@ -43,7 +43,7 @@ module post_lane #(
     // Whether the shifted product fits in 18 bits is asked of the product itself, beside the shift: no two neighbours from bit 17 + shift - 1 on
     // may differ. What that needs of the shift is made a cycle earlier, alike for all rows.
     reg  signed [48:0] product;
-    (* keep *) reg [5:0] less;               // shift - 1; a copy in each lane, whose shifter hangs on it
+    wire        [5:0]  less;                 // shift - 1, of each lane apart: a whole shifter hangs on it
     reg         [47:0] above;                // bits that lie above the 18
     // verilator lint_off UNUSEDSIGNAL
     wire signed [48:0] shifted = product >>> less;      // 18 bits are used
@@ -54,9 +54,12 @@ module post_lane #(
     wire signed [18:0] half_up = {half[17], half} + 19'sd1;
     wire signed [18:0] rounded = half_up >>> 1;
     wire        [5:0]  shift_less = shift - 6'd1;
+    genvar i;
+    generate for (i = 0; i < 6; i = i + 1) begin : g_less
+        copy u_less (.clk(clk), .x(shift_less[i]), .y(less[i]));
+    end endgenerate
     always @(posedge clk) begin
         product <= z_bias * $signed({1'b0, mult});
-        less <= shift_less;
         above <= 48'hfffffffe0000 << shift_less;
         half <= fits ? shifted[17:0] : {product[48], {17{~product[48]}}};
         if (rounded > 19'sd32767) q <= 16'sd32767;

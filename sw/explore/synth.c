@@ -159,7 +159,7 @@ static hd_status run_yosys(job *j, hd_err *err) {
     if (!script) return hd_fail(err, HD_NOMEM, "synth: out of memory");
     used = (size_t)snprintf(script, room, "read_verilog -I%s/hw/include", hd_tool_source());
     for (int i = 0; i < j->src.n; i++) used += (size_t)snprintf(script + used, room - used, " %s", j->src.path[i]);
-    snprintf(script + used, room - used, "\nchparam%s top\nhierarchy -top top\nwrite_rtlil design.il\n%s -top top -json top.json\ntee -q -o cells.json stat -json\n", j->parameters, j->fpga->synth);
+    snprintf(script + used, room - used, "\nchparam%s top\nhierarchy -top top\nwrite_rtlil design.il\n%s -top top\nsetattr -mod -unset keep_hierarchy *\nflatten\nopt_clean\nwrite_json top.json\ntee -q -o cells.json stat -json\n", j->parameters, j->fpga->synth);
     hd_status st = hd_tool_path(path, sizeof path, err, "%s/synth.ys", j->dir);
     if (!st) st = hd_file_write(path, script, strlen(script), err);
     free(script);
