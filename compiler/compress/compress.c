@@ -104,6 +104,17 @@ static hd_status prune_among(builder *b, hd_stage *s, const hd_layer_policy *o, 
     if (allowed) memcpy(present, allowed, hd_stage_out_blocks(s) * hd_stage_in_blocks(s));
     for (size_t i = 0; allowed && i < n; i++)
         if (!hd_stage_is_present(s, i / inputs, i % inputs)) among[i] = 0;
+    hd_block_rule rule = hd_block_rule_of(o, s);
+    if (rule.classes || rule.cell) {
+        size_t blocks = hd_stage_out_blocks(s) * rule.in_blocks, stay = blocks - (size_t)((double)o->sparsity * (double)blocks + 0.5);
+        double *norm = calloc(blocks, sizeof *norm);
+        hd_status even = norm ? HD_OK : no_memory(b);
+        for (size_t i = 0; norm && i < n; i++) norm[hd_stage_block(s, i / inputs, i % inputs)] += (double)among[i] * (double)among[i];
+        if (even == HD_OK) even = hd_prune_evenly(present, norm, blocks, &rule, stay, b->err);
+        free(norm);
+        free(among);
+        return even;
+    }
     hd_status status = hd_prune_blocks(present, among, s->cout, s->kh * s->kw, s->cin / s->groups, s->block_in, s->block_out, o->sparsity, b->err);
     free(among);
     return status;

@@ -17,9 +17,10 @@ typedef struct hd_layer_policy {
     int group_size;
     float sparsity;        /* share of blocks removed, 0..1 (exclusive) */
     int block_in, block_out;
-    hd_sparsity structure; /* what sparsity removes; NONE = blocks. Networks take blocks and channels (passes.h), language models also single weights, N of M; their
+    hd_sparsity structure; /* what sparsity removes; NONE = blocks. Networks take blocks, channels (passes.h) and N of M, language models also single weights; their
                             * channels are hidden units */
     int n, m;              /* N_OF_M: kept of each m neighbouring inputs (sparsity is 1 - n/m then) */
+    int balance;           /* 0, or LANES of an array with pair-gather: blocks of each tile and lane lose equally many (hd_block_rule); networks */
     int skip_sparsity;     /* keep this layer dense */
     int channels_removed;  /* result of the passes: output channels that the layer has lost */
     hd_recipe recipe;      /* its solver: RTN; GPTQ, CLIP (on blocks chosen by magnitude); SPARSEGPT, IOBS (blocks chosen too; GPTQ where nothing is removed) */

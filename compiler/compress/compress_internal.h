@@ -82,6 +82,17 @@ int hd_fixed_point(double real, int lowest, int highest, int *mult, int *shift);
 hd_status hd_prune_blocks(uint8_t *present, const float *w, int cout, int taps, int per_tap, int block_in, int block_out, float sparsity,
                           hd_err *err);
 
+/* Which blocks must stay in equal numbers. Blocks are [oc block][tap][along]. Either `classes` above 0: in each oc block as many of each class, the class of a
+ * block being its place along the tap modulo `classes`; oc blocks may differ. So the pairs of lanes of an array with pair-gather have lists of one
+ * length. Or `cell` above 0: of each `cell` neighbouring blocks of a tap as many everywhere (N of M). A class or cell with fewer blocks keeps all it has. */
+typedef struct hd_block_rule {
+    size_t along, in_blocks, classes, cell;
+} hd_block_rule;
+hd_block_rule hd_block_rule_of(const hd_layer_policy *o, const hd_stage *s);
+/* The rule's masks are made of ranks: of each class (cell) its best block, its second best, .... Ranks stay by their mean score, of an oc block never one
+ * without those before it, until about `keep` blocks stay: as near as whole ranks come, and one rank at least. HD_NOMEM. */
+hd_status hd_prune_evenly(uint8_t *present, const double *score, size_t blocks, const hd_block_rule *rule, size_t keep, hd_err *err);
+
 /* ---- policy.c ---- */
 hd_status hd_policy_check(const hd_policy *p, const hd_graph *g, hd_err *err);
 /* The same for a language model, whose layers are "layer0.q" .. (hd_llama_name). */

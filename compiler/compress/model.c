@@ -37,12 +37,13 @@ size_t hd_stage_in_blocks(const hd_stage *s) {
     return (size_t)s->kh * (size_t)s->kw * (size_t)((s->cin / s->groups + s->block_in - 1) / s->block_in);
 }
 
-int hd_stage_is_present(const hd_stage *s, size_t oc, size_t input) {
-    if (!s->present) return 1;
+size_t hd_stage_block(const hd_stage *s, size_t oc, size_t input) {
     size_t per_tap = (size_t)(s->cin / s->groups), block_in = (size_t)s->block_in;
     size_t in_block = input / per_tap * ((per_tap + block_in - 1) / block_in) + input % per_tap / block_in;
-    return s->present[oc / (size_t)s->block_out * hd_stage_in_blocks(s) + in_block];
+    return oc / (size_t)s->block_out * hd_stage_in_blocks(s) + in_block;
 }
+
+int hd_stage_is_present(const hd_stage *s, size_t oc, size_t input) { return !s->present || s->present[hd_stage_block(s, oc, input)]; }
 
 size_t hd_stage_present(const hd_stage *s) {
     if (!s->present) return hd_stage_weights(s);

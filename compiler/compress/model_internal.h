@@ -21,6 +21,8 @@ static inline size_t hd_stage_out_blocks(const hd_stage *s) {
     return s->block_out < 1 ? 0 : (size_t)((s->cout + s->block_out - 1) / s->block_out);
 }
 /* Is input `input` (along ky, kx, ic) of channel oc stored? */
+/* The pruning block of an input of an output channel; of a stage that has blocks. */
+size_t hd_stage_block(const hd_stage *s, size_t oc, size_t input);
 int hd_stage_is_present(const hd_stage *s, size_t oc, size_t input);
 /* Weights that are stored. */
 size_t hd_stage_present(const hd_stage *s);

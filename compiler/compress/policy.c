@@ -51,6 +51,9 @@ static hd_status check_one(const hd_layer_policy *o, const char *who, hd_err *er
     if (o->sparsity > 0.0f && !o->skip_sparsity &&
         (o->block_in < 1 || o->block_out < 1 || o->block_in > HD_MODEL_MAX_BLOCK || o->block_out > HD_MODEL_MAX_BLOCK))
         return hd_fail(err, HD_RANGE, "policy, %s: pruning block %dx%d; allowed 1..%d each", who, o->block_in, o->block_out, HD_MODEL_MAX_BLOCK);
+    if (o->balance < 0 || (o->balance > 0 && (o->block_in < 1 || o->balance % o->block_in || (o->structure != HD_SPARSE_NONE && o->structure != HD_SPARSE_BLOCK))))
+        return hd_fail(err, HD_RANGE, "policy, %s: balance over %d lanes with pruning block %dx%d; allowed are multiples of the block's inputs, as in 8 with 2x8, and blocks alone", who,
+                       o->balance, o->block_in, o->block_out);
     if (o->structure == HD_SPARSE_N_OF_M && (o->n < 1 || o->n >= o->m || o->m > 64))
         return hd_fail(err, HD_RANGE, "policy, %s: %d of %d weights stay; allowed 1 <= N < M <= 64", who, o->n, o->m);
     return HD_OK;
@@ -66,8 +69,14 @@ static hd_status check_network(const hd_layer_policy *o, const char *who, hd_err
         return hd_fail(err, HD_UNSUPPORTED, "policy, %s: %s on a network; the array has shifts, allowed are grids odd, even and ternary, and 'group:N'", who,
                        o->affine ? "zero points" : "a float scale a group");
     if (o->bits == 16) return hd_fail(err, HD_UNSUPPORTED, "policy, %s: float weights (16 bits) on a network; the array has 1 to 8 bits", who);
-    if (o->structure != HD_SPARSE_NONE && o->structure != HD_SPARSE_BLOCK && o->structure != HD_SPARSE_CHANNEL && o->sparsity > 0 && !o->skip_sparsity)
-        return hd_fail(err, HD_UNSUPPORTED, "policy, %s: single weights removed from a network; the array skips blocks, allowed are 'block' and 'channel'", who);
+    if (o->structure != HD_SPARSE_NONE && o->structure != HD_SPARSE_BLOCK && o->structure != HD_SPARSE_CHANNEL && o->structure != HD_SPARSE_N_OF_M && o->sparsity > 0 &&
+        !o->skip_sparsity)
+        return hd_fail(err, HD_UNSUPPORTED, "policy, %s: single weights removed from a network; the array skips blocks, allowed are 'block', 'channel' and, to compare, 'N:M'", who);
+    int even = o->sparsity > 0 && !o->skip_sparsity && (o->balance || o->structure == HD_SPARSE_N_OF_M);
+    if (even && (o->recipe.solver == HD_METHOD_SPARSEGPT || o->recipe.solver == HD_METHOD_IOBS))
+        return hd_fail(err, HD_UNSUPPORTED, "policy, %s: method '%s' with blocks in equal numbers; it chooses blocks itself, allowed are rtn, gptq and clip", who, method);
+    if (even && o->structure == HD_SPARSE_N_OF_M && (o->block_in != 1 || o->block_out != 1))
+        return hd_fail(err, HD_UNSUPPORTED, "policy, %s: %d:%d with pruning block %dx%d on a network; its blocks are 1x1", who, o->n, o->m, o->block_in, o->block_out);
     if (o->recipe.pv) return hd_fail(err, HD_UNSUPPORTED, "policy, %s: 'pv' trains language models; networks are tuned without it", who);
     hd_coding coding = o->recipe.coding;
     int decoded = coding == HD_CODING_INTEGER || (coding == HD_CODING_TABLE && o->recipe.coding_bits == 2) || (coding == HD_CODING_ADDITIVE && o->recipe.coding_bits == 8) ||
@@ -87,6 +96,7 @@ static hd_status check_language(const hd_layer_policy *o, const char *who, hd_er
     hd_recipe_text(&o->recipe, method, sizeof method);
     if (o->recipe.fold == HD_FOLD_AWQ && o->bits == 16)
         return hd_fail(err, HD_UNSUPPORTED, "policy, %s: AWQ on float weights (16 bits); its scales serve rounding, allowed are 1 to 8 bits and ternary", who);
+    if (o->balance) return hd_fail(err, HD_UNSUPPORTED, "policy, %s: balanced blocks of a language model; it does not run on the array", who);
     if (o->recipe.outliers > 0)
         return hd_fail(err, HD_UNSUPPORTED, "policy, %s: outliers split off a language model's matrix; its outliers stay float when it is run (heddle eval --outliers)", who);
     if (o->recipe.factor > HD_FACTOR_SVD)
@@ -212,6 +222,7 @@ int hd_policy_structure(hd_layer_policy *o, const char *text) {
     else if (!strcmp(text, "channel")) o->structure = HD_SPARSE_CHANNEL;
     else if (digits(text, ':', &o->n, &rest) && digits(rest, 0, &o->m, &rest) && o->n < o->m && o->m <= 64) {
         o->structure = HD_SPARSE_N_OF_M;
+        o->block_in = o->block_out = 1;
         o->sparsity = 1.0f - (float)o->n / (float)o->m;
         o->skip_sparsity = 0;
     } else
@@ -269,6 +280,8 @@ static hd_status parse_key(const cJSON *j, const char *who, hd_layer_policy *o, 
         if (!cJSON_IsString(j) || !hd_policy_structure(o, j->valuestring)) return wrong(j, who, "'block', 'unstructured', 'channel' or 'N:M'", err);
     } else if (!strcmp(j->string, "block")) {
         if (!parse_block(j, o)) return wrong(j, who, "'INxOUT' with 1 to 256 each", err);
+    } else if (!strcmp(j->string, "balance")) {
+        if (!whole(j, 0, HD_MAX_LANES, &o->balance)) return wrong(j, who, "0 to 64 lanes", err);
     } else if (!strcmp(j->string, "method")) {
         if (!cJSON_IsString(j)) return wrong(j, who, "a string such as 'gptq'", err);
         int group = o->recipe.coding_group;
@@ -281,7 +294,7 @@ static hd_status parse_key(const cJSON *j, const char *who, hd_layer_policy *o, 
         if (!cJSON_IsBool(j)) return wrong(j, who, "true or false", err);
         o->skip_sparsity = cJSON_IsTrue(j);
     } else
-        return hd_fail(err, HD_FORMAT, "%s: unknown key '%.60s'; allowed weights, grid, granularity, sparsity, structure, block, method, code_group, dense, and in the base ranges", who, j->string);
+        return hd_fail(err, HD_FORMAT, "%s: unknown key '%.60s'; allowed weights, grid, granularity, sparsity, structure, block, balance, method, code_group, dense, and in the base ranges", who, j->string);
     return HD_OK;
 }
 

@@ -29,6 +29,7 @@ static int add_layer(cJSON *to, const char *name, const hd_layer_policy *p) {
     snprintf(text, sizeof text, "%dx%d", p->block_in, p->block_out);
     /* A policy without sparsity may leave the block open, which the file has no word for. */
     if (p->block_in > 0 && p->block_out > 0) ok = ok && cJSON_AddStringToObject(o, "block", text);
+    if (p->balance) ok = ok && cJSON_AddNumberToObject(o, "balance", p->balance);
     ok = ok && cJSON_AddBoolToObject(o, "dense", p->skip_sparsity != 0);
     hd_recipe_text(&p->recipe, text, sizeof text);
     return ok && cJSON_AddStringToObject(o, "method", text);

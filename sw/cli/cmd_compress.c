@@ -15,6 +15,7 @@ static const cli_option options[] = {
     {"--grid", "odd|even|auto", "which integers weights may be; language models also affine, with zero points (auto)"},
     {"--sparsity", "S", "share of weight blocks (or what --structure says) to remove, 0..0.99 (0)"},
     {"--block", "INxOUT", "pruning block: inputs x outputs (8x8)"},
+    {"--balance", "LANES", "with blocks of 2 x a tile's channels: the pairs of so many lanes lose equally many, for --memory gather=1"},
     {"--granularity", "G", "tensor, channel or group:N; language models also float-group:N, without shifts (channel)"},
     {"--structure", "S", "what --sparsity removes: block, or channel (for good; of language models hidden units); language models also unstructured and N:M (block; language models without --block: unstructured)"},
     {"--budget", "B", "local: each layer loses its share; global: the same number of weights, where they cost least (local)"},
@@ -113,6 +114,9 @@ hd_status cli_policy(hd_policy *p, const cli_args *a, hd_err *err) {
     if (!s && grid) s = parse_grid(&p->base, who, grid, err);
     if (!s && block) s = parse_block(&p->base, who, block, err);
     if (!s && granularity) s = parse_granularity(&p->base, who, granularity, err);
+    int64_t balance = p->base.balance;
+    if (!s) s = cli_int(&balance, a, "--balance", balance, 0, 64, err);
+    p->base.balance = (int)balance;
     int group = p->base.recipe.coding_group;
     if (!s && method && (s = hd_recipe_parse(&p->base.recipe, method, err)) != HD_OK) return hd_fail_in(err, "--method"), hd_fail_in(err, who), s;
     p->base.recipe.coding_group = group;

@@ -17,6 +17,7 @@ static const cli_option options[] = {
     {"--grid", "odd|even|auto", "which integers weights may be (auto)"},
     {"--sparsity", "S", "share of weight blocks to remove, 0..0.99 (0)"},
     {"--block", "INxOUT", "pruning block: inputs x outputs (8x8)"},
+    {"--balance", "LANES", "with blocks of 2 x a tile's channels: the pairs of so many lanes lose equally many, for --memory gather=1"},
     {"--granularity", "G", "tensor, channel or group:N (channel)"},
     {"--policy", "FILE", "JSON: the base and rules by layer; options given override its base"},
     {"--epochs", "N", "passes over the training images (10) or rows"},
@@ -42,7 +43,7 @@ static const cli_option options[] = {
     {"--test-labels", "Y.idx", "their labels"},
     {"--tokens", "X.idx", "MODEL is a language model (llama2.c), -o an .hlm: int16 rows to train on"},
     {"--rows", "FIRST:COUNT", "only these rows of --tokens (all)"},
-    {"--structure", "S", "with --tokens, what --sparsity removes: block, unstructured or N:M (unstructured; with --block: block)"},
+    {"--structure", "S", "what --sparsity removes: block or N:M (block); with --tokens block, unstructured or N:M (unstructured; with --block: block)"},
     {"--written", "N", "with --tokens: rows that MODEL writes itself first, to train on too (800; with pv 160)"},
     {"--written-share", "X", "of them in each step, 0..1 (0.8)"},
     {"--steps", "N", "with --tokens, instead of --epochs (1500; with pv 400)"},
@@ -240,12 +241,15 @@ static hd_status run(const cli_args *a, hd_err *err) {
     const char *out;
     hd_status s = cli_need(&out, a, "-o", err);
     if (!s && cli_text(a, "--tokens")) return cli_tune_llama(a, out, err);
-    static const char *const language[] = {"--rows", "--structure", "--written", "--written-share", "--steps", "--method", "--code-group", NULL};
+    static const char *const language[] = {"--rows", "--written", "--written-share", "--steps", "--method", "--code-group", NULL};
     if (!s) s = cli_refuse(a, language, 0, err);
     for (int i = 0; i < 2 && !s; i++)
         if (!cli_text(a, pairs[i][0]) != !cli_text(a, pairs[i][1])) s = hd_fail(err, HD_USAGE, "tune: %s and %s go together", pairs[i][0], pairs[i][1]);
     if (!s) s = read_options(&t, a, err);
     if (!s) s = cli_policy(&t.policy, a, err);
+    if (!s && cli_text(a, "--structure") && !hd_policy_structure(&t.policy.base, cli_text(a, "--structure")))
+        s = hd_fail(err, HD_USAGE, "tune: --structure: found '%.60s'; allowed are block and N:M (1 <= N < M <= 64), as in 2:4", cli_text(a, "--structure"));
+    t.o.policy = &t.policy;
     if (!s) s = no_rewriting(&t.policy, err);
     if (!s) s = cli_can_write(out, err);
     if (!s) s = load_networks(&t, a, err);

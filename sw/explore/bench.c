@@ -14,6 +14,7 @@ const hd_suite hd_suites[] = {
     {"demo", "accuracy, size and cycles of the demo's six compressions", hd_bench_demo, 0},
     {"compress", "post-training methods on a published language model: loss, bits, seconds", hd_bench_compress, 0},
     {"tune", "training in the stored format: accuracy after it, cycles on the RTL, seconds", hd_bench_tune, 0},
+    {"gather", "whole blocks, pairs of lanes and N of M: accuracy, bits and cycles of the embedded network", hd_bench_gather, 1},
     {"policy", "automatic policies at the bytes and cycles of uniform ones", hd_bench_policy, 0},
     {"usb", "the driver against bare libusb; the link and both USB devices against their wires, on the RTL", hd_bench_usb, 0},
     {NULL, NULL, NULL, 0},

@@ -70,26 +70,45 @@ static size_t blocks_to_keep(size_t blocks, size_t target, double part) {
 
 static hd_status update_layer(hd_mask_plan *p, int i, double part, hd_err *err) {
     hd_fake *f = p->fake[i];
-    if (p->kind != HD_MASKS_REGROW) return hd_prune_keep(f->present, p->norm[i], f->blocks, blocks_to_keep(f->blocks, p->target[i], part), err);
+    size_t stay = blocks_to_keep(f->blocks, p->target[i], part);
+    if (f->rule.classes || f->rule.cell) return hd_prune_evenly(f->present, p->norm[i], f->blocks, &f->rule, stay, err);
+    if (p->kind != HD_MASKS_REGROW) return hd_prune_keep(f->present, p->norm[i], f->blocks, stay, err);
     size_t move = (size_t)(MOVED_AT_FIRST * 0.5 * (1 + cos(3.14159265358979 * part)) * (double)p->target[i]);
     if (hd_prune_regrow(f->present, p->norm[i], p->growth[i], f->blocks, move) < 0) return hd_fail(err, HD_NOMEM, "no memory for %zu pruning blocks", f->blocks);
     return HD_OK;
 }
 
-/* One budget: the scores of all layers in a row. */
+/* N of M leaves no choice of a layer's share. */
+static int has_share(const hd_fake *f) { return f->blocks && !f->rule.cell; }
+
+/* One budget: the scores of all layers in a row. Where blocks stay in equal numbers the budget gives the number. */
 static hd_status update_all(hd_mask_plan *p, double part, hd_err *err) {
     size_t blocks = 0, target = 0, at = 0;
-    for (int i = 0; i < p->layers; i++) blocks += p->fake[i]->blocks, target += p->target[i];
+    for (int i = 0; i < p->layers; i++)
+        if (has_share(p->fake[i])) blocks += p->fake[i]->blocks, target += p->target[i];
     double *score = calloc(blocks + 1, sizeof *score);
     uint8_t *present = calloc(blocks + 1, 1);
     hd_status s = score && present ? HD_OK : hd_fail(err, HD_NOMEM, "no memory for %zu pruning blocks", blocks);
-    for (int i = 0; i < p->layers && !s; at += p->fake[i++]->blocks)
-        if (p->fake[i]->blocks && p->score == HD_SCORE_NORM) s = hd_prune_lamp(score + at, p->norm[i], p->fake[i]->blocks, err);
-        else if (p->fake[i]->blocks) memcpy(score + at, p->norm[i], p->fake[i]->blocks * sizeof *score);
+    for (int i = 0; i < p->layers && !s; i++) {
+        if (!has_share(p->fake[i])) continue;
+        if (p->score == HD_SCORE_NORM) s = hd_prune_lamp(score + at, p->norm[i], p->fake[i]->blocks, err);
+        else memcpy(score + at, p->norm[i], p->fake[i]->blocks * sizeof *score);
+        at += p->fake[i]->blocks;
+    }
     if (!s) s = hd_prune_keep(present, score, blocks, blocks_to_keep(blocks, target, part), err);
     at = 0;
-    for (int i = 0; i < p->layers && !s; at += p->fake[i++]->blocks)
-        if (p->fake[i]->blocks) memcpy(p->fake[i]->present, present + at, p->fake[i]->blocks);
+    for (int i = 0; i < p->layers && !s; i++) {
+        hd_fake *f = p->fake[i];
+        if (!has_share(f)) {
+            if (f->blocks) s = update_layer(p, i, part, err);
+            continue;
+        }
+        size_t stay = 0;
+        for (size_t b = 0; b < f->blocks; b++) stay += present[at + b];
+        if (f->rule.classes) s = hd_prune_evenly(f->present, p->norm[i], f->blocks, &f->rule, stay, err);
+        else memcpy(f->present, present + at, f->blocks);
+        at += f->blocks;
+    }
     free(score);
     free(present);
     return s;

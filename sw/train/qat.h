@@ -12,7 +12,7 @@
  * asked for. */
 #ifndef HD_TRAIN_QAT_H
 #define HD_TRAIN_QAT_H
-#include "../../compiler/compress/model.h"
+#include "../../compiler/compress/compress_internal.h"
 #include "../../compiler/graph/graph.h"
 
 typedef struct hd_fake {
@@ -22,6 +22,7 @@ typedef struct hd_fake {
     size_t cout, inputs, steps; /* steps: cout, or 1 */
     /* Blocks of the stored order [ky][kx][ic], whatever the order of the node's weights. */
     size_t taps, per_tap, block_in, block_out, in_blocks, blocks; /* blocks 0: dense */
+    hd_block_rule rule;  /* which of them stay in equal numbers; zero = free */
     uint8_t *present;    /* [blocks] [oc block][in block] */
     uint8_t *shift;      /* [cout][inputs] in the node's order, or NULL */
     int absent_learns;   /* absent weights get the straight-through gradient too, so that they can come back */

@@ -128,6 +128,9 @@ static hd_status make_fakes(tuner *t, const hd_model *start, hd_err *err) {
         if (s) return s;
         t->each[k] = f;
         t->fakes++;
+        if (f->blocks && t->o->policy) f->rule = hd_block_rule_of(hd_policy_of(t->o->policy, start->stage[i].name), &start->stage[i]);
+        if (t->o->masks == HD_MASKS_REGROW && (f->rule.classes || f->rule.cell))
+            return hd_fail(err, HD_UNSUPPORTED, "%s: masks regrow with blocks in equal numbers (balance, N of M); allowed are fixed, gradual and feedback", start->stage[i].name);
         if (f->steps > most) most = f->steps;
     }
     int layers = 0;
@@ -348,6 +351,7 @@ hd_status hd_tune(hd_tuned *out, const hd_graph *g, const hd_model *start, const
 hd_status hd_tune_model(hd_model **out, const hd_graph *g, const hd_policy *policy, const hd_idx *images, const hd_idx *labels, int samples, int unit,
                         const hd_tune_options *o, hd_err *err) {
     hd_tune_options mine = *o;
+    mine.policy = policy;
     hd_tuned tuned = {0};
     hd_model *start = NULL;
     *out = NULL;

@@ -26,6 +26,7 @@ typedef struct hd_tune_options {
     hd_score score;
     int global;               /* GRADUAL, FEEDBACK: one budget of blocks for all layers, shared out by the scores; else one each */
     float settled;            /* the last share of the steps, in which masks rest; 0..1 */
+    const hd_policy *policy;  /* what `start` was compressed with, for blocks that stay in equal numbers (balance, N of M); NULL = every block is free */
     const hd_graph *teacher;  /* NULL = labels only; may be the network itself */
     int mutual;               /* the teacher, a copy of it, trains too: on the labels and on the student (Zhang et al. 2018) */
     float share, temperature; /* of the teacher's part of the loss */

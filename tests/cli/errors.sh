@@ -49,6 +49,7 @@ error "compress: --grid: found 'prime'; allowed are odd, even, auto, and affine 
 error "compress: --block: found '8'; allowed is INxOUT, each 1..65535, as in 8x8" "${compress[@]}" --block 8
 error "compress: --block: found '8x'; allowed is INxOUT, each 1..65535, as in 8x8" "${compress[@]}" --block 8x
 error "compress: --block: found '0x8'; allowed is INxOUT, each 1..65535, as in 8x8" "${compress[@]}" --block 0x8
+error "compress: --balance: found '65'; allowed is a whole number 0..64" "${compress[@]}" --balance 65
 error "compress: --granularity: found 'group:'; allowed are tensor, channel, group:N, as in group:32, and float-group:N for language models" "${compress[@]}" --granularity group:
 error "compress: --granularity: found 'row'; allowed are tensor, channel, group:N, as in group:32, and float-group:N for language models" "${compress[@]}" --granularity row
 error_starts "compress: --method: method 'magic': found 'magic'; allowed are" "${compress[@]}" --method magic

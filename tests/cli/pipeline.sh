@@ -38,6 +38,16 @@ awk "BEGIN{exit !($(json accuracy) > $float - 0.15)}" || fail "a quarter of the 
 ok compile narrow.hdm --geometry 4x8x8x2 -o narrow.hdp
 rm narrow.hdm narrow.hdp
 
+# Pairs of lanes that lose equally many blocks: half of the steps go where each pair reads its own words, hardly any where all lanes read one.
+ok compress net.onnx --calib $calib --calib-count 64 --weights 2 --sparsity 0.5 --block 2x8 --balance 8 -o pairs.hdm
+ok compile pairs.hdm --geometry 4x8x8x2 -o pairs.hdp
+ok profile pairs.hdp --device ref --json
+together=$(json layers.1.cycles)
+ok compile pairs.hdm --geometry 4x8x8x2 --memory gather=1 -o pairs.hdp
+ok profile pairs.hdp --device ref --json
+[ $((2 * $(json layers.1.cycles))) -lt "$together" ] || fail "pairs take $(json layers.1.cycles) cycles, all lanes together $together"
+rm pairs.hdm pairs.hdp
+
 # The policy file says the same as the options.
 echo '{"base": {"weights": 2, "sparsity": 0.5, "block": "8x8"}, "layers": {"fc2": {"weights": 8, "sparsity": 0}}}' >policy.json
 ok compress net.onnx --calib $calib --calib-count 64 --policy policy.json -o w2.hdm --json

@@ -393,6 +393,19 @@ static void refuses_by_name(void **state) {
     k = start(s, 1);
     conv(&k, "c", k.g->input, 4, 1, 1, 1);
     hd_idx *wrong = images((hd_shape){1, 5, 5}, 2, 1);
+    hd_policy even = p;
+    even.base.sparsity = 0.5f;
+    even.base.block_in = 2;
+    even.base.balance = 8;
+    even.base.recipe.solver = HD_METHOD_SPARSEGPT;
+    assert_int_equal(hd_compress(&m, k.g, &even, wrong, 2, 1, &err), HD_UNSUPPORTED);
+    assert_string_equal(err.message, "policy, base: method 'sparsegpt' with blocks in equal numbers; it chooses blocks itself, allowed are rtn, gptq and clip");
+    even.base.recipe.solver = HD_METHOD_RTN;
+    even.base.balance = 0;
+    assert_int_equal(hd_policy_structure(&even.base, "2:4"), 1);
+    even.base.block_in = 8;
+    assert_int_equal(hd_compress(&m, k.g, &even, wrong, 2, 1, &err), HD_UNSUPPORTED);
+    assert_string_equal(err.message, "policy, base: 2:4 with pruning block 8x1 on a network; its blocks are 1x1");
     assert_int_equal(hd_compress(&m, k.g, &p, wrong, 2, 1, &err), HD_MISMATCH);
     assert_string_equal(err.message, "calibration images have 25 elements; input tensor 't0' has 144");
     struct hd_policy_rule rule = {(char[]){"d*"}, p.base};
@@ -427,11 +440,13 @@ static void policies(void **state) {
         {"[]", "the policy is an array; must be an object", HD_FORMAT},
         {"{\"bass\": {}}", "unknown key 'bass'; allowed base, layers, budget, rounds, sequential, repair", HD_FORMAT},
         {"{\"base\": 4}", "base: is a number; must be an object", HD_FORMAT},
-        {"{\"base\": {\"bits\": 4}}", "base: unknown key 'bits'; allowed weights, grid, granularity, sparsity, structure, block, method, code_group, dense, and in the base ranges", HD_FORMAT},
+        {"{\"base\": {\"bits\": 4}}", "base: unknown key 'bits'; allowed weights, grid, granularity, sparsity, structure, block, balance, method, code_group, dense, and in the base ranges", HD_FORMAT},
         {"{\"base\": {\"weights\": 9}}", "base: 'weights' is 9; must be 1 to 8, 'ternary' or 16 (sparse language models)", HD_RANGE},
         {"{\"base\": {\"weights\": 2.5}}", "base: 'weights' is 2.5; must be 1 to 8, 'ternary' or 16 (sparse language models)", HD_RANGE},
         {"{\"base\": {\"weights\": null}}", "base: 'weights' is null; must be 1 to 8, 'ternary' or 16 (sparse language models)", HD_FORMAT},
         {"{\"base\": {\"weights\": 1, \"grid\": \"even\"}}", "policy, base: 1-bit weights on grid 'even'; allowed 2..8 (0 = ternary)", HD_RANGE},
+        {"{\"base\": {\"block\": \"2x8\", \"balance\": 7}}", "policy, base: balance over 7 lanes with pruning block 2x8; allowed are multiples of the block's inputs, as in 8 with 2x8, and blocks alone", HD_RANGE},
+        {"{\"base\": {\"balance\": 65}}", "base: 'balance' is 65; must be 0 to 64 lanes", HD_RANGE},
         {"{\"layers\": {\"a\": {\"sparsity\": 1}}}", "layer 'a': 'sparsity' is 1; must be a number from 0 to below 1", HD_RANGE},
         {"{\"layers\": {\"a\": {\"block\": \"8x\"}}}", "layer 'a': 'block' is '8x'; must be 'INxOUT' with 1 to 256 each", HD_FORMAT},
         {"{\"layers\": {\"a\": {\"block\": \"0x8\"}}}", "layer 'a': 'block' is '0x8'; must be 'INxOUT' with 1 to 256 each", HD_FORMAT},

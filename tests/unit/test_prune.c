@@ -133,7 +133,96 @@ static void regrow(void **state) {
     }
 }
 
+static int falling(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? 1 : x > y ? -1 : 0;
+}
+
+/* Balanced masks of two tiles of two taps of four pairs, two classes: as many of each class in a tile, and no other choice of how many in each tile keeps more of
+ * the score with as many blocks. */
+static void balanced(void **state) {
+    (void)state;
+    enum { TILES = 2, TAPS = 2, ALONG = 4, CLASSES = 2, EACH = TAPS * ALONG / CLASSES, N = TILES * TAPS * ALONG };
+    const hd_block_rule rule = {.along = ALONG, .in_blocks = TAPS * ALONG, .classes = CLASSES};
+    hd_rng_seed(&rng, 3, 3);
+    for (int round = 0; round < 200; round++) {
+        double score[N], sorted[TILES][CLASSES][EACH], mine = 0;
+        uint8_t mask[N];
+        int n[TILES][CLASSES] = {{0}}, filled[TILES][CLASSES] = {{0}}, kept = 0, keep = 1 + (int)hd_rng_below(&rng, N);
+        hd_err err = {0};
+        for (int i = 0; i < N; i++) {
+            /* One tile and one class matter more: free pruning would keep those. */
+            score[i] = (double)hd_rng_float(&rng) * (i < N / 2 ? 3 : 1) * (i % CLASSES ? 1 : 2);
+            int t = i / (TAPS * ALONG), c = i % ALONG % CLASSES;
+            sorted[t][c][filled[t][c]++] = score[i];
+        }
+        assert_int_equal(hd_prune_evenly(mask, score, N, &rule, (size_t)keep, &err), HD_OK);
+        for (int i = 0; i < N; i++) {
+            if (!mask[i]) continue;
+            mine += score[i];
+            kept++;
+            n[i / (TAPS * ALONG)][i % ALONG % CLASSES]++;
+        }
+        for (int t = 0; t < TILES; t++) {
+            assert_int_equal(n[t][0], n[t][1]);
+            for (int c = 0; c < CLASSES; c++) qsort(sorted[t][c], EACH, sizeof(double), falling);
+        }
+        assert_true(kept && abs(kept - keep) <= CLASSES / 2);
+        for (int k0 = 0; k0 <= EACH; k0++) {
+            int k1 = kept / CLASSES - k0;
+            double other = 0;
+            if (k1 < 0 || k1 > EACH) continue;
+            for (int c = 0; c < CLASSES; c++) {
+                for (int i = 0; i < k0; i++) other += sorted[0][c][i];
+                for (int i = 0; i < k1; i++) other += sorted[1][c][i];
+            }
+            assert_true(other <= mine + 1e-9);
+        }
+    }
+}
+
+/* Ten pairs of a tap over four classes: two classes are shorter, and end with all they have. */
+static void balanced_short(void **state) {
+    (void)state;
+    const hd_block_rule rule = {.along = 10, .in_blocks = 10, .classes = 4};
+    double score[10];
+    uint8_t mask[10];
+    hd_err err = {0};
+    for (int i = 0; i < 10; i++) score[i] = 10 - i;
+    assert_int_equal(hd_prune_evenly(mask, score, 10, &rule, 4, &err), HD_OK);
+    assert_memory_equal(mask, ((uint8_t[]){1, 1, 1, 1, 0, 0, 0, 0, 0, 0}), 10);
+    assert_int_equal(hd_prune_evenly(mask, score, 10, &rule, 8, &err), HD_OK);
+    assert_memory_equal(mask, ((uint8_t[]){1, 1, 1, 1, 1, 1, 1, 1, 0, 0}), 10);
+    assert_int_equal(hd_prune_evenly(mask, score, 10, &rule, 10, &err), HD_OK);
+    assert_memory_equal(mask, ((uint8_t[]){1, 1, 1, 1, 1, 1, 1, 1, 1, 1}), 10);
+    assert_int_equal(hd_prune_evenly(mask, score, 10, &rule, 0, &err), HD_OK); /* something stays */
+    assert_memory_equal(mask, ((uint8_t[]){1, 1, 1, 1, 0, 0, 0, 0, 0, 0}), 10);
+}
+
+/* N of M: the largest n of each cell, and no other; a last cell that is shorter keeps n as well. */
+static void n_of_m(void **state) {
+    (void)state;
+    enum { ALONG = 10, ROWS = 6, N = ALONG * ROWS };
+    hd_rng_seed(&rng, 4, 4);
+    for (size_t cell = 2; cell <= 5; cell++)
+        for (size_t n = 1; n < cell; n++) {
+            const hd_block_rule rule = {.along = ALONG, .in_blocks = ALONG, .cell = cell};
+            double score[N];
+            uint8_t mask[N];
+            size_t want = 0;
+            hd_err err = {0};
+            for (int i = 0; i < N; i++) score[i] = (double)hd_rng_float(&rng);
+            for (size_t from = 0; from < ALONG; from += cell) want += ROWS * (ALONG - from < n ? ALONG - from : n);
+            assert_int_equal(hd_prune_evenly(mask, score, N, &rule, want, &err), HD_OK);
+            for (size_t i = 0; i < N; i++) {
+                size_t row = i / ALONG * ALONG, from = row + (i - row) / cell * cell, larger = 0;
+                for (size_t j = from; j < from + cell && j < row + ALONG; j++) larger += score[j] > score[i];
+                assert_int_equal(mask[i], larger < n);
+            }
+        }
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(cubic), cmocka_unit_test(same_as_oneshot), cmocka_unit_test(keep_edges), cmocka_unit_test(lamp), cmocka_unit_test(weighted), cmocka_unit_test(regrow)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(balanced), cmocka_unit_test(balanced_short), cmocka_unit_test(n_of_m), cmocka_unit_test(cubic), cmocka_unit_test(same_as_oneshot), cmocka_unit_test(keep_edges), cmocka_unit_test(lamp), cmocka_unit_test(weighted), cmocka_unit_test(regrow)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
