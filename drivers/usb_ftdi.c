@@ -22,6 +22,7 @@ int hd_usb_ftdi_divisor(uint32_t *code, double *rate, enum hd_usb_kind kind, uns
 
 static hd_status request(libusb_device_handle *h, int what, unsigned value, unsigned index, const char *name, hd_err *err) {
     int rc = libusb_control_transfer(h, OUT_VENDOR, (uint8_t)what, (uint16_t)value, (uint16_t)index, NULL, 0, 1000);
+    if (rc == LIBUSB_ERROR_NO_DEVICE) return hd_fail(err, HD_DEVICE, "%s: the board went away (unplugged, or reset); plug it in and run again", name);
     if (rc < 0) return hd_fail(err, HD_DEVICE, "%s: the bridge refuses request %d: %s", name, what, libusb_strerror(rc));
     return HD_OK;
 }
