@@ -2,8 +2,9 @@
 # board.sh STAGE[.NOTE] BOARD GEOMETRY:MEMORY|published PROGRAMS SOURCE_DIR HEDDLE BOARD_SCRIPT JSON_GET: random programs through the UART pins of the
 # board's top against the instruction-level model. Exit 77 when a tool is missing. "published" is the geometry of boards/boards.def. The top is
 #   rtl        the Verilog
-#   netlist    what yosys made of it: the cells that `heddle synth` places, modelled by yosys' own cells_sim.v and cells.v
+#   netlist    what yosys made of it: the cells that `heddle synth` places, modelled by yosys' own cells_sim.v, cells.v and cells_ecp5.v
 #   bitstream  the file that `heddle synth` writes, read back: iceunpack, icebox_vlog. Names, hierarchy and parameters are gone by then.
+# ULX3S has an SDRAM at its pins (sim/sdram_model.v) if the memories name extern.
 set -eu
 stage=${1%%.*} board=$2 geometry=${3%%:*} memory=${3#*:} programs=$4 src=$5 heddle=$6 script=$7 json_get=$8
 need() { for tool; do command -v "$tool" >/dev/null || { echo "skipped: $tool is not installed"; exit 77; }; done; }
@@ -16,14 +17,21 @@ published() { sed -n "/^HD_BOARD($board,/,/)$/p" "$src/boards/boards.def" | tr '
 optimise=-O0
 [ "$geometry" = published ] && optimise=-O1
 
-case $stage in
-rtl)
-    IFS=x read -r rows cols lanes planes <<<"$geometry"
-    files=() folder=$src/boards/$board external=()
+# The parameters of every top by the names that the option --memory has for them.
+IFS=x read -r rows cols lanes planes <<<"$geometry"
+parameters() {
+    echo "ROWS=$rows COLS=$cols LANES=$lanes PLANES=$planes HOP=$(value hop) ACC_BITS=$(value acc) ACT_WORDS=$(value act) WINDOW_WORDS=$(value window)"
+    echo "STREAM_WORDS=$(value stream) PARAM_WORDS=$(value param) DESCRIPTORS=$(value descriptors) TABLES=$(value tables) RESIDUAL=$(value residual)"
+    echo "FETCH=$(value fetch) POST=$(value post) PUMP=$(value pump) POOL=$(value pool) SLOT=$(value slot) GATHER=$(value gather 0) SUMS=$(value sums) PERF=$(value perf) CLOCKS_PER_BIT=$clocks"
+    [[ ,$memory != *,extern=* ]] || echo "EXTERN=$(value extern) EXTERN_MHZ=$(value mhz)"
+}
+
+case $stage.$board in
+rtl.*)
+    files=() folder=$src/boards/$board
     # A board of the tests' own: external memory behind heddle_board.
     if [ "$board" = sdram ]; then
         folder=$here/$board files=("$src/sim/sdram_model.v")
-        external=("-GEXTERN=$(value extern)" "-GEXTERN_MHZ=$(value mhz)")
     fi
     for f in "$src"/hw/*.v "$src"/hw/lib/*.v "$src"/hw/link/*.v "$src"/boards/common/*.v "$folder"/*.v; do
         case $f in */datapath_fast.v) continue ;; */hw/lib/*) [ -e "$src/boards/$board/${f##*/}" ] && continue ;; esac
@@ -31,14 +39,26 @@ rtl)
         [ "$board" = ulx3s ] && case $f in */hw/pe.v) f=$src/hw/ecp5/pe.v ;; esac
         files+=("$f")
     done
-    options=(-Wall "-GROWS=$rows" "-GCOLS=$cols" "-GLANES=$lanes" "-GPLANES=$planes" "-GHOP=$(value hop)" "-GACC_BITS=$(value acc)" "-GACT_WORDS=$(value act)"
-        "-GWINDOW_WORDS=$(value window)" "-GSTREAM_WORDS=$(value stream)" "-GPARAM_WORDS=$(value param)" "-GDESCRIPTORS=$(value descriptors)"
-        "-GTABLES=$(value tables)" "-GRESIDUAL=$(value residual)" "-GFETCH=$(value fetch)" "-GPOST=$(value post)" "-GPUMP=$(value pump)" "-GPOOL=$(value pool)" "-GSLOT=$(value slot)" "-GGATHER=$(value gather 0)" "-GSUMS=$(value sums)" "-GPERF=$(value perf)" "-GCLOCKS_PER_BIT=$clocks" "${external[@]}")
+    options=(-Wall) macro=
+    for p in $(parameters); do options+=("-G$p") macro+=",.${p/=/(})"; done
     # The cells' unused parameters and ports are those of the data sheet.
     printf '`verilator_config\nlint_off -rule UNUSED -file "*/cells.v"\nlint_off -rule UNUSEDPARAM -file "*/cells.v"\nlint_off -rule UNUSEDSIGNAL -file "*/cells.v"\nlint_off -rule DECLFILENAME -file "*/cells.v"\n' >"$work/cells.vlt"
     files=("$work/cells.vlt" "${files[@]}" "$here/cells.v")
     top=top ;;
-netlist | bitstream)
+netlist.ulx3s)       # by the commands of `heddle synth`, but without its placer, which few have
+    need yosys
+    sources=() command=$(sed -n 's/.*"\(synth_ecp5[^"]*\)".*/\1/p' "$src/sw/explore/synth.c") set=
+    # A file of a later folder stands for the one of the same name before it, as in hd_synth_sources.
+    for f in "$src"/hw/*.v "$src"/hw/{lib,decode,link,usb}/*.v "$src"/boards/common/*.v "$src"/hw/ecp5/*.v "$src"/boards/ulx3s/*.v; do
+        [ "${f##*/}" = datapath_fast.v ] && continue
+        for i in "${!sources[@]}"; do [ "${sources[i]##*/}" != "${f##*/}" ] || unset "sources[i]"; done
+        sources+=("$f")
+    done
+    for p in $(parameters); do set+=" -set ${p/=/ }"; done
+    yosys -q -p "read_verilog -I$src/hw/include ${sources[*]}; chparam $set top; hierarchy -top top; $command -top top; setattr -mod -unset keep_hierarchy *; flatten; opt_clean; splitnets; write_verilog -noattr $work/net.v" >"$work/log" 2>&1 ||
+        { tail -n 30 "$work/log"; exit 1; }
+    top=top cells=ecp5 files=("$here/cells_ecp5.v") ;;
+netlist.* | bitstream.*)
     need yosys nextpnr-ice40 icepack
     # At 16 MHz every small geometry closes timing: what is compared here are functions, not delays.
     choice=(--geometry "$geometry" --memory "$memory" --clock 16000000)
@@ -63,14 +83,25 @@ netlist | bitstream)
         yosys -q -p "read_verilog $work/bit.v; read_verilog -lib -DNO_ICE40_DEFAULT_ASSIGNMENTS +/ice40/cells_sim.v; hierarchy -top top_bit; proc; write_verilog -noattr $work/net.v" \
             >"$work/log" 2>&1 || { tail -n 30 "$work/log"; exit 1; }
     fi
-    # cells.v comes first: where yosys models a cell as well, the first one is taken. Netlists are compiled without optimisation: less time in all.
-    files=("$work/net.v" "$here/cells.v" "$(dirname "$(realpath "$(command -v yosys)")")/../share/yosys/ice40/cells_sim.v")
-    options=(-DNETLIST -Wno-fatal -Wno-lint -Wno-MODDUP -DNO_ICE40_DEFAULT_ASSIGNMENTS -MAKEFLAGS "OPT_FAST=$optimise OPT_SLOW=-O0") ;;
+    cells=ice40 files=() ;;
 esac
+if [ "$stage" != rtl ]; then
+    # Our models come first: where yosys models a cell as well, the first one is taken. Netlists are compiled without optimisation: less time in all.
+    files=("$work/net.v" "$here/cells.v" "${files[@]}" "$(dirname "$(realpath "$(command -v yosys)")")/../share/yosys/$cells/cells_sim.v")
+    options=(-DNETLIST -Wno-fatal -Wno-lint -Wno-MODDUP -DNO_ICE40_DEFAULT_ASSIGNMENTS -DNO_INCLUDES -MAKEFLAGS "OPT_FAST=$optimise OPT_SLOW=-O0")
+fi
 
-button=
-[ "$board" = icebreaker ] && button=-DHAS_BUTTON
-verilator --cc --exe --build -O3 "${options[@]}" -CFLAGS "-O2 -std=gnu++17 -Wall -Wextra -Werror -DCLOCKS_PER_BIT=$((clocks * $(value pump))) $button" -I"$src/hw/include" \
+flags="-O2 -std=gnu++17 -Wall -Wextra -Werror -DCLOCKS_PER_BIT=$((clocks * $(value pump)))"
+[ "$stage" = rtl ] || flags+=" -Wno-int-in-bool-context"
+case $board,$memory in
+icebreaker,*) flags+=" -DHAS_BUTTON" ;;
+ulx3s,*extern=*)
+    verilator --cc --build -O3 -Wall -I"$src/hw/include" -GEW="$(value extern)" -GMHZ="$(value mhz)" --prefix Vmemory --Mdir "$work/memory" "$src/sim/sdram_model.v" >"$work/log" 2>&1 ||
+        { tail -n 30 "$work/log"; exit 1; }
+    flags+=" -DHAS_SDRAM -I$work/memory" files+=("$here/ulx3s_pins.v" "$work/memory/Vmemory__ALL.a") top=ulx3s_pins
+    [ "$stage" = netlist ] || options=(-Wall "-DPARAMETERS=${macro#,}") ;;
+esac
+verilator --cc --exe --build -O3 "${options[@]}" -CFLAGS "$flags" -I"$src/hw/include" \
     --prefix Vboard --top-module "$top" --Mdir "$work/sim" "${files[@]}" "$here/board_bench.cpp" -o bench >"$work/log" 2>&1 || { tail -n 30 "$work/log"; exit 1; }
 "$script" "$geometry:$memory" 1 "$programs" >"$work/script"
 "$work/sim/bench" "$work/script"

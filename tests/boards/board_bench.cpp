@@ -1,5 +1,6 @@
 // Runs a script of board_script.c on a Verilated board top through its UART pins and compares every word and the cycles.
-// Built with -DCLOCKS_PER_BIT of the top; the model's prefix is Vboard. board_bench SCRIPT
+// Built with -DCLOCKS_PER_BIT of the top; the model's prefix is Vboard. With HAS_SDRAM a second model, Vmemory, is at the board's SDRAM pins.
+// board_bench SCRIPT
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
@@ -9,6 +10,9 @@
 
 #include "../link/host.h"
 #include "Vboard.h"
+#ifdef HAS_SDRAM
+#include "Vmemory.h"
+#endif
 #include "verilated.h"
 
 namespace {
@@ -45,6 +49,38 @@ struct Uart {
         } else take_bit++;
     }
 };
+
+#ifdef HAS_SDRAM
+// One half of a clock of the FPGA (in ulx3s_pins.v) and its memory. What the FPGA drives changes with CLK's rising edge, what the memory drives with the falling
+// one, which is the rising one of its clock: there each takes what the other gave before. False after a broken rule.
+bool half_clock(Vboard &top, Vmemory &memory, bool clk) {
+    if (clk) top.give = 0;
+    top.CLK = clk;
+    top.eval();
+    const char *rule = !top.sdram_cke ? "CKE is low" : top.sdram_clk == clk ? "sdram_clk is not the inverted clock" : nullptr;
+    if (clk) {
+        if (top.floating && top.floating != 0xffff) rule = "some of the data pins are driven";
+        memory.sd_cmd = static_cast<uint8_t>(top.sdram_csn << 3 | top.sdram_rasn << 2 | top.sdram_casn << 1 | top.sdram_wen);
+        memory.sd_bank = top.sdram_ba;
+        memory.sd_addr = top.sdram_a;
+        memory.sd_dqm = top.sdram_dqm != 0;
+        memory.sd_out = top.data;
+        memory.sd_oe = !top.floating;
+        top.give = top.floating != 0;
+        top.given = memory.sd_in;
+    }
+    memory.clk = top.sdram_clk;
+    memory.eval();
+    if (rule) return printf("FAIL: %s\n", rule), false;
+    if (!memory.fault[0]) return true;
+    char name[17] = "";
+    for (int i = 0, n = 0; i < 16; i++) {
+        char c = static_cast<char>(memory.fault[3 - i / 4] >> (24 - 8 * (i % 4)));
+        if (c) name[n++] = c;
+    }
+    return printf("FAIL: the memory's rule '%s' was broken in clock %llu\n", name, (unsigned long long)memory.fault_at), false;
+}
+#endif
 
 } // namespace
 
@@ -98,6 +134,9 @@ int main(int argc, char **argv) {
 #ifdef HAS_BUTTON
     top->BTN_N = 1;
 #endif
+#ifdef HAS_SDRAM
+    std::unique_ptr<Vmemory> memory(new Vmemory(&context));
+#endif
     top->RX = 1;
     uint64_t clocks = 0, limit = 400000000;
     for (; !host.idle() && clocks < limit; clocks++) {
@@ -105,10 +144,14 @@ int main(int argc, char **argv) {
         uint8_t byte;
         while (clocks >= 2000 && uart.to_board.size() < 2 && host.next(byte)) uart.to_board.push_back(byte);
         top->RX = static_cast<uint8_t>(uart.rx());
-        top->CLK = 1;
-        top->eval();
-        top->CLK = 0;
-        top->eval();
+        for (int clk = 1; clk >= 0; clk--) {
+#ifdef HAS_SDRAM
+            if (!half_clock(*top, *memory, clk)) return 1;
+#else
+            top->CLK = static_cast<uint8_t>(clk);
+            top->eval();
+#endif
+        }
         uart.tx(top->TX);
         for (uint8_t b : uart.from_board) host.receive(b);
         uart.from_board.clear();
