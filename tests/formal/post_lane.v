@@ -2,7 +2,7 @@
 //
 // The product is compared as a product (same operands); from its register on the reference is the formula of the page: one addition of half a
 // unit, one arithmetic shift, saturation, clamp. Each assertion spans the registers between two named values, so that nothing is multiplied twice.
-//@ files hw/post_lane.v
+//@ files hw/post_lane.v hw/lib/copy.v
 //@ case merge induct:2 PART=0
 //@ case requantise induct:4 PART=1
 //@ case residual induct:3 PART=2

@@ -34,7 +34,7 @@ elaborate() {
     shift
     for p in "$@"; do set+="chparam -set ${p%%=*} ${p##*=} proof; "; done
     for f in "${files[@]}"; do sources+=("$tree/$f"); done
-    local common="read_verilog -formal -sv -I$tree/hw/include ${sources[*]} $harness; $set prep -flatten -top proof"
+    local common="read_verilog -formal -sv -I$tree/hw/include ${sources[*]} $harness; $set setattr -mod -unset keep_hierarchy *; prep -flatten -top proof"
     yosys -q -p "$common; async2sync; opt; dffunmap; opt_clean; write_smt2 -wires $work/model.smt2" >"$work/log" 2>&1 ||
         { echo "FAILED $name: yosys"; grep -i error "$work/log" | head; return 1; }
 }
