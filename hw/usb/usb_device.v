@@ -9,7 +9,7 @@
 // that is sent again has the same bytes. After a full packet with nothing behind it comes an empty one, so that the host's transfer ends.
 //
 // `fresh` is the state after a bus reset. Parameters: HIGH 1 for a device that knows both speeds; SERIAL, eight characters; FIFO_BITS address bits of each FIFO,
-// 8 or more (HIGH: 10); TURN clocks, 2 to 31, from the end of a packet to the answer.
+// 9 or more (HIGH: 10); TURN clocks, 2 to 31, from the end of a packet to the answer.
 `default_nettype none
 module usb_device #(
     parameter        HIGH      = 0,
@@ -50,6 +50,7 @@ module usb_device #(
     // verilator lint_off UNUSEDPARAM
     localparam [3:0] OUT = 4'b0001, IN = 4'b1001, SETUP = 4'b1101, PING = 4'b0100, DATA0 = 4'b0011, ACK = 4'b0010, NAK = 4'b1010, NYET = 4'b0110, STALL = 4'b1110;
     // verilator lint_on UNUSEDPARAM
+    generate if (FIFO_BITS < (HIGH != 0 ? 10 : 9)) begin : g_rule FIFO_BITS_must_be_9_or_more_and_10_with_HIGH bad(); end endgenerate
     localparam FB = FIFO_BITS;
 
     // ---- packets

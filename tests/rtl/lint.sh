@@ -1,6 +1,6 @@
 #!/bin/bash
 # lint.sh verilator|verilator-fast|verilator-ecp5|yosys|icarus SOURCE_DIR: elaborates the accelerator with that tool for every row of
-# geometries.txt; any warning fails. Exit 77 when the tool is missing. verilator-ecp5 takes the processing element of hw/ecp5.
+# geometries.txt (of them those with EXTERN hold sdram, loader and decode), and the units beside it, link and USB, by themselves; any warning fails. Exit 77 when the tool is missing. verilator-ecp5 takes the processing element of hw/ecp5.
 # lint.sh rules SOURCE_DIR: each broken parameter rule must stop Verilator, Yosys and Icarus, naming the rule.
 set -u
 mode=$1 src=$2
@@ -78,5 +78,35 @@ while read -r -a row; do
         echo "FAIL $mode on geometry ${row[*]}:"; head -20 "$out"; failed=1
     fi
 done <"$src/tests/rtl/geometries.txt"
-echo "$mode: $count geometries"
+
+# unit TOP PARAMETER=VALUE...: one module of hw/link or hw/usb
+beside=("$src"/hw/link/*.v "$src"/hw/usb/*.v "$src"/hw/lib/*.v)
+unit() {
+    local top=$1 p params=(); shift
+    case $mode in
+    verilator) verilator --lint-only -Wall -I"$src/hw/include" "${@/#/-G}" --top-module "$top" "${beside[@]}" >"$out" 2>&1 ;;
+    icarus) iverilog -g2005 -Wall -Wno-timescale -I"$src/hw/include" -t null -s "$top" "${@/#/-P$top.}" "${beside[@]}" >"$out" 2>&1 ;;
+    yosys)
+        for p; do params+=(-set "${p/=/ }"); done
+        yosys -q -e '.' -w 'Replacing memory' -p "read_verilog -I$src/hw/include ${beside[*]}; ${params:+chparam ${params[*]} $top;} hierarchy -check -top $top; proc; check -assert" >"$out" 2>&1 ;;
+    *) return 0 ;;
+    esac
+}
+units=0
+while read -r -a row; do
+    [[ $mode == verilator-* ]] && break
+    units=$((units + 1))
+    if ! unit "${row[@]}" || [ -s "$out" ]; then
+        echo "FAIL $mode on ${row[*]}:"; head -20 "$out"; failed=1
+    fi
+done <<'UNITS'
+uart_link CLOCKS_PER_BIT=3
+uart_link CLOCKS_PER_BIT=25 TIMEOUT_BITS=24
+link TIMEOUT_BITS=16
+usb_fs
+usb_fs FIFO_BITS=10
+usb_ulpi
+usb_crossing
+UNITS
+echo "$mode: $count geometries, $units units beside them"
 exit $failed
