@@ -1,5 +1,5 @@
 /* The driver `usb` over libusb against devices behind an interposed usbfs (usbfs.h): each way in which a cable, a bridge or a board can fail.
- * HD_USB_RUNS: runs with random faults (150); HD_USB_SEED: the first seed. */
+ * HD_USB_RUNS: runs with random faults (500); HD_USB_SEED: the first seed. */
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -233,7 +233,7 @@ static void test_each_fault(void **state) {
 static void test_random_faults(void **state) {
     (void)state;
     const char *count = getenv("HD_USB_RUNS"), *first = getenv("HD_USB_SEED");
-    unsigned n = count ? (unsigned)atoi(count) : 150, right = 0, failed = 0, unplugged = 0;
+    unsigned n = count ? (unsigned)atoi(count) : 500, right = 0, failed = 0, unplugged = 0;
     uint64_t seed = first ? strtoull(first, NULL, 10) : 1, faults = 0;
     for (unsigned done = 0; done < n; seed++) {
         hd_rng r;

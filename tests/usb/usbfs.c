@@ -6,8 +6,8 @@
 #include <fcntl.h>
 #include <linux/usbdevice_fs.h>
 #include <poll.h>
-#include <pthread.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,9 +25,7 @@ typedef struct pending {
 } pending;
 
 static struct {
-    pthread_mutex_t lock;
-    pthread_t thread;
-    int fd, plugged, stop, reapable, null, claim_error, claimed;
+    int fd, plugged, reapable, null, claim_error, claimed;
     enum usbfs_kind kind;
     link_board *board;
     uint32_t wire_rate;
@@ -40,13 +38,21 @@ static struct {
     uint8_t descriptors[128];
     size_t descriptor_bytes, at;
     int halted_in, halted_out;
-} d = {.lock = PTHREAD_MUTEX_INITIALIZER, .fd = -1};
+} d = {.fd = -1};
 
-static double seconds(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+/* ---- time: it passes only while somebody waits for the device, and a microsecond whenever the clock is asked, so that who asks again and again gets on. It lies
+ * far behind the kernel's, whose timers then never end before it. */
+enum { STEP_NS = 500000, FAR_S = 1000000000 };
+static _Atomic int64_t virtual_ns;
+
+int clock_gettime(clockid_t id, struct timespec *t) {
+    if (id != CLOCK_MONOTONIC) return (int)syscall(SYS_clock_gettime, id, t);
+    int64_t ns = atomic_fetch_add(&virtual_ns, 1000);
+    *t = (struct timespec){FAR_S + ns / 1000000000, ns % 1000000000};
+    return 0;
 }
+
+static double seconds(void) { return FAR_S + 1e-9 * (double)atomic_load(&virtual_ns); }
 
 static int chance(double p) { return p > 0 && (double)hd_rng_float(&d.rng) < p && ++d.counts.faults; }
 
@@ -181,19 +187,22 @@ static void serve(void) {
     }
 }
 
-static void *tick(void *unused) {
-    (void)unused;
-    for (int stop = 0; !stop;) {
-        struct timespec t = {0, 500000};
-        nanosleep(&t, NULL);
-        pthread_mutex_lock(&d.lock);
+/* libusb waits here. Its other descriptors are asked once: nothing of this program writes to them meanwhile. */
+__attribute__((noinline)) static int await(struct pollfd *fds, nfds_t n, int timeout_ms) {
+    struct pollfd *ours = NULL;
+    for (nfds_t i = 0; i < n; i++)
+        if (d.fd >= 0 && fds[i].fd == d.fd) ours = &fds[i];
+    if (!ours) return (int)syscall(SYS_poll, fds, n, timeout_ms);
+    for (int64_t end = atomic_load(&virtual_ns) + (int64_t)timeout_ms * 1000000;;) {
         serve();
         show();
-        stop = d.stop;
-        pthread_mutex_unlock(&d.lock);
+        int rc = (int)syscall(SYS_poll, fds, n, 0);
+        if (rc || (timeout_ms >= 0 && atomic_load(&virtual_ns) >= end)) return rc;
+        atomic_fetch_add(&virtual_ns, STEP_NS);
     }
-    return NULL;
 }
+
+int poll(struct pollfd *fds, nfds_t n, int timeout_ms) { return await(fds, n, timeout_ms); }
 
 /* ---- ioctl */
 
@@ -344,10 +353,8 @@ int ioctl(int fd, unsigned long request, ...) {
     void *argument = va_arg(list, void *);
     va_end(list);
     if (fd != d.fd || fd < 0) return (int)syscall(SYS_ioctl, fd, request, argument);
-    pthread_mutex_lock(&d.lock);
     int rc = handle(request, argument), error = errno;
     show();
-    pthread_mutex_unlock(&d.lock);
     errno = error;
     return rc;
 }
@@ -374,10 +381,9 @@ int usbfs_plug(enum usbfs_kind kind, link_board *board, uint64_t seed) {
     usbfs_remove();
     int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (fd < 0) return -1;
-    pthread_mutex_lock(&d.lock);
     d.fd = fd;
     d.plugged = 1;
-    d.stop = d.null = d.claim_error = d.claimed = d.halted_in = d.halted_out = 0;
+    d.null = d.claim_error = d.claimed = d.halted_in = d.halted_out = 0;
     d.reapable = 1;
     d.kind = kind;
     d.board = board;
@@ -390,51 +396,34 @@ int usbfs_plug(enum usbfs_kind kind, link_board *board, uint64_t seed) {
     hd_rng_seed(&d.rng, seed, 1);
     describe();
     show();
-    int rc = pthread_create(&d.thread, NULL, tick, NULL);
-    pthread_mutex_unlock(&d.lock);
-    return rc ? -1 : fd;
+    return fd;
 }
 
 void usbfs_pull(void) {
-    pthread_mutex_lock(&d.lock);
     d.plugged = 0;
     show();
-    pthread_mutex_unlock(&d.lock);
 }
 
 void usbfs_remove(void) {
     if (d.fd < 0) return;
-    pthread_mutex_lock(&d.lock);
-    d.stop = 1;
-    pthread_mutex_unlock(&d.lock);
-    pthread_join(d.thread, NULL);
     close(d.fd);
     d.fd = -1;
 }
 
 void usbfs_set_faults(const usbfs_faults *f) {
-    pthread_mutex_lock(&d.lock);
     d.faults = *f;
-    pthread_mutex_unlock(&d.lock);
 }
 
 void usbfs_wire_rate(uint32_t baud) { d.wire_rate = baud; }
 
 void usbfs_null_device(int on) {
-    pthread_mutex_lock(&d.lock);
     d.null = on;
-    pthread_mutex_unlock(&d.lock);
 }
 
 usbfs_counts usbfs_look(void) {
-    pthread_mutex_lock(&d.lock);
-    usbfs_counts c = d.counts;
-    pthread_mutex_unlock(&d.lock);
-    return c;
+    return d.counts;
 }
 
 void usbfs_refuse_claim(int error) {
-    pthread_mutex_lock(&d.lock);
     d.claim_error = error;
-    pthread_mutex_unlock(&d.lock);
 }

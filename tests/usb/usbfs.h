@@ -1,6 +1,7 @@
 /* A USB device behind the kernel's usbfs interface, inside the test program: ioctl, read and lseek are defined here, libusb's calls bind to them. Open the
  * descriptor of usbfs_plug() by hd_usb_open_fd. The device is a board of the link (link_board.h), as native bulk endpoints or behind an FTDI
- * bridge; faults are injected between it and the host. One device at a time; a thread lets its time pass. */
+ * bridge; faults are injected between it and the host. One device at a time. Its time is
+ * virtual: clock_gettime and poll are defined here too, and waiting takes none. */
 #ifndef USBFS_H
 #define USBFS_H
 #include <stdint.h>
