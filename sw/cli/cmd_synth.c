@@ -14,6 +14,7 @@ static const cli_option options[] = {
     {"--seed", "N", "of the placer; the clock reached differs by some percent (1)"},
     {"--geometry", "RxCxLxP", "another geometry than the board's, as in 2x1x8x2"},
     {"--memory", "LIST", "with or without --geometry: act=,window=,stream=,param=,descriptors=,tables=,hop=,acc=,fetch=,post=,residual=,extern=,mhz=,pump=,pool=,slot=,gather=,sums=,perf= by comma"},
+    {"--link", "L", "uart, or usb: a USB device in the FPGA, at the board's own USB pins (ulx3s: US2) (uart)"},
     {NULL, NULL, NULL},
 };
 
@@ -90,7 +91,7 @@ static hd_status geometry(hd_geometry *g, const hd_board *b, const cli_args *a, 
 }
 
 static hd_status run(const cli_args *a, hd_err *err) {
-    const char *name, *out = cli_text(a, "-o");
+    const char *name, *out = cli_text(a, "-o"), *link = cli_text(a, "--link");
     const hd_board *board;
     hd_geometry g;
     int64_t clock, seed;
@@ -99,9 +100,10 @@ static hd_status run(const cli_args *a, hd_err *err) {
     if (!s) s = cli_int(&clock, a, "--clock", 0, 1000000, 300000000, err);
     if (!s) s = cli_int(&seed, a, "--seed", 1, 1, 1000000, err);
     if (!s) s = geometry(&g, board, a, err);
+    if (!s && link && strcmp(link, "uart") && strcmp(link, "usb")) s = hd_fail(err, HD_USAGE, "--link %.60s: uart or usb is needed", link);
     if (!s && out) s = cli_can_write(out, err);
     if (s) return s;
-    hd_synth_options o = {.clock_hz = (unsigned)clock, .seed = (unsigned)seed, .quiet = a->json};
+    hd_synth_options o = {.clock_hz = (unsigned)clock, .seed = (unsigned)seed, .quiet = a->json, .usb = link && !strcmp(link, "usb")};
     hd_synth_report *r = calloc(1, sizeof *r);
     if (!r) return hd_fail(err, HD_NOMEM, "no memory for the report");
     s = hd_synth(r, board, &g, &o, err);

@@ -304,13 +304,21 @@ static hd_status read_timing(hd_synth_report *r, unsigned pump, const char *path
     if (!text) return HD_IO;
     cJSON *report = cJSON_Parse(text);
     free(text);
-    const cJSON *clock = cJSON_GetObjectItem(report, "fmax"), *achieved = clock && clock->child ? cJSON_GetObjectItem(clock->child, "achieved") : NULL;
+    const cJSON *clock = cJSON_GetObjectItem(report, "fmax"), *main = clock ? clock->child : NULL;
+    while (main && strstr(main->string, "usb_clk")) main = main->next;
+    const cJSON *achieved = cJSON_GetObjectItem(main, "achieved");
     if (!cJSON_IsNumber(achieved)) {
         cJSON_Delete(report);
         return hd_fail(err, HD_TOOL, "%s: nextpnr reports no clock", path);
     }
     r->reached_mhz = achieved->valuedouble;
     const cJSON *found, *worst = NULL;
+    /* USB's clock is fixed: what it misses, the design misses. */
+    cJSON_ArrayForEach(found, clock) {
+        const cJSON *has = cJSON_GetObjectItem(found, "achieved"), *wants = cJSON_GetObjectItem(found, "constraint");
+        if (strstr(found->string, "usb_clk") && cJSON_IsNumber(has) && cJSON_IsNumber(wants) && has->valuedouble < wants->valuedouble)
+            r->reached_mhz = fmin(r->reached_mhz, 0.99 * r->wanted_mhz * has->valuedouble / wants->valuedouble);
+    }
     if (pump > 1) {
         r->reached_mhz = 0;
         cJSON_ArrayForEach(found, cJSON_GetObjectItem(report, "critical_paths")) {
@@ -323,7 +331,7 @@ static hd_status read_timing(hd_synth_report *r, unsigned pump, const char *path
     }
     cJSON_ArrayForEach(found, cJSON_GetObjectItem(report, "critical_paths")) {
         const cJSON *from = cJSON_GetObjectItem(found, "from"), *to = cJSON_GetObjectItem(found, "to");
-        if (!cJSON_IsString(from) || !cJSON_IsString(to) || !strstr(from->valuestring, clock->child->string) || !strstr(to->valuestring, clock->child->string)) continue;
+        if (!cJSON_IsString(from) || !cJSON_IsString(to) || !strstr(from->valuestring, main->string) || !strstr(to->valuestring, main->string)) continue;
         read_path(r, cJSON_GetObjectItem(found, "path"));
         break;
     }
@@ -440,6 +448,7 @@ hd_status hd_synth(hd_synth_report *out, const hd_board *board, const hd_geometr
     memset(out, 0, sizeof *out);
     const fpga *f = find_fpga(board->fpga);
     if (!f) return hd_fail(err, HD_UNSUPPORTED, "board '%s': no top and no tools for %s yet; heddle synth knows icebreaker, hx8k and ulx3s", board->name, board->fpga);
+    if (o->usb && strcmp(board->name, "ulx3s")) return hd_fail(err, HD_UNSUPPORTED, "board '%s': no USB lines end at its FPGA; of the boards known ulx3s has some", board->name);
     hd_status st = hd_geometry_check(g, err);
     if (st) return st;
     job *j = calloc(1, sizeof *j);
@@ -451,8 +460,10 @@ hd_status hd_synth(hd_synth_report *out, const hd_board *board, const hd_geometr
     /* Places and routes about so many operations a second; a guess that only the progress line uses. */
     j->seconds = 100 + (double)g->rows * g->cols * g->lanes * g->planes * 0.15;
     st = set_parameters(j, g, o->clock_hz ? o->clock_hz : board->clock_hz, out, err);
+    if (o->usb) strcat(j->parameters, " -set LINK 1");
     if (!st) st = find_tools(j, err);
     if (!st) st = hd_synth_sources(&j->src, board, err);
+    if (!st && o->usb) st = add_folder(&j->src, "hw/usb", err);
     if (!st) st = hd_tool_path(j->pins, sizeof j->pins, err, "%s/boards/%s/%s", hd_tool_source(), board->name, f->pins);
     if (!st) st = name_folder(out->folder, j, err);
     if (!st) st = hd_tool_path(out->bitstream, sizeof out->bitstream, err, "%s/%s", out->folder, f->bitstream);

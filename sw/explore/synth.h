@@ -30,6 +30,7 @@ typedef struct hd_synth_options {
     unsigned clock_hz; /* 0 = the board's */
     unsigned seed;     /* of the placer */
     int quiet;         /* no progress */
+    int usb;           /* the link at the FPGA's own USB pins instead of the UART; HD_UNSUPPORTED where a board has none */
     unsigned time_limit; /* seconds for the placer, 0 = as long as it takes; a longer limit than the last one tries again */
 } hd_synth_options;
 
