@@ -76,12 +76,15 @@ endmodule
 module EHXPLLL #(
     parameter CLKI_DIV = 1, parameter CLKFB_DIV = 1, parameter CLKOP_DIV = 8, parameter CLKOP_ENABLE = "ENABLED", parameter CLKOP_CPHASE = 0, parameter CLKOP_FPHASE = 0,
     parameter FEEDBK_PATH = "CLKOP", parameter OUTDIVIDER_MUXA = "DIVA", parameter PLLRST_ENA = "DISABLED", parameter INTFB_WAKE = "DISABLED",
-    parameter STDBY_ENABLE = "DISABLED", parameter DPHASE_SOURCE = "DISABLED"
+    parameter STDBY_ENABLE = "DISABLED", parameter DPHASE_SOURCE = "DISABLED",
+    parameter CLKOS_DIV = 8, parameter CLKOS_ENABLE = "DISABLED", parameter CLKOS_CPHASE = 0, parameter CLKOS_FPHASE = 0, parameter OUTDIVIDER_MUXB = "DIVB"
 ) (
     input wire CLKI, input wire CLKFB, input wire RST, input wire STDBY, input wire PHASESEL0, input wire PHASESEL1, input wire PHASEDIR, input wire PHASESTEP,
-    input wire PHASELOADREG, input wire PLLWAKESYNC, input wire ENCLKOP, output wire CLKOP, output wire LOCK
+    input wire PHASELOADREG, input wire PLLWAKESYNC, input wire ENCLKOP, input wire ENCLKOS, output wire CLKOP, output wire CLKOS,
+    output wire LOCK
 );
     assign CLKOP = CLKI;
+    assign CLKOS = CLKI;
     assign LOCK = !RST;
 endmodule
 
