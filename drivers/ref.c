@@ -120,7 +120,7 @@ static hd_status run_device(hd_device *d, uint64_t max_cycles, hd_err *err) {
         int pool = hd_field_get(d->layer[i].desc, HD_F_OPCODE) == HD_OP_MAXPOOL;
         hd_status st = pool ? hd_ref_maxpool(d, i, err) : hd_ref_conv(d, i, err);
         if (st) return st;
-        for (uint32_t k = 0; k < HD_PERF_WORDS; k++) d->perf[i * HD_PERF_WORDS + k] = d->g.perf ? (uint32_t)d->layer[i].perf[k] : 0;
+        for (uint32_t k = 0; k < HD_PERF_WORDS; k++) d->perf[i * HD_PERF_WORDS + k] = (uint32_t)d->layer[i].perf[k];
     }
     d->cycles = total;
     d->done = 1;

@@ -3,7 +3,7 @@
 //   h_* --> memories, registers          control --desc, go--> fetch, sequencer, post, pool
 //   activation memory --> fetch --> datapath --> post --> activation memory
 //
-// Host port: 32-bit words, addresses as in docs/contract.md. A write takes one cycle. Read data is on h_rdata two cycles after h_re, with PUMP or SLOT above 1
+// Host port: 32-bit words, addresses as in docs/contract.md. A write takes one cycle, with PUMP above 1 two: address and data hold for one more. Read data is on h_rdata two cycles after h_re, with PUMP or SLOT above 1
 // three, and then stays until the next h_re; then with SLOT above 1 the address must hold as long. While busy, only REG may be read and nothing written.
 // With EXTERN h_wait is high while external memory is at work (and for 200 us after power-up): then nothing may be written, read or started,
 // and read data of space WEIGHT is on h_rdata two cycles after h_wait has fallen.
@@ -144,6 +144,15 @@ module heddle_core #(
     wire we_param  = h_we && h_space == HD_SPACE_PARAM;
     wire we_desc   = h_we && h_space == HD_SPACE_DESC;
     wire we_table  = h_we && h_space == HD_SPACE_TABLE;
+    // Memories at clk_fast are written a cycle later, so that from the choice of a space to their address there is a register.
+    wire act_write, weight_write;
+    generate if (PUMPED != 0) begin : g_write_later
+        reg [1:0] later;
+        always @(posedge clk) later <= {we_act, we_weight};
+        assign {act_write, weight_write} = later;
+    end else begin : g_write_now
+        assign {act_write, weight_write} = {we_act, we_weight};
+    end endgenerate
     wire start     = h_we && h_space == HD_SPACE_REG && h_addr[4:0] == HD_REG_CONTROL && h_wdata[0] && !busy;
 
     // ---- units
@@ -274,7 +283,7 @@ module heddle_core #(
     wire [31:0] x_rdata;
     generate if (EXTERN == 0) begin : g_written
         assign {i_we, i_addr, i_data} = {we_index && (IC == 0 || h_addr[(IC == 0 ? 0 : IC - 1):0] == 0), h_addr[IC +: SW], h_wdata[15:0]};
-        assign {l_we, l_addr, l_data} = {we_weight, h_addr[SW+PB+CHUNK-1:0], h_wdata};
+        assign {l_we, l_addr, l_data} = {weight_write, h_addr[SW+PB+CHUNK-1:0], h_wdata};
         assign loaded = {(SW+1){1'b0}};
         assign x_rdata = 32'd0;
         assign h_wait = 1'b0;
@@ -366,7 +375,7 @@ module heddle_core #(
         end
         ram_act #(.ADDR(AW + LB - 1)) u_act (
             .clk(clk), .clk_fast(clk_fast), .take(fast_take), .rdata(act_rdata),
-            .raddr(busy ? {f_addr, f_piece} : {h_addr[AW+LC-1:0], !h_re}), .h_we(we_act), .we({2{post_we}} & {post_lane[0], !post_lane[0]}),
+            .raddr(busy ? {f_addr, f_piece} : {h_addr[AW+LC-1:0], !h_re}), .h_we(act_write), .we({2{post_we}} & {post_lane[0], !post_lane[0]}),
             .waddr(busy ? {post_addr, post_lane[LB-1:1]} : {h_addr[AW+LC-1:0], 1'b0}), .wdata(busy ? {4{post_value}} : h_wdata));
         assign act_word = {act_rdata, low};
         wire unused = &{1'b0, f_re, f_pad, post_lanes, post_data, pool_we, pool_addr, pool_data};

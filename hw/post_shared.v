@@ -246,7 +246,7 @@ module post_shared #(
     // ---- store: bytes come row after row, channel after channel
     reg [RB-1:0] s_row;
     reg [LB-1:0] s_lane;
-    reg [PW:0]   s_left, s_real;    // channels of the pass left; of them, real ones (stops at 0)
+    reg [PW:0]   s_left;            // channels of the pass left
     reg [AW:0]   m_left;            // positions not yet finished, this pass included
     reg [AW-1:0] pass_addr, word_addr, addr;
     wire rows_end = s_row == ROW_LAST;
@@ -265,25 +265,27 @@ module post_shared #(
             pass_addr <= word[HD_F_OUT_START % 32 +: AW]; word_addr <= word[HD_F_OUT_START % 32 +: AW]; addr <= word[HD_F_OUT_START % 32 +: AW];
         end
         if (!rst_n || go) begin
-            s_row <= {RB{1'b0}}; s_lane <= {LB{1'b0}}; s_left <= f_nch; s_real <= f_cout;
+            s_row <= {RB{1'b0}}; s_lane <= {LB{1'b0}}; s_left <= f_nch;
         end else if (done_valid) begin
             if (!rows_end) begin
                 s_row <= s_row + 1'b1; addr <= addr + out_stride[AW-1:0];
             end else begin
                 s_row <= {RB{1'b0}};
                 if (pass_end) begin
-                    s_lane <= {LB{1'b0}}; s_left <= f_nch; s_real <= f_cout;
+                    s_lane <= {LB{1'b0}}; s_left <= f_nch;
                     m_left <= m_left - ROWS24[AW:0]; pass_addr <= next_pass; word_addr <= next_pass; addr <= next_pass;
                 end else begin
                     s_lane <= s_lane + 1'b1; s_left <= s_left - 1'b1;
-                    if (s_real != {(PW+1){1'b0}}) s_real <= s_real - 1'b1;
                     word_addr <= word_end ? next_word : word_addr;
                     addr <= word_end ? next_word : word_addr;
                 end
             end
         end
     end
-    wire [7:0] stored = s_real == {(PW+1){1'b0}} ? f_fill : mapped;
+    // Fewer than LANES channels of a pass are not real, its last ones.
+    localparam UB = LB < PW + 1 ? LB : PW + 1;
+    wire [UB-1:0] unreal = f_nch[UB-1:0] - f_cout[UB-1:0];
+    wire [7:0] stored = {1'b0, s_left} <= {{(PW+2-UB){1'b0}}, unreal} ? f_fill : mapped;
     assign st_word = s_lane == {LB{1'b0}};
     assign st_we = done_valid && valid_row;
     assign st_addr = addr;

@@ -109,6 +109,10 @@ void rtl_write(hd_rtl *m, unsigned space, uint32_t at, const uint32_t *words, si
         m->top->h_addr = (at + static_cast<uint32_t>(i)) & 0xffffffu;
         m->top->h_wdata = words[i];
         m->cycle();
+#if HD_PUMP > 1
+        m->top->h_we = 0;
+        m->cycle();
+#endif
     }
     m->top->h_we = 0;
 }

@@ -35,7 +35,7 @@ typedef struct hd_cost {
     hd_layer_cost *layer;
 } hd_cost;
 
-/* Counters of two sessions of program p, both after a run. ref may be the device's own session. Owned; p lent for its life. */
+/* Counters of two sessions of program p, both after a run. ref may be the device's own session. Where the geometry has perf 0, layers have ref's. Owned; p lent for its life. */
 hd_status hd_cost_read(hd_cost **out, const hd_program *p, hd_session *device, hd_session *ref, hd_err *err);
 /* Opens driver and ref, runs one inference of zero points on both (cycles do not depend on data) and reads the counters. */
 hd_status hd_cost_measure(hd_cost **out, const hd_program *p, const hd_driver *driver, const hd_device_options *o, hd_err *err);

@@ -20,19 +20,21 @@ static unsigned count(const hd_board *b, const hd_geometry *g) {
     int ice40 = !strncmp(b->fpga, "iCE40", 5);
     /* A pumped array reads parts of words, from memories as many times as deep. */
     unsigned lanes = g->lanes / g->pump, weight_bits = g->cols * lanes * g->planes, n = 0;
+    int narrow = b->spram_kbit && g->slot > 1;
     if (b->spram_kbit) {
-        /* Four blocks of 16384 x 16: one word of 64 bits a cycle. */
-        assert_true(weight_bits <= 64);
-        assert_true(g->stream_words <= 16384);
+        /* Four blocks of 16384 x 16: one word of 64 bits a cycle; with slots of several cycles one holds the index entries and one the activations. */
+        assert_true(weight_bits <= (narrow ? 32 : 64));
+        assert_true(g->stream_words * g->pump <= 16384);
+        assert_true(!narrow || g->act_words * g->lanes <= 32768);
     } else {
         n += blocks(weight_bits, g->stream_words * g->pump, ice40);
     }
-    n += blocks(16, g->stream_words, ice40);
-    n += blocks(lanes * 8, g->act_words * g->pump, ice40);
+    if (!narrow) n += blocks(16, g->stream_words, ice40) + blocks(lanes * 8, g->act_words * g->pump, ice40);
     n += blocks(g->rows * lanes * 8, 2 * g->window_words * g->pump, ice40);
     n += blocks(54, g->param_words, ice40); /* bias 32, mult 16, shift 6 */
     n += blocks(32, g->descriptors * HD_DESC_STRIDE, ice40);
-    n += blocks(32, g->descriptors * HD_PERF_WORDS, ice40);
+    if (g->perf) n += blocks(32, g->descriptors * HD_PERF_WORDS, ice40);
+    if (g->residual && g->post) n += blocks(16, 2 * g->rows * hd_geometry_residual_words(g) * g->lanes / 2, ice40);
     n += blocks(8, g->tables * 256, ice40);
     return n;
 }

@@ -57,7 +57,7 @@ static int compare(uint64_t seed, const char *geometry, const hd_program *p, con
         }
     for (uint32_t d = 0; d + 1 < p->n_desc; d++)
         for (int c = 0; c < HD_PERF_WORDS; c++) {
-            uint32_t r = ref->perf[d * HD_PERF_WORDS + (uint32_t)c], s = sim->perf[d * HD_PERF_WORDS + (uint32_t)c];
+            uint32_t r = p->geometry.perf ? ref->perf[d * HD_PERF_WORDS + (uint32_t)c] : 0, s = sim->perf[d * HD_PERF_WORDS + (uint32_t)c];
             int exact = !stalled || c == HD_PERF_STEPS || c == HD_PERF_FETCH_WORDS || c == HD_PERF_WRITES;
             /* External memory runs ahead while a descriptor load is held back: a layer may then find more of its weights there. */
             if (exact ? r != s : c == HD_PERF_CYCLES && s < r && !p->geometry.extern_log2) {
