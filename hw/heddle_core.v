@@ -146,6 +146,7 @@ module heddle_core #(
     wire we_table  = h_we && h_space == HD_SPACE_TABLE;
     // Memories at clk_fast are written a cycle later, so that from the choice of a space to their address there is a register.
     wire act_write, weight_write;
+    wire unused_write = &{1'b0, act_write, weight_write};      // some memories need neither
     generate if (PUMPED != 0) begin : g_write_later
         reg [1:0] later;
         always @(posedge clk) later <= {we_act, we_weight};
