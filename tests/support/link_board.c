@@ -1,6 +1,7 @@
 /* The board of docs/link.md in C. */
 #include "link_board.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -63,10 +64,22 @@ static void put_all(link_board *b, const uint8_t *bytes, unsigned n) {
     for (int i = 0; i < 4; i++) put(b, (uint8_t)(~crc >> (8 * i)));
 }
 
-static uint32_t read_word(const link_board *b, unsigned space, uint32_t at) {
+static uint32_t read_word(link_board *b, unsigned space, uint32_t at) {
+    if (b->driver && (space != REG_SPACE || (at & 31) != REG_STATUS)) {
+        uint32_t word = 0;
+        if (space == REG_SPACE) at &= 31;
+        b->refused_by_device += b->driver->read(b->device, (enum hd_space)space, at, &word, 1, NULL) != HD_OK;
+        return word;
+    }
     if (space != REG_SPACE) return b->memory[space % BOARD_SPACES][at % BOARD_WORDS];
     at &= 31;
     return at == REG_STATUS ? (b->running ? 1u : 2u) : at == REG_CYCLES ? b->cycles : b->capability[at];
+}
+
+static void write_word(link_board *b, unsigned space, uint32_t at, uint32_t word) {
+    b->writes++;
+    if (b->driver) b->refused_by_device += b->driver->write(b->device, (enum hd_space)space, at, &word, 1, NULL) != HD_OK;
+    else b->memory[space][at % BOARD_WORDS] = word;
 }
 
 static void answer(link_board *b, unsigned status, unsigned number, unsigned op, unsigned count, uint32_t address) {
@@ -88,10 +101,21 @@ static void read_reply(link_board *b) {
     free(words);
 }
 
-void link_board_time(link_board *b, double now) {
-    if (b->running && now >= b->busy_until) {
-        b->running = 0;
+/* The end of a run: its results. 0 when it has none. */
+static int finish_run(link_board *b) {
+    if (!b->driver) {
         b->cycles = link_board_result(digest_of(b));
+        return 1;
+    }
+    hd_status s = b->driver->run(b->device, 0, NULL);
+    if (s) b->refused_by_device++, b->busy_until = INFINITY;
+    else b->cycles = read_word(b, REG_SPACE, REG_CYCLES);
+    return !s;
+}
+
+void link_board_time(link_board *b, double now) {
+    if (b->running && now >= b->busy_until && finish_run(b)) {
+        b->running = 0;
         answer(b, OK, b->run_number, RUN, 0, b->cycles);
     }
     if (b->state != HUNT && now - b->last_byte > b->idle_seconds) b->state = HUNT;
@@ -138,10 +162,7 @@ static void word_byte(link_board *b, uint8_t byte) {
     if (b->have < data) {
         b->crc = crc_byte(b->crc, byte);
         b->word = b->word >> 8 | (uint32_t)byte << 24;
-        if (b->have % 4 == 3 && !b->skip && b->space < BOARD_SPACES) {
-            b->memory[b->space][(b->address + b->have / 4) % BOARD_WORDS] = b->word;
-            b->writes++;
-        }
+        if (b->have % 4 == 3 && !b->skip && b->space < BOARD_SPACES) write_word(b, b->space, b->address + b->have / 4, b->word);
     } else {
         b->word = b->word >> 8 | (uint32_t)byte << 24;
     }
