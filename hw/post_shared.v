@@ -252,7 +252,12 @@ module post_shared #(
     wire rows_end = s_row == ROW_LAST;
     wire pass_end = s_left == {{PW{1'b0}}, 1'b1};
     wire last_pass = {{(23-AW){1'b0}}, m_left} <= ROWS24;
-    wire valid_row = {{(24-RB){1'b0}}, s_row} < {{(23-AW){1'b0}}, m_left};
+    // Of the row that s_row says: a position of the layer. Decided as the row before ends, for the same reason as `beyond` below.
+    wire [RB:0] row_after = {1'b0, s_row} + 1'b1;
+    reg real_row;
+    always @(posedge clk)
+        if (!rst_n || go) real_row <= 1'b1;
+        else if (done_valid) real_row <= rows_end || {{(23-RB){1'b0}}, row_after} < {{(23-AW){1'b0}}, m_left};
     // PASS_STEP of the descriptor is the same product.
     wire [23:0] pass_step = ROWS24 * out_stride;
     wire [AW-1:0] next_pass = pass_addr + pass_step[AW-1:0];
@@ -285,9 +290,14 @@ module post_shared #(
     // Fewer than LANES channels of a pass are not real, its last ones.
     localparam UB = LB < PW + 1 ? LB : PW + 1;
     wire [UB-1:0] unreal = f_nch[UB-1:0] - f_cout[UB-1:0];
-    wire [7:0] stored = {1'b0, s_left} <= {{(PW+2-UB){1'b0}}, unreal} ? f_fill : mapped;
+    // Decided as the channel before ends: the byte's way to an activation memory at clk_fast is half a cycle.
+    reg beyond;
+    always @(posedge clk)
+        if (!rst_n || go) beyond <= 1'b0;
+        else if (done_valid && rows_end) beyond <= !pass_end && {1'b0, s_left} <= {{(PW+2-UB){1'b0}}, unreal} + 1'b1;
+    wire [7:0] stored = beyond ? f_fill : mapped;
     assign st_word = s_lane == {LB{1'b0}};
-    assign st_we = done_valid && valid_row;
+    assign st_we = done_valid && real_row;
     assign st_addr = addr;
     assign st_lane = s_lane;
     assign st_value = stored;
