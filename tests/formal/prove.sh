@@ -5,6 +5,7 @@
 #   //@ files FILE...                  Verilog sources, relative to SOURCE_DIR
 #   //@ case NAME ENGINE [P=V ...]     an engine below with these parameters of `proof`
 #   //@ mutant CASE FILE SED           one line of FILE broken by this sed expression; CASE must then find a counterexample
+#   //@ smtbmc OPTION...               options of yosys-smtbmc: --unroll where z3 does not end at expanding the transition
 # Engines:
 #   induct:K   yosys-smtbmc and z3: no counterexample in the first K cycles, and K good cycles are followed by a good one
 #   bmc:K      only the first K cycles; the harness says what they hold
@@ -27,6 +28,7 @@ PATH="$work/bin:$PATH"
 
 directive() { sed -n "s|^//@ $1 ||p" "$harness"; }
 read -r -a files <<<"$(directive files | tr '\n' ' ')"
+options=$(directive smtbmc)
 
 # elaborate TREE PARAMETERS...: $work/model.smt2 from the sources in TREE
 elaborate() {
@@ -46,11 +48,13 @@ run() {
     [ "$engine" = induct ] && [ "${2-}" = base ] && depth=$((depth + 6))
     case $engine in
     bmc | induct)
-        timeout 400 yosys-smtbmc -s z3 -t "$depth" --noinfo "$work/model.smt2" >"$work/log" 2>&1
+        # shellcheck disable=SC2086
+        timeout 400 yosys-smtbmc -s z3 $options -t "$depth" --noinfo "$work/model.smt2" >"$work/log" 2>&1
         if grep -q "Status: FAILED" "$work/log"; then echo refuted; return; fi
         grep -q "Status: PASSED" "$work/log" || { echo unknown; return; }
         [ "$engine" = bmc ] || [ "${2-}" = base ] && { echo proven; return; }
-        timeout 400 yosys-smtbmc -s z3 -i -t "$depth" --noinfo "$work/model.smt2" >"$work/log" 2>&1
+        # shellcheck disable=SC2086
+        timeout 400 yosys-smtbmc -s z3 $options -i -t "$depth" --noinfo "$work/model.smt2" >"$work/log" 2>&1
         grep -q "Status: PASSED" "$work/log" && echo proven || echo unknown ;;
     *) echo "unknown engine" ;;
     esac
