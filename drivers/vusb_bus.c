@@ -2,15 +2,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "vusb.h"
+#include "vusb_queue.h"
 
 /* ADDRESS: what the device gets. WORK_CLOCKS of USB in one call of work, so that the front end stays awake. STRIKES: transactions in a row without a sound answer
  * that end a transfer. PATIENCE: of a control transfer's NAKs. */
 enum { ADDRESS = 1, WORK_CLOCKS = 20000, STRIKES = 3, PATIENCE = 100000, CONTROL_PACKET = 64, ENDPOINTS = 16 };
-
-typedef struct queue {
-    hd_vusb_transfer *first, **end;
-} queue;
 
 /* One of the two directions of an endpoint. */
 typedef struct pipe {
@@ -28,30 +24,6 @@ typedef struct host {
     pipe out[ENDPOINTS], in[ENDPOINTS];
     queue done;
 } host;
-
-static void push(queue *q, hd_vusb_transfer *t) {
-    if (!q->first) q->end = &q->first;
-    t->next = NULL;
-    *q->end = t;
-    q->end = &t->next;
-}
-
-static hd_vusb_transfer *pop(queue *q) {
-    hd_vusb_transfer *t = q->first;
-    if (t) q->first = t->next;
-    return t;
-}
-
-static int take_out(queue *q, const hd_vusb_transfer *t) {
-    for (hd_vusb_transfer **at = &q->first; *at; at = &(*at)->next)
-        if (*at == t) {
-            *at = t->next;
-            q->end = &q->first;
-            while (*q->end) q->end = &(*q->end)->next;
-            return 1;
-        }
-    return 0;
-}
 
 static enum hd_vbus_pid data_pid(int toggle) { return toggle ? HD_PID_DATA1 : HD_PID_DATA0; }
 

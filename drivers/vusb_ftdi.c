@@ -4,13 +4,9 @@
 #include <string.h>
 
 #include "../sw/core/progress.h"
-#include "vusb.h"
+#include "vusb_queue.h"
 
 enum { STATUS_BYTES = 2, TX_SIZE = 4096, RX_SIZE = 1 << 16, FLOW = 256, MOST_TEXT = 62 /* characters of a string */ };
-
-typedef struct queue {
-    hd_vusb_transfer *first, **end;
-} queue;
 
 typedef struct ftdi {
     hd_vusb base;
@@ -25,30 +21,6 @@ typedef struct ftdi {
     double rate, latency, status_due;
     int overrun, configured;
 } ftdi;
-
-static void push(queue *q, hd_vusb_transfer *t) {
-    if (!q->first) q->end = &q->first;
-    t->next = NULL;
-    *q->end = t;
-    q->end = &t->next;
-}
-
-static hd_vusb_transfer *pop(queue *q) {
-    hd_vusb_transfer *t = q->first;
-    if (t) q->first = t->next;
-    return t;
-}
-
-static int take_out(queue *q, const hd_vusb_transfer *t) {
-    for (hd_vusb_transfer **at = &q->first; *at; at = &(*at)->next)
-        if (*at == t) {
-            *at = t->next;
-            q->end = &q->first;
-            while (*q->end) q->end = &(*q->end)->next;
-            return 1;
-        }
-    return 0;
-}
 
 static void finish(ftdi *f, hd_vusb_transfer *t, int status, size_t actual) {
     t->status = status;

@@ -11,6 +11,20 @@ typedef hd_status (*pass_function)(hd_pass *p, hd_err *err);
 /* In this order; NULL ends it. */
 static const pass_function passes[] = {hd_pass_channels, hd_pass_factor, hd_pass_outliers, hd_pass_fold, NULL};
 
+hd_status hd_policy_keep_ends(hd_policy *p, const hd_graph *g, hd_err *err) {
+    int first = -1, last = -1;
+    for (int i = 0; i < g->n_nodes; i++)
+        if (g->node[i].weight) {
+            if (first < 0) first = i;
+            last = i;
+        }
+    hd_layer_policy ends = p->base;
+    ends.bits = 8;
+    ends.skip_sparsity = 1;
+    int ok = first >= 0 && hd_policy_add(p, g->node[first].name, &ends) && hd_policy_add(p, g->node[last].name, &ends);
+    return ok ? HD_OK : hd_fail(err, HD_NOMEM, "no memory for a policy rule");
+}
+
 int hd_policy_takes_channels(const hd_layer_policy *o) {
     return o->structure == HD_SPARSE_CHANNEL && o->sparsity > 0 && !o->skip_sparsity;
 }

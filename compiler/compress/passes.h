@@ -25,6 +25,8 @@ hd_status hd_passes_run(hd_graph **out, hd_policy *out_policy, const hd_graph *g
 int hd_policy_copy(hd_policy *to, const hd_policy *from);
 /* A rule for the layer of exactly this name, over all others; 0 without memory. */
 int hd_policy_add(hd_policy *p, const char *layer, const hd_layer_policy *policy);
+/* Rules for the first and the last layer, 8 bits and dense, as low-bit papers keep them; HD_NOMEM. */
+hd_status hd_policy_keep_ends(hd_policy *p, const hd_graph *g, hd_err *err);
 /* Does the policy take whole channels out of a layer? */
 int hd_policy_takes_channels(const hd_layer_policy *o);
 /* Does a pass do anything for a layer of this policy? */

@@ -86,21 +86,6 @@ static void add(hd_figures *f, const rig *r, const struct setting *x, const hd_m
     time->compared = "the bar; half of the processor time, as on two free cores";
 }
 
-/* Rules for the first and the last layer: 8 bits, dense. */
-static hd_status keep_ends(hd_policy *p, const hd_graph *g, hd_err *err) {
-    int first = -1, last = -1;
-    for (int i = 0; i < g->n_nodes; i++)
-        if (g->node[i].weight) {
-            if (first < 0) first = i;
-            last = i;
-        }
-    hd_layer_policy ends = p->base;
-    ends.bits = 8;
-    ends.skip_sparsity = 1;
-    int ok = first >= 0 && hd_policy_add(p, g->node[first].name, &ends) && hd_policy_add(p, g->node[last].name, &ends);
-    return ok ? HD_OK : hd_fail(err, HD_NOMEM, "no memory for a policy rule");
-}
-
 static hd_status run_setting(hd_figures *f, const rig *r, const struct setting *x, hd_err *err) {
     hd_policy policy;
     hd_tune_options o;
@@ -120,7 +105,7 @@ static hd_status run_setting(hd_figures *f, const rig *r, const struct setting *
     o.train.learning_rate = 0;
     o.train.epochs = EPOCHS;
     o.teacher = r->g;
-    hd_status s = x->sparsity_between > 0 ? keep_ends(&policy, r->g, err) : HD_OK;
+    hd_status s = x->sparsity_between > 0 ? hd_policy_keep_ends(&policy, r->g, err) : HD_OK;
     if (!s) s = hd_tune_model(&m, r->g, &policy, r->train, r->train_labels, CALIBRATION_IMAGES, 1, &o, err);
     double seconds = hd_two_core_seconds() - start;
     if (!s) s = hd_model_accuracy(m, r->test, r->test_labels, 0, 1, &accuracy, err);

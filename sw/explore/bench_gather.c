@@ -60,23 +60,13 @@ static void close_rig(rig *r) {
 }
 
 static hd_status make_policy(hd_policy *p, const hd_graph *g, const struct setting *x, hd_err *err) {
-    int first = -1, last = -1;
     hd_policy_default(p);
     p->base.bits = x->bits;
     p->base.sparsity = 1 - 1 / (float)x->of;
     p->base.block_in = x->kind == WHOLE ? 8 : 2;
     p->base.balance = x->kind == PAIRS ? 8 : 0;
     if (x->kind == N_OF_M && !hd_policy_structure(&p->base, x->of == 2 ? "2:4" : "1:4")) return hd_fail(err, HD_USAGE, "%s: no such structure", x->name);
-    for (int i = 0; i < g->n_nodes; i++)
-        if (g->node[i].weight) {
-            if (first < 0) first = i;
-            last = i;
-        }
-    hd_layer_policy ends = p->base;
-    ends.bits = 8;
-    ends.skip_sparsity = 1;
-    int ok = first >= 0 && hd_policy_add(p, g->node[first].name, &ends) && hd_policy_add(p, g->node[last].name, &ends);
-    return ok ? HD_OK : hd_fail(err, HD_NOMEM, "no memory for a policy rule");
+    return hd_policy_keep_ends(p, g, err);
 }
 
 static hd_status cycles_of(uint64_t *cycles, const hd_model *m, const struct setting *x, hd_err *err) {
