@@ -41,7 +41,7 @@ typedef struct cli_args {
     int json;
 } cli_args;
 
-extern const cli_command cli_train, cli_compress, cli_tune, cli_eval, cli_generate, cli_compile, cli_run, cli_synth, cli_flash, cli_serve, cli_profile, cli_devices, cli_demo, cli_bench;
+extern const cli_command cli_train, cli_compress, cli_tune, cli_eval, cli_generate, cli_compile, cli_run, cli_synth, cli_flash, cli_serve, cli_profile, cli_predict, cli_devices, cli_demo, cli_bench;
 
 /* Parses argv[2..] of a command; *help is set when --help was among them. */
 hd_status cli_parse(cli_args *a, const cli_command *c, int argc, char **argv, int *help, hd_err *err);
@@ -92,6 +92,13 @@ hd_status cli_policy(hd_policy *p, const cli_args *a, hd_err *err);
 /* Sizes of a compressed model and of its layers: as an object, and as a table on standard output. */
 cJSON *cli_model_json(const hd_model *m, const char *out);
 void cli_model_print(const hd_model *m, const char *out);
+
+/* --clock, or the clock of --board (NULL where the command has none; the program must be for that board's array), or of the program's own board, or 48 MHz; basis: given, measured or assumed. */
+typedef struct cli_clock {
+    double hz;
+    const char *basis;
+} cli_clock;
+hd_status cli_clock_choose(cli_clock *out, const cli_args *a, const hd_program *p, const char *board, hd_err *err);
 
 /* --geometry or --board, one of them, and --memory: g, and the board's name in o. */
 hd_status cli_geometry(hd_geometry *g, hd_lower_options *o, const cli_args *a, hd_err *err);

@@ -1,7 +1,6 @@
 /* heddle profile: where a program's cycles go, and why. */
 #include <stdio.h>
 
-#include "../explore/boards.h"
 #include "../explore/measure.h"
 #include "cli.h"
 
@@ -12,21 +11,7 @@ static const cli_option options[] = {
     {NULL, NULL, NULL},
 };
 
-typedef struct clock_choice {
-    double hz;
-    const char *basis;
-} clock_choice;
-
-static hd_status choose_clock(clock_choice *c, const cli_args *a, const hd_program *p, hd_err *err) {
-    const hd_board *board;
-    hd_err unknown = {0};
-    if (!hd_board_find(&board, *p->board ? p->board : "-", &unknown)) *c = (clock_choice){board->clock_hz, board->clock_assumed ? "assumed" : "measured"};
-    else *c = (clock_choice){48e6, "assumed"};
-    if (cli_text(a, "--clock")) c->basis = "given";
-    return cli_float(&c->hz, a, "--clock", c->hz, 1, 1e12, err);
-}
-
-static void print_text(const hd_cost *c, const hd_program *p, const hd_driver *driver, const clock_choice *clock) {
+static void print_text(const hd_cost *c, const hd_program *p, const hd_driver *driver, const cli_clock *clock) {
     printf("%-20s %11s %15s %9s %9s %6s  %-8s %s\n", "layer", "MACs", "blocks", "cycles", "predicted", "util", "stall", "why");
     for (uint32_t i = 0; i < c->n_layers; i++) {
         const hd_layer_cost *l = &c->layer[i];
@@ -40,7 +25,7 @@ static void print_text(const hd_cost *c, const hd_program *p, const hd_driver *d
            c->exact ? "" : " (LAYERS DIFFER)", 100 * c->utilisation, clock->hz / (double)c->cycles, clock->hz / 1e6, clock->basis);
 }
 
-static hd_status print_json(const hd_cost *c, const hd_program *p, const hd_driver *driver, const clock_choice *clock, hd_err *err) {
+static hd_status print_json(const hd_cost *c, const hd_program *p, const hd_driver *driver, const cli_clock *clock, hd_err *err) {
     cJSON *o = cJSON_CreateObject();
     cJSON_AddStringToObject(o, "model", p->model);
     cJSON_AddStringToObject(o, "device", driver->name);
@@ -59,9 +44,9 @@ static hd_status profile(const cli_args *a, const hd_program *p, hd_err *err) {
     hd_device_options o = {0};
     const hd_driver *driver = hd_driver_find(name ? name : "sim", &o.where);
     hd_cost *cost = NULL;
-    clock_choice clock;
+    cli_clock clock;
     if (!driver) return hd_fail(err, HD_RANGE, "device '%.60s': unknown; heddle devices lists them", name);
-    hd_status s = choose_clock(&clock, a, p, err);
+    hd_status s = cli_clock_choose(&clock, a, p, NULL, err);
     if (!s && trace) s = cli_can_write(trace, err);
     if (!s) s = hd_cost_measure(&cost, p, driver, &o, err);
     if (!s && trace) s = hd_cost_perfetto(cost, p, clock.hz, trace, err);

@@ -40,6 +40,6 @@ hd_status hd_auto_network_run(hd_auto_network **out, const hd_graph *g, const hd
                               hd_err *err);
 void hd_auto_network_free(hd_auto_network *a);
 
-/* Cycles of one inference of a program, as the device counts them (drivers/ref_cycles.h), and, when not NULL, of each layer. */
+/* Cycles of one inference of a program, as the device counts them (drivers/predict.h), and, when not NULL, of each layer. */
 hd_status hd_program_cycles(const hd_program *p, uint64_t *total, uint64_t *layer, hd_err *err);
 #endif

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../drivers/predict.h"
+
 static const char *const stall_names[] = {"none", "window", "drain", "padding", "start", "pool", "stream"};
 
 const char *hd_stall_name(hd_stall stall) {
@@ -112,12 +114,31 @@ static hd_status read_counters(uint64_t *cycles, uint32_t *records, hd_session *
     return status ? status : hd_session_perf(s, records, err);
 }
 
+static hd_cost *cost_new(const hd_program *p) {
+    hd_cost *c = calloc(1, sizeof *c);
+    if (c) c->layer = calloc((size_t)p->n_layers + 1, sizeof *c->layer);
+    if (c && c->layer) return c;
+    free(c);
+    return NULL;
+}
+
+/* Of the whole run, once its layers are known. */
+static void sum_up(hd_cost *c, const hd_program *p) {
+    uint64_t useful = 0;
+    c->n_layers = p->n_layers;
+    c->exact = c->cycles == c->predicted;
+    for (uint32_t i = 0; i < p->n_layers; i++) {
+        c->exact &= c->layer[i].cycles == c->layer[i].predicted;
+        useful += p->layer[i].useful_ops;
+    }
+    c->utilisation = c->cycles ? (double)useful / ((double)c->cycles * (double)hd_program_ops(&p->geometry)) : 0;
+}
+
 hd_status hd_cost_read(hd_cost **out, const hd_program *p, hd_session *device, hd_session *ref, hd_err *err) {
     size_t words = (size_t)p->n_desc * HD_PERF_WORDS;
-    hd_cost *c = calloc(1, sizeof *c);
+    hd_cost *c = cost_new(p);
     uint32_t *got = calloc(2 * words + 1, sizeof *got), *expected = got ? got + words : NULL;
-    if (c) c->layer = calloc((size_t)p->n_layers + 1, sizeof *c->layer);
-    hd_status s = c && c->layer && got ? HD_OK : hd_fail(err, HD_NOMEM, "no memory for the counters of %u descriptors", p->n_desc);
+    hd_status s = c && got ? HD_OK : hd_fail(err, HD_NOMEM, "no memory for the counters of %u descriptors", p->n_desc);
     if (!s) s = read_counters(&c->cycles, got, device, err);
     if (!s) s = read_counters(&c->predicted, expected, ref, err);
     if (s) {
@@ -127,16 +148,29 @@ hd_status hd_cost_read(hd_cost **out, const hd_program *p, hd_session *device, h
     }
     /* A device without counters tells the cycles of the whole run; the layers' are then predicted. */
     if (!p->geometry.perf) memcpy(got, expected, words * sizeof *got);
-    c->n_layers = p->n_layers;
-    c->exact = c->cycles == c->predicted;
-    uint64_t useful = 0;
-    for (uint32_t i = 0; i < p->n_layers; i++) {
-        read_layer(&c->layer[i], p, &p->layer[i], got, expected);
-        c->exact &= c->layer[i].cycles == c->layer[i].predicted;
-        useful += p->layer[i].useful_ops;
-    }
-    c->utilisation = c->cycles ? (double)useful / ((double)c->cycles * (double)hd_program_ops(&p->geometry)) : 0;
+    for (uint32_t i = 0; i < p->n_layers; i++) read_layer(&c->layer[i], p, &p->layer[i], got, expected);
+    sum_up(c, p);
     free(got);
+    *out = c;
+    return HD_OK;
+}
+
+hd_status hd_cost_predict(hd_cost **out, const hd_program *p, hd_err *err) {
+    hd_prediction *r;
+    hd_status s = hd_predict(&r, p, err);
+    if (s) return s;
+    hd_cost *c = cost_new(p);
+    for (uint32_t i = 0; c && i < p->n_layers; i++) {
+        hd_layer_cost *l = &c->layer[i];
+        l->info = &p->layer[i];
+        hd_prediction_layer(l->perf, r, l->info);
+        l->cycles = l->predicted = l->perf[HD_PERF_CYCLES];
+        account(l, p);
+    }
+    if (c) c->cycles = c->predicted = r->cycles;
+    hd_prediction_free(r);
+    if (!c) return hd_fail(err, HD_NOMEM, "no memory for the counters of %u layers", p->n_layers);
+    sum_up(c, p);
     *out = c;
     return HD_OK;
 }

@@ -39,6 +39,8 @@ typedef struct hd_cost {
 hd_status hd_cost_read(hd_cost **out, const hd_program *p, hd_session *device, hd_session *ref, hd_err *err);
 /* Opens driver and ref, runs one inference of zero points on both (cycles do not depend on data) and reads the counters. */
 hd_status hd_cost_measure(hd_cost **out, const hd_program *p, const hd_driver *driver, const hd_device_options *o, hd_err *err);
+/* The same without any device: cycles and counters of drivers/predict.h. */
+hd_status hd_cost_predict(hd_cost **out, const hd_program *p, hd_err *err);
 void hd_cost_free(hd_cost *c);
 
 /* *need = the program's geometry with the memories it really uses. */

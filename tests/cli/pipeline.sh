@@ -78,6 +78,10 @@ for m in w4 w2; do
     cycles=$(json cycles)
     ok profile $m.hdp --device ref --perfetto trace.json --json
     [ "$(json cycles)" = "$cycles" ] || fail "profile and run disagree: $(json cycles), $cycles"
+    why=$(json layers.1.reason)
+    ok predict $m.hdp --clock 24e6 --json
+    [ "$(json cycles)" = "$cycles" ] && [ "$(json layers.1.reason)" = "$why" ] || fail "predict and run disagree: $(json cycles), $cycles"
+    awk "BEGIN{exit !($(json ms) * 24000 - $cycles < 1 && $cycles - $(json ms) * 24000 < 1)}" || fail "$cycles cycles at 24 MHz take $(json ms) ms"
     cp trace.json stdout
     [ "$(json traceEvents.#)" -gt 10 ] || fail "the trace holds $(json traceEvents.#) events"
     eval "cycles_$m=$cycles"
@@ -103,6 +107,7 @@ absent no.hdp
 error "w4.hdm: compressed already; allowed are an ONNX or TFLite file and the word default" compress w4.hdm --calib $calib -o no.hdm
 error "net.onnx: a float network; compile takes an .hdm: run heddle compress first" compile net.onnx --geometry 4x8x8x2 -o no.hdp
 error "device 'fpga': unknown; there are ref, sim, usb" run w4.hdp --device fpga --input $images
+error "w4.hdp: compiled for 4x8x8x2; board hx8k is 2x9x32x2: compile it with --board hx8k" predict w4.hdp --board hx8k
 error "run: --trace: only device sim writes waveforms; found ref" run w4.hdp --trace x.fst --input $images
 absent no.hdm no.hdp x.fst
 finish

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../drivers/predict.h"
 #include "../../sw/core/rng.h"
 #include "../../sw/runtime/runtime.h"
 #include "../support/random_model.h"
@@ -71,6 +72,19 @@ static int compare(uint64_t seed, const char *geometry, const hd_program *p, con
         return 1;
     }
     return 0;
+}
+
+/* The prediction without data against what the device counted; a device without counters tells the whole run. */
+static int compare_prediction(uint64_t seed, const char *geometry, const hd_program *p, const outcome *sim) {
+    hd_err err = {0};
+    hd_prediction *r;
+    if (hd_predict(&r, p, &err)) return failed(seed, geometry, "prediction", &err);
+    int bad = r->cycles != sim->cycles;
+    for (uint32_t d = 0; d < r->n_desc && p->geometry.perf; d++)
+        for (int c = 0; c < HD_PERF_WORDS; c++) bad |= (uint32_t)r->perf[d][c] != sim->perf[d * HD_PERF_WORDS + (uint32_t)c];
+    if (bad) printf("FAIL seed %llu, geometry %s: predicted %llu cycles, RTL %llu, or a counter differs\n", (unsigned long long)seed, geometry, (unsigned long long)r->cycles, (unsigned long long)sim->cycles);
+    hd_prediction_free(r);
+    return bad;
 }
 
 /* The RTL whose every run was begun once before and cut off by a reset: rows of the external memory stay open, words are on their way. */
@@ -213,6 +227,7 @@ static int one(uint64_t seed, const char *geometry, const hd_geometry *g, const 
         else if (run(&b, p, sim, input, &err)) bad = failed(seed, geometry, "RTL", &err);
         else {
             bad = compare(seed, geometry, p, &a, &b, o->stall_seed != 0);
+            if (!bad && !o->stall_seed) bad = compare_prediction(seed, geometry, p, &b);
             hd_integer_run(golden, input);
             if (!bad && !other && memcmp(b.output, hd_integer_tensor(golden, m->output), n_out)) {
                 printf("FAIL seed %llu, geometry %s: output differs from the integer executor\n", (unsigned long long)seed, geometry);
