@@ -35,7 +35,8 @@ uint64_t hd_ref_cycles_overhead(void) {
 
 /* What decides the timing of a layer. */
 typedef struct shape {
-    int64_t rows, drain, kh, kw, sx, ncb, pair, res_pair, out_w, positions, slot, res_n, tile_cols, last_cols, res_after;
+    uint64_t line_inverse;    /* 2^26 / line, rounded up */
+    int64_t line, rows, drain, kh, kw, sx, ncb, pair, res_pair, out_w, positions, slot, res_n, tile_cols, last_cols, res_after;
     int single, residual, shared; /* shared: post has residual words in a memory of its own */
 } shape;
 
@@ -46,8 +47,8 @@ typedef struct fetch_state {
     int64_t columns, offset; /* walked columns of that segment, and the one where the last position's window begins */
 } fetch_state;
 
-/* Residual cycles to come: at most one a LAST, and none is further away than latency + RES. */
-enum { RING = 256 };
+/* Residual cycles to come: at most one a cycle, and none is further away than latency + RES. */
+enum { RING = 128 };
 typedef struct sequencer_state {
     int64_t issued;             /* cycle of the last issued entry */
     int64_t drain_free;         /* earliest cycle of the next LAST */
@@ -82,14 +83,14 @@ static void fetch_pass(fetch_state *f, const shape *s, int64_t p, int64_t releas
     f->last = cycle + residual * s->slot;
 }
 
-/* First cycle in which window word a of the pass can be used. */
-static int64_t ready(const fetch_state *f, const shape *s, int64_t a) {
-    int64_t line = s->kw * s->ncb, ky = a / line;
-    return f->first_slot + (ky * f->columns * s->ncb + f->offset * s->ncb + a % line) / s->pair * s->slot + 3;
+/* First cycle in which window word a of the pass can be used. a / line by a reciprocal: exact for 13 bits of a and lines of 4,096 words and less. */
+static int64_t ready(const fetch_state *f, const shape *s, uint32_t a) {
+    int64_t ky = (int64_t)((uint64_t)a * s->line_inverse >> 26);
+    return f->first_slot + ((ky * f->columns + f->offset) * s->ncb + a - ky * s->line) / s->pair * s->slot + 3;
 }
 
 /* `there`: when the entry itself is there, which is later than the one before only with external memory. */
-static void issue(sequencer_state *q, const shape *s, int64_t there, int64_t word_ready, int is_last, uint64_t *perf) {
+static void issue(sequencer_state *q, int64_t there, int64_t word_ready, int is_last, uint64_t *perf) {
     int64_t before = q->issued + 1, first = max64(before, there), x = max64(first, word_ready);
     perf[HD_PERF_WAIT_STREAM] += (uint64_t)(first - before);
     if (is_last) x = max64(x, q->drain_free);
@@ -103,7 +104,16 @@ static void issue(sequencer_state *q, const shape *s, int64_t there, int64_t wor
     perf[HD_PERF_WAIT_WINDOW] += (uint64_t)window;
     perf[HD_PERF_WAIT_DRAIN] += (uint64_t)(x - first - window);
     q->issued = x;
-    if (is_last && s->residual && !s->shared) q->ring[q->tail++ % RING] = x + s->res_after;
+}
+
+/* n entries up to a LAST that find their window and themselves there: residual cycles and the drain alone hold them. */
+static void issue_rest(sequencer_state *q, int64_t n, uint64_t *perf) {
+    int64_t x = q->issued + n - 1; /* the one before the last */
+    while (q->head != q->tail && q->ring[q->head % RING] <= x) x += q->ring[q->head++ % RING] > q->issued;
+    x = max64(x + 1, q->drain_free);
+    while (q->head != q->tail && q->ring[q->head % RING] <= x) x += q->ring[q->head++ % RING] == x;
+    perf[HD_PERF_WAIT_DRAIN] += (uint64_t)(x - q->issued - n);
+    q->issued = x;
 }
 
 /* External memory as a layer sees it. */
@@ -113,54 +123,161 @@ typedef struct source {
     int64_t base, passes;  /* the run's cycle 0 of the layer's RUN */
 } source;
 
+/* Entries first..last of a tile, no more than the ring has, that come from external memory in this pass or leave the ring with it. Entries are loaded at least a cycle after
+ * each other, so that with the window there the last one decides for all. */
+static void issue_external(sequencer_state *q, const shape *s, const fetch_state *f, const uint16_t *entry, uint32_t first, uint32_t last, int ends, int whole_at_end,
+                           const source *src, int64_t pass, uint64_t *perf) {
+    hd_ref_loader *l = src->loader;
+    int64_t late = LOADED_TO_ISSUE - src->base, n = (int64_t)(last - first) + 1;
+    int loads = pass == 0, frees = pass == src->passes - 1;
+    if (loads) hd_ref_loader_load(l, src->first + last);
+    const int64_t *loaded = l->loaded + src->first;
+    if (q->issued + 1 >= f->last + 3 && q->head == q->tail) {
+        int64_t before = q->issued, x = loads ? max64(before + n, loaded[last] + late) : before + n, held = ends ? max64(q->drain_free - x, 0) : 0;
+        perf[HD_PERF_WAIT_STREAM] += (uint64_t)(x - before - n);
+        perf[HD_PERF_WAIT_DRAIN] += (uint64_t)held;
+        q->issued = x + held;
+        for (uint32_t i = first; frees && i < last; i++)
+            hd_ref_loader_free_entry(l, src->first + i, src->base + max64(before + 1 + (int64_t)(i - first), loads ? loaded[i] + late : 0));
+        if (frees) hd_ref_loader_free_entry(l, src->first + last, src->base + q->issued);
+        return;
+    }
+    for (uint32_t i = first; i <= last; i++) {
+        uint32_t e = entry[i];
+        int64_t word = i == last && whole_at_end ? f->last + 3 : ready(f, s, (uint32_t)hd_field_get(&e, HD_I_ADDRESS));
+        issue(q, loads ? loaded[i] + late : 0, word, i == last && ends, perf);
+        if (frees) hd_ref_loader_free_entry(l, src->first + i, q->issued + src->base);
+    }
+}
+
 /* All entries of one pass. */
 static void sequence_pass(sequencer_state *q, const shape *s, const fetch_state *f, const uint16_t *entry, const uint32_t *tile, uint32_t tiles,
-                          source *src, int64_t pass, uint64_t *perf) {
+                          const source *src, int64_t pass, uint64_t *perf) {
+    int external = src->loader && (pass == 0 || pass == src->passes - 1);
     for (uint32_t t = 0; t < tiles; t++) {
-        uint32_t first = t ? tile[t - 1] + 1 : 0, last = tile[t];
-        int loading = src->loader && (pass == 0 || pass == src->passes - 1);
-        if ((!s->residual || s->shared) && !loading && q->issued + 1 >= f->last + 3) {
-            /* The whole window is there and nothing else reads it: only the drain can hold the last entry. */
-            int64_t x = q->issued + (int64_t)(last - first) + 1, wait = max64(q->drain_free - x, 0);
-            perf[HD_PERF_WAIT_DRAIN] += (uint64_t)wait;
-            q->issued = x + wait;
-        } else {
-            for (uint32_t i = first; i <= last; i++) {
-                uint32_t e = entry[i];
-                /* A pass ends, and a residual is read, only with the whole window there. */
-                int whole = i == last && (s->residual || t == tiles - 1);
-                int64_t there = src->loader && pass == 0 ? hd_ref_loader_loaded(src->loader, src->first + i) - src->base + LOADED_TO_ISSUE : 0;
-                issue(q, s, there, whole ? f->last + 3 : ready(f, s, hd_field_get(&e, HD_I_ADDRESS)), i == last, perf);
-                if (src->loader && pass == src->passes - 1) hd_ref_loader_free_entry(src->loader, src->first + i, q->issued + src->base);
-            }
+        uint32_t i = t ? tile[t - 1] + 1 : 0, last = tile[t];
+        /* A pass ends, and a residual is read, only with the whole window there. */
+        int whole_at_end = s->residual || t == tiles - 1;
+        while (external && i <= last) {
+            uint32_t end = last - i < src->loader->ring ? last : i + src->loader->ring - 1;
+            issue_external(q, s, f, entry, i, end, end == last, end == last && whole_at_end, src, pass, perf);
+            i = end + 1;
         }
+        for (; i <= last && q->issued + 1 < f->last + 3; i++) {
+            uint32_t e = entry[i];
+            issue(q, 0, i == last && whole_at_end ? f->last + 3 : ready(f, s, (uint32_t)hd_field_get(&e, HD_I_ADDRESS)), i == last, perf);
+        }
+        if (i <= last) issue_rest(q, (int64_t)(last - i) + 1, perf);
+        if (s->residual && !s->shared) q->ring[q->tail++ % RING] = q->issued + s->res_after;
         q->drain_free = q->issued + (t == tiles - 1 ? s->last_cols : s->tile_cols) * s->drain;
     }
 }
 
-static hd_status conv_cycles(uint64_t *perf, const hd_geometry *g, const uint32_t *d, const shape *s, const uint16_t *entry, source *src, hd_err *err) {
-    int64_t n = hd_field_get(d, HD_F_STREAM_LAST) - hd_field_get(d, HD_F_STREAM_FIRST) + 1;
-    int64_t passes = (s->positions + s->rows - 1) / s->rows, lanes = g->lanes, released[2] = {-1, -1};
-    uint32_t tiles = 0;
-    uint32_t *tile = malloc((size_t)n * sizeof *tile); /* last entry of each tile */
-    if (!tile) return hd_fail(err, HD_NOMEM, "ref: out of memory for %lld entries", (long long)n);
-    for (int64_t i = 0; i < n; i++) {
-        uint32_t e = entry[i];
-        if (hd_field_get(&e, HD_I_LAST)) tile[tiles++] = (uint32_t)i;
+/* ---- passes that repeat ---- */
+
+/* A layer between two passes. */
+typedef struct conv_state {
+    fetch_state fetch;
+    sequencer_state q;
+    int64_t released[2]; /* of the last pass and of the one before */
+    uint64_t perf[HD_PERF_WORDS];
+} conv_state;
+
+/* Passes after which the windows lie on the output lines as before. */
+static int64_t passes_alike(const shape *s) {
+    int64_t a = s->out_w, b = s->rows;
+    if (s->single || a % b == 0 || b % a == 0) return 1;
+    while (b) {
+        int64_t rest = a % b;
+        a = b;
+        b = rest;
     }
-    fetch_state f = {0};
+    return s->out_w / a;
+}
+
+/* What is over has no effect on later passes: it is put where it has none either, so that equal states look equal. */
+static void forget_past(conv_state *c) {
+    c->q.drain_free = max64(c->q.drain_free, c->q.issued + 1);
+    for (int i = 0; i < 2; i++) c->released[i] = max64(c->released[i], c->fetch.last);
+    while (c->q.head != c->q.tail && c->q.ring[c->q.head % RING] <= c->q.issued) c->q.head++;
+}
+
+/* Is b what a was, a number of cycles later? */
+static int same_but_later(const conv_state *a, const conv_state *b) {
+    int64_t later = b->fetch.last - a->fetch.last;
+    uint32_t n = b->q.tail - b->q.head;
+    if (b->q.issued - a->q.issued != later || b->q.drain_free - a->q.drain_free != later || b->released[0] - a->released[0] != later ||
+        b->released[1] - a->released[1] != later || a->q.tail - a->q.head != n)
+        return 0;
+    for (uint32_t i = 0; i < n; i++)
+        if (b->q.ring[(b->q.head + i) % RING] - a->q.ring[(a->q.head + i) % RING] != later) return 0;
+    return 1;
+}
+
+/* What happened from a to c happens `times` times more. */
+static void repeat(conv_state *c, const conv_state *a, int64_t times) {
+    int64_t later = (c->fetch.last - a->fetch.last) * times;
+    c->fetch.last += later;
+    c->fetch.first_slot += later;
+    c->q.issued += later;
+    c->q.drain_free += later;
+    for (int i = 0; i < 2; i++) c->released[i] += later;
+    for (uint32_t i = c->q.head; i != c->q.tail; i++) c->q.ring[i % RING] += later;
+    for (int i = 0; i < HD_PERF_WORDS; i++) c->perf[i] += (c->perf[i] - a->perf[i]) * (uint64_t)times;
+}
+
+/* Last entry of each tile, found four entries at a time. */
+static uint32_t find_tiles(uint32_t *tile, const uint16_t *entry, uint32_t n) {
+    uint32_t tiles = 0;
+    for (uint32_t i = 0; i < n;) {
+        uint64_t four;
+        if (n - i >= 4) {
+            memcpy(&four, entry + i, sizeof four);
+            if (!(four & 0x8000800080008000u)) {
+                i += 4;
+                continue;
+            }
+        }
+        for (uint32_t end = n - i < 4 ? n : i + 4; i < end; i++) {
+            uint32_t e = entry[i];
+            if (hd_field_get(&e, HD_I_LAST)) tile[tiles++] = i;
+        }
+    }
+    return tiles;
+}
+
+static hd_status conv_cycles(uint64_t *perf, const hd_geometry *g, const uint32_t *d, const shape *s, const uint16_t *entry, source *src, hd_err *err) {
+    uint32_t n = (uint32_t)(hd_field_get(d, HD_F_STREAM_LAST) - hd_field_get(d, HD_F_STREAM_FIRST) + 1);
+    int64_t passes = (s->positions + s->rows - 1) / s->rows, lanes = g->lanes;
+    uint32_t *tile = malloc((size_t)n * sizeof *tile);
+    if (!tile) return hd_fail(err, HD_NOMEM, "ref: out of memory for %u entries", n);
+    uint32_t tiles = find_tiles(tile, entry, n);
     src->passes = passes;
-    sequencer_state q = {.issued = 2, .drain_free = 0}; /* the first entry issues from cycle 3 */
+    conv_state c = {.q = {.issued = 2}, .released = {-1, -1}}, before = {0}; /* the first entry issues from cycle 3 */
+    int64_t alike = passes_alike(s), repeated = 0;
+    int64_t until = min64(s->positions / s->rows, src->loader ? passes - 1 : passes); /* passes of all rows that touch no external memory, but the first */
     for (int64_t p = 0; p < passes; p++) {
-        fetch_pass(&f, s, p, released[p & 1], perf);
-        sequence_pass(&q, s, &f, entry, tile, tiles, src, p, perf);
-        released[p & 1] = q.issued + (!s->residual ? 0 : s->shared ? s->res_after + s->last_cols * s->drain : s->res_after);
+        if (p && !repeated && (p - 1) % alike == 0 && p < until) {
+            forget_past(&c);
+            if (p > alike && same_but_later(&before, &c)) {
+                repeated = (until - p) / alike;
+                if (repeated) repeat(&c, &before, repeated);
+                p += repeated * alike;
+                if (p == passes) break;
+            }
+            before = c;
+        }
+        fetch_pass(&c.fetch, s, p, c.released[1], c.perf);
+        sequence_pass(&c.q, s, &c.fetch, entry, tile, tiles, src, p, c.perf);
+        c.released[1] = c.released[0];
+        c.released[0] = c.q.issued + (!s->residual ? 0 : s->shared ? s->res_after + s->last_cols * s->drain : s->res_after);
     }
     free(tile);
-    perf[HD_PERF_STEPS] = (uint64_t)(n * passes);
+    memcpy(perf, c.perf, sizeof c.perf);
+    perf[HD_PERF_STEPS] = (uint64_t)n * (uint64_t)passes;
     perf[HD_PERF_WRITES] = (uint64_t)(s->positions * ((hd_field_get(d, HD_F_COUT) + lanes - 1) / lanes));
     int64_t store = g->post ? PL_SHARED + (int64_t)g->post - !g->sums : PL + s->rows;
-    perf[HD_PERF_CYCLES] = (uint64_t)(LOAD + q.issued + hd_ref_latency(g) + s->last_cols * s->drain + store + TAIL);
+    perf[HD_PERF_CYCLES] = (uint64_t)(LOAD + c.q.issued + hd_ref_latency(g) + s->last_cols * s->drain + store + TAIL);
     return HD_OK;
 }
 
@@ -179,6 +296,8 @@ hd_status hd_ref_cycles(uint64_t perf[HD_PERF_WORDS], const hd_geometry *g, cons
     /* A slot brings two words where that is possible all along the walk. */
     s.pair = g->fetch == 2 && s.ncb % 2 == 0 && hd_field_get(d, HD_F_OPCODE) == HD_OP_CONV ? 2 : 1;
     s.res_pair = s.pair == 2 && s.res_n % 2 == 0 ? 2 : 1;
+    s.line = s.kw * s.ncb;
+    s.line_inverse = (((uint64_t)1 << 26) + (uint64_t)s.line - 1) / (uint64_t)s.line;
     memset(perf, 0, HD_PERF_WORDS * sizeof *perf);
     hd_status st = HD_OK;
     if (hd_field_get(d, HD_F_OPCODE) == HD_OP_CONV) {

@@ -3,48 +3,57 @@
 #define HD_REF_CYCLES_H
 #include "../compiler/lower/program.h"
 
-/* An entry of the stream in external memory: words of its first (the one that waits for a place in the ring), its weights and its last. */
+/* A segment of the stream in external memory. Entries stand in pairs: one word with two index entries, the words of the first, those of the second. */
+typedef struct hd_ref_segment {
+    uint64_t at, entry;     /* its header's word; stream entries before it */
+    uint32_t n, words;      /* its entries and the weight words of each; words 0: n words that a decoder loads */
+    int16_t code;           /* HD_CODE_*, or -1: weights as they are */
+    uint16_t delay;         /* the decoder's, from an entry's last word to its last weight word */
+    int64_t wait;           /* cycles at least from the word before to the header */
+} hd_ref_segment;
+
+/* What ref reads of an entry. */
 typedef struct hd_ref_entry {
-    uint64_t first, weights, last; /* weights: of a coded entry, in hd_ref_stream.decoded */
+    uint64_t weights;       /* its weight words; of a coded entry, in hd_ref_stream.decoded */
     uint16_t index;
-    uint8_t coded, delay;          /* delay: the decoder's, from the last word to the last weight word */
+    uint8_t coded;
 } hd_ref_entry;
 
-/* A header word, taken so many cycles or more after the word before it. */
-typedef struct hd_ref_header {
-    uint64_t at;
-    int64_t wait;
-} hd_ref_header;
-
 typedef struct hd_ref_stream {
-    uint64_t n, room, headers, header_room, decoded_words, decoded_room;
-    hd_ref_entry *entry;
-    hd_ref_header *header;
-    uint32_t *decoded;             /* weight words of the coded entries */
+    uint64_t n, segments, segment_room; /* entries, segments with END */
+    hd_ref_segment *segment;
+    hd_ref_entry *entry;    /* after hd_ref_stream_decode */
+    uint32_t *decoded;      /* weight words of the coded entries */
+    uint64_t decoded_words;
 } hd_ref_stream;
 
 /* The loader in a run, whose cycle 0 is the first busy one. Cycles of what it did last, and the memory's schedule in cycles. */
 typedef struct hd_ref_loader {
     const hd_ref_stream *stream;
     uint32_t ring;
+    int64_t *loaded;      /* of the first `entries` entries of the stream: from when on the sequencer sees them */
     int64_t *freed;       /* of the ring's entries: from when on their place may be taken */
-    uint64_t at, entries, headers; /* words READ, entries loaded, headers taken */
+    uint64_t at, entries, segment; /* words READ, entries loaded, the segment they are in */
     uint64_t now;         /* cycles of the descriptors before */
     int64_t fifo[8];      /* when the last words were taken */
-    int64_t read, taken, row_open, readable, next_open;
+    int64_t read, taken, row_open, readable, next_open, last_read; /* last_read: before the next refresh */
     int64_t start, period, open, ready, last_open, late, delay;
 } hd_ref_loader;
 
-/* Entries of the segments in n words (what lies behind them reads as 0); s is zero or was read before. HD_DEVICE for what the loader could not end. */
+/* Segments in n words (what lies behind them reads as 0); s is zero or was read before. HD_DEVICE for what the loader could not end. */
 hd_status hd_ref_stream_read(hd_ref_stream *s, const hd_geometry *g, const uint32_t *words, size_t n, hd_err *err);
+/* The entries and their weights, of the same words. */
+hd_status hd_ref_stream_decode(hd_ref_stream *s, const hd_geometry *g, const uint32_t *words, hd_err *err);
 void hd_ref_stream_free(hd_ref_stream *s);
 /* l is zero or was started before; s is lent. */
 hd_status hd_ref_loader_start(hd_ref_loader *l, const hd_ref_stream *s, const hd_geometry *g, hd_err *err);
 void hd_ref_loader_free(hd_ref_loader *l);
-/* First cycle in which the sequencer sees entry n. Every entry before n - ring was freed by then. */
-int64_t hd_ref_loader_loaded(hd_ref_loader *l, uint64_t n);
+/* loaded[0..n]. Every entry up to n - ring was freed by then. */
+void hd_ref_loader_load(hd_ref_loader *l, uint64_t n);
 /* Entry n was issued for the last time. */
-void hd_ref_loader_free_entry(hd_ref_loader *l, uint64_t n, int64_t cycle);
+static inline void hd_ref_loader_free_entry(hd_ref_loader *l, uint64_t n, int64_t cycle) {
+    if (n + l->ring < l->stream->n) l->freed[n % l->ring] = cycle + l->late;
+}
 
 /* All counters (enum hd_perf) of one CONV or MAXPOOL descriptor; `entry` is the layer's part of the index memory:
  * STREAM_LAST - STREAM_FIRST + 1 entries, the last with LAST and FINAL (NULL for MAXPOOL). The caller has checked that KH, KW, NCB, OUT_W and

@@ -267,6 +267,7 @@ hd_status hd_ref_decode(hd_device *d, hd_err *err) {
     hd_status st = HD_OK;
     hd_ref_loader loader = {0};
     if (d->g.extern_log2) st = hd_ref_stream_read(&d->stream, &d->g, d->external, d->external_room, err);
+    if (d->g.extern_log2 && !st) st = hd_ref_stream_decode(&d->stream, &d->g, d->external, err);
     if (d->g.extern_log2 && !st) st = hd_ref_loader_start(&loader, &d->stream, &d->g, err);
     if (!st) st = decode_all(d, d->g.extern_log2 ? &loader : NULL, err);
     hd_ref_loader_free(&loader);

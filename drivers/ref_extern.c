@@ -1,12 +1,16 @@
-/* The weight stream in external memory: what its segments hold, and the cycle in which each entry is in the ring. The words' times are a
- * recurrence over the rules of docs/hardware.md, "External memory". */
+/* The cycle in which each entry of the weight stream in external memory is in the ring: a recurrence over the rules of docs/hardware.md, "External memory".
+ * Words that follow each other without an event (a row's end, a refresh, a wait) come two cycles apart and are counted together. */
 #include <stdlib.h>
-#include <string.h>
 
-#include "ref_codes.h"
 #include "ref_cycles.h"
 
-enum { FIFO = 8, TAKEN_TO_LOADED = 2, READ_TO_TAKE = 4 /* and CL */, WORDS_OF_ROW = 256 };
+enum {
+    FIFO = 8,
+    TAKEN_TO_LOADED = 2,
+    READ_TO_TAKE = 4, /* and CL */
+    WORDS_OF_ROW = 256,
+    FULL = 2 * FIFO - 1 /* a word taken so long after it was read leaves the FIFO room for one in two cycles; later, it may not */
+};
 
 static int64_t max64(int64_t a, int64_t b) {
     return a > b ? a : b;
@@ -14,104 +18,12 @@ static int64_t max64(int64_t a, int64_t b) {
 static int64_t clocks(int64_t ns, int64_t mhz) {
     return (ns * mhz + 999) / 1000;
 }
+static int64_t min64(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
 static int64_t even(int64_t v) {
     return (v + 1) / 2 * 2;
 }
-
-/* ---- the segments ---- */
-
-static hd_status broken(uint64_t at, const char *what, hd_err *err) {
-    return hd_fail(err, HD_DEVICE, "ref: external memory, word %llu: %s", (unsigned long long)at, what);
-}
-
-/* Room for n elements of `size` bytes at *array, which has *room. */
-static hd_status room_for(void *array, uint64_t *room, uint64_t n, size_t size, hd_err *err) {
-    void *old;
-    if (n <= *room) return HD_OK;
-    uint64_t more = *room * 2 > n ? *room * 2 : n;
-    memcpy(&old, array, sizeof old);
-    void *grown = realloc(old, more * size);
-    if (!grown) return hd_fail(err, HD_NOMEM, "ref: out of memory for %llu elements of the stream", (unsigned long long)more);
-    memcpy(array, &grown, sizeof grown);
-    *room = more;
-    return HD_OK;
-}
-
-/* What the reader of segments knows: place, and what the decoders hold. */
-typedef struct reader {
-    hd_ref_stream *s;
-    const hd_geometry *g;
-    const uint32_t *words;
-    size_t n_words;
-    uint64_t at;
-    hd_ref_codes codes;
-} reader;
-
-static hd_status read_entries(reader *r, uint32_t n, int code, hd_err *err) {
-    hd_ref_stream *s = r->s;
-    uint32_t full = hd_geometry_weight_words(r->g), per = code < 0 ? full : full / 2;
-    if (((uint64_t)n + 1) / 2 + (uint64_t)n * per > r->n_words - r->at) return broken(r->at - 1, "a segment beyond what was written", err);
-    hd_status st = room_for(&s->entry, &s->room, s->n + n, sizeof *s->entry, err);
-    if (!st && code >= 0) st = room_for(&s->decoded, &s->decoded_room, s->decoded_words + (uint64_t)n * full, sizeof *s->decoded, err);
-    for (uint32_t i = 0; i < n && !st; i++) {
-        hd_ref_entry *e = &s->entry[s->n++];
-        uint32_t index = r->words[i % 2 ? r->at - per - 1 : r->at]; /* the word with its index entry */
-        e->first = r->at;
-        if (i % 2 == 0) r->at++;
-        e->index = (uint16_t)(i % 2 ? index >> 16 : index);
-        e->coded = code >= 0;
-        e->delay = code < 0 ? 0 : (uint8_t)hd_ref_codes_delay(code, r->g);
-        e->weights = code < 0 ? r->at : s->decoded_words;
-        if (code >= 0) {
-            hd_ref_codes_entry(s->decoded + s->decoded_words, &r->codes, code, r->words + r->at, r->g);
-            s->decoded_words += full;
-        }
-        r->at += per;
-        e->last = r->at - 1;
-    }
-    return st;
-}
-
-static hd_status read_load(reader *r, uint32_t n, int code, hd_err *err) {
-    if (n != hd_code_loads(code)) return broken(r->at - 1, "a table of another length than its code's", err);
-    if (n > r->n_words - r->at) return broken(r->at - 1, "a segment beyond what was written", err);
-    hd_ref_codes_load(&r->codes, code, r->words + r->at);
-    r->at += n;
-    return HD_OK;
-}
-
-hd_status hd_ref_stream_read(hd_ref_stream *s, const hd_geometry *g, const uint32_t *words, size_t n_words, hd_err *err) {
-    reader r = {.s = s, .g = g, .words = words, .n_words = n_words};
-    int64_t wait = 0;
-    s->n = s->headers = s->decoded_words = 0;
-    for (;;) {
-        if (r.at >= n_words) return broken(r.at, "no segment END", err);
-        uint32_t head = words[r.at], n = (uint32_t)hd_field_get(&head, HD_S_ENTRIES), format = (uint32_t)hd_field_get(&head, HD_S_FORMAT);
-        int code = format == HD_SEGMENT_RAW ? -1 : (int)hd_field_get(&head, HD_S_VARIANT);
-        hd_status st = room_for(&s->header, &s->header_room, s->headers + 1, sizeof *s->header, err);
-        if (st) return st;
-        s->header[s->headers++] = (hd_ref_header){r.at, wait};
-        if (format == HD_SEGMENT_END) break;
-        int coded = (format == HD_SEGMENT_LOAD || format == HD_SEGMENT_CODED) && code < HD_CODES;
-        if (format != HD_SEGMENT_RAW && (!coded || !(g->decode & hd_code_unit(code)) || !hd_code_fits(code, g)))
-            return broken(r.at, "a segment format this device has no decoder for", err);
-        r.at++;
-        st = format == HD_SEGMENT_LOAD ? read_load(&r, n, code, err) : read_entries(&r, n, code, err);
-        if (st) return st;
-        /* A header waits until the decoder is empty. */
-        wait = !n || format == HD_SEGMENT_RAW ? 0 : format == HD_SEGMENT_LOAD ? 3 : (int64_t)hd_ref_codes_delay(code, g) + 1;
-    }
-    return HD_OK;
-}
-
-void hd_ref_stream_free(hd_ref_stream *s) {
-    free(s->entry);
-    free(s->header);
-    free(s->decoded);
-    *s = (hd_ref_stream){0};
-}
-
-/* ---- the words' times ---- */
 
 /* First odd cycle of the period, `from` or later, in which a row may open. */
 static int64_t row_opens(const hd_ref_loader *l, int64_t from) {
@@ -154,16 +66,49 @@ static int64_t read_word(hd_ref_loader *l, int64_t from) {
         }
     }
     l->at++;
+    l->last_read = l->start + (period_of(l, r) + 1) * l->period - 2;
     return l->read = r;
+}
+
+/* One word, taken in cycle `least` or later. */
+static void take_word(hd_ref_loader *l, int64_t least) {
+    int64_t *place = &l->fifo[l->at % FIFO];
+    int64_t take = max64(read_word(l, *place + 1) + l->delay, l->taken + 2);
+    *place = l->taken = max64(take, least);
+}
+
+/* Of the next `most` words those that come two cycles apart: their row is open to its last word but one, no refresh is due, and the FIFO, whose words left it
+ * at least two cycles apart, lets them through. */
+static int64_t steady_words(const hd_ref_loader *l, int64_t most) {
+    if (l->taken - l->read > FULL || l->read + 2 < l->readable) return 0;
+    int64_t in_row = (int64_t)(WORDS_OF_ROW - 1 - l->at % WORDS_OF_ROW), in_period = (l->last_read - l->read) / 2;
+    return min64(most, min64(in_row, in_period));
+}
+
+static void take_steady(hd_ref_loader *l, int64_t n) {
+    l->read += 2 * n;
+    l->taken += 2 * n;
+    l->at += (uint64_t)n;
+    for (int64_t k = 0; k < n && k < FIFO; k++) l->fifo[(l->at - 1 - (uint64_t)k) % FIFO] = l->taken - 2 * k;
+}
+
+static void take_words(hd_ref_loader *l, int64_t n) {
+    while (n > 0) {
+        int64_t steady = steady_words(l, n);
+        if (steady) take_steady(l, steady);
+        else take_word(l, 0);
+        n -= steady ? steady : 1;
+    }
 }
 
 hd_status hd_ref_loader_start(hd_ref_loader *l, const hd_ref_stream *s, const hd_geometry *g, hd_err *err) {
     int64_t mhz = g->extern_mhz, trp = clocks(HD_SDRAM_TRP_NS, mhz), trfc = clocks(HD_SDRAM_TRFC_NS, mhz);
     int64_t trcd = clocks(HD_SDRAM_TRCD_NS, mhz), tras = clocks(HD_SDRAM_TRAS_NS, mhz);
-    free(l->freed);
+    free(l->loaded);
     *l = (hd_ref_loader){.stream = s, .ring = g->stream_words};
-    l->freed = malloc(l->ring * sizeof *l->freed);
-    if (!l->freed) return hd_fail(err, HD_NOMEM, "ref: out of memory for a ring of %u entries", l->ring);
+    l->loaded = malloc((size_t)(s->n + l->ring) * sizeof *l->loaded);
+    if (!l->loaded) return hd_fail(err, HD_NOMEM, "ref: out of memory for %llu entries and a ring of %u", (unsigned long long)s->n, l->ring);
+    l->freed = l->loaded + s->n;
     l->start = (trfc + 3) / 2 * 2;
     l->period = (HD_SDRAM_REFRESH_NS * mhz / 1000 - l->start - 2) / 2 * 2;
     l->open = 1 + even(trp) + even(trfc);
@@ -178,25 +123,50 @@ hd_status hd_ref_loader_start(hd_ref_loader *l, const hd_ref_stream *s, const hd
 }
 
 void hd_ref_loader_free(hd_ref_loader *l) {
-    free(l->freed);
-    l->freed = NULL;
+    free(l->loaded);
+    l->loaded = l->freed = NULL;
 }
 
-void hd_ref_loader_free_entry(hd_ref_loader *l, uint64_t n, int64_t cycle) {
-    l->freed[n % l->ring] = cycle + l->late;
-}
-
-int64_t hd_ref_loader_loaded(hd_ref_loader *l, uint64_t n) {
-    while (l->entries <= n) {
-        const hd_ref_entry *e = &l->stream->entry[l->entries];
-        while (l->at <= e->last) {
-            uint64_t word = l->at;
-            int64_t take = max64(read_word(l, l->fifo[word % FIFO] + 1) + l->delay, l->taken + 2);
-            if (l->headers < l->stream->headers && word == l->stream->header[l->headers].at) take = max64(take, l->taken + l->stream->header[l->headers++].wait);
-            if (word == e->first && l->entries >= l->ring) take = max64(take, l->freed[l->entries % l->ring]);
-            l->fifo[word % FIFO] = l->taken = take;
-        }
-        l->entries++;
+/* Whole pairs of entries, up to entry `end` of the segment, whose words come two cycles apart and whose places in the ring are free. Returns how many entries. */
+static uint64_t load_pairs(hd_ref_loader *l, const hd_ref_segment *g, uint64_t end) {
+    int64_t words = 1 + 2 * (int64_t)g->words, pairs = (int64_t)(end - l->entries) / 2, at = l->taken + g->delay + TAKEN_TO_LOADED;
+    if (pairs) pairs = steady_words(l, pairs * words) / words;
+    uint64_t n = 2 * (uint64_t)pairs, last = l->entries + n - 1;
+    /* Places are freed in order. */
+    if (!n || (last >= l->ring && l->freed[last % l->ring] > l->taken + 2)) return 0;
+    int64_t *loaded = l->loaded + l->entries;
+    for (int64_t i = 0; i < pairs; i++) {
+        loaded[2 * i] = at + 2 * (i * words + 1 + (int64_t)g->words);
+        loaded[2 * i + 1] = at + 2 * (i + 1) * words;
     }
-    return l->taken + l->stream->entry[n].delay + TAKEN_TO_LOADED;
+    take_steady(l, pairs * words);
+    return n;
+}
+
+void hd_ref_loader_load(hd_ref_loader *l, uint64_t n) {
+    while (l->entries <= n) {
+        const hd_ref_segment *g = &l->stream->segment[l->segment];
+        if (l->at == g->at) {
+            take_word(l, l->taken + g->wait);
+            if (!g->words) take_words(l, g->n);
+        }
+        uint64_t end = g->words ? g->entry + g->n : g->entry;
+        if (l->entries == end) {
+            l->segment++;
+            continue;
+        }
+        int odd = (l->entries - g->entry) % 2 != 0;
+        uint64_t many = odd ? 0 : load_pairs(l, g, end <= n ? end : n + 1);
+        if (many) {
+            l->entries += many;
+            continue;
+        }
+        int64_t words = g->words + !odd;
+        if (l->entries >= l->ring && l->freed[l->entries % l->ring] > l->taken + 2) {
+            take_word(l, l->freed[l->entries % l->ring]);
+            words--;
+        }
+        take_words(l, words);
+        l->loaded[l->entries++] = l->taken + g->delay + TAKEN_TO_LOADED;
+    }
 }
