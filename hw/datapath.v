@@ -164,7 +164,7 @@ module datapath #(
     wire [SW-1:0] pc_q [0:GROUPS-1];
     generate
         for (g = 0; g < GROUPS; g = g + 1) begin : g_bank
-            delay #(.WIDTH(SW), .N(1 + LEAN + g)) u_pc (.clk(clk), .x(s_pc), .y(pc_q[g]));
+            delay #(.WIDTH(SW), .N(LEAN + g)) u_pc (.clk(clk), .x(s_pc), .y(pc_q[g]));
         end
         for (k = 0; k < WORDS; k = k + 1) begin : g_word
             // Word k starts at drained position k*32/(LANES*PLANES); hop groups count from the drain's end.

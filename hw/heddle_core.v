@@ -3,8 +3,8 @@
 //   h_* --> memories, registers          control --desc, go--> fetch, sequencer, post, pool
 //   activation memory --> fetch --> datapath --> post --> activation memory
 //
-// Host port: 32-bit words, addresses as in docs/contract.md. A write takes one cycle, with PUMP above 1 two: address and data hold for one more. Read data is on h_rdata two cycles after h_re, with PUMP or SLOT above 1
-// three, and then stays until the next h_re; then with SLOT above 1 the address must hold as long. While busy, only REG may be read and nothing written.
+// Host port: 32-bit words, addresses as in docs/contract.md. A write takes one cycle, with PUMP above 1 three: address and data hold for two more. Read data is on h_rdata two cycles after h_re, with PUMP above 1
+// three, with SLOT above 1 four, and then stays until the next h_re; then with SLOT above 1 the address must hold as long. While busy, only REG may be read and nothing written.
 // With EXTERN h_wait is high while external memory is at work (and for 200 us after power-up): then nothing may be written, read or started,
 // and read data of space WEIGHT is on h_rdata two cycles after h_wait has fallen.
 // `stall` holds back fetch (0), array (1) and descriptor load (2): tests inject random stalls; boards tie it to 0.
@@ -368,15 +368,16 @@ module heddle_core #(
     generate if (SLOT > 1) begin : g_act_narrow
         // Two reads make the host's word; its address stays.
         localparam LB = $clog2(LANES);
-        reg  re_1;
+        reg  re_1, re_2;
         reg  [15:0] low;
         always @(posedge clk) begin
             re_1 <= h_re;
-            if (re_1) low <= act_rdata;
+            re_2 <= re_1;
+            if (re_2) low <= act_rdata;
         end
         ram_act #(.ADDR(AW + LB - 1)) u_act (
             .clk(clk), .clk_fast(clk_fast), .take(fast_take), .rdata(act_rdata),
-            .raddr(busy ? {f_addr, f_piece} : {h_addr[AW+LC-1:0], !h_re}), .h_we(act_write), .we({2{post_we}} & {post_lane[0], !post_lane[0]}),
+            .raddr(busy ? {f_addr, f_piece} : {h_addr[AW+LC-1:0], !re_1}), .h_we(act_write), .we({2{post_we}} & {post_lane[0], !post_lane[0]}),
             .waddr(busy ? {post_addr, post_lane[LB-1:1]} : {h_addr[AW+LC-1:0], 1'b0}), .wdata(busy ? {4{post_value}} : h_wdata));
         assign act_word = {act_rdata, low};
         wire unused = &{1'b0, f_re, f_pad, post_lanes, post_data, pool_we, pool_addr, pool_data};

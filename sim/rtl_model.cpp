@@ -111,7 +111,7 @@ void rtl_write(hd_rtl *m, unsigned space, uint32_t at, const uint32_t *words, si
         m->cycle();
 #if HD_PUMP > 1
         m->top->h_we = 0;
-        m->cycle();
+        for (int k = 0; k < 2; k++) m->cycle();
 #endif
     }
     m->top->h_we = 0;
@@ -125,7 +125,7 @@ void rtl_read(hd_rtl *m, unsigned space, uint32_t at, uint32_t *words, size_t n)
         m->cycle();
         m->top->h_re = 0;
         wait_for_memory(m);
-        for (int k = 0; k < 2; k++) m->cycle();
+        for (int k = 0; k < 3; k++) m->cycle();
         words[i] = m->top->h_rdata;
     }
 }

@@ -1,7 +1,7 @@
 // A bank of the weight memory: 32-bit words, written by the host while nothing runs, read in every cycle. A board with large single-port RAM has
 // its own module of this name (boards/icebreaker/ram_weight.v).
 //
-// Latency: read data one cycle of clk after `raddr`; in a cycle with `we` what is read is undefined. The host writes at h_clk: clk itself, or slower
+// Latency: read data two cycles of clk after `raddr`; in a cycle with `we` what is read is undefined. The host writes at h_clk: clk itself, or slower
 // and in step with it.
 // Parameter: DEPTH words (2 or more).
 `default_nettype none
@@ -20,6 +20,10 @@ module ram_weight #(
     (* no_rw_check *) reg [31:0] mem [0:DEPTH-1];
 
     always @(posedge h_clk) if (we) mem[waddr] <= wdata;
-    always @(posedge clk) rdata <= mem[raddr];
+    reg [ADDR-1:0] at;
+    always @(posedge clk) begin
+        at <= raddr;
+        rdata <= mem[at];
+    end
 endmodule
 `default_nettype wire

@@ -52,7 +52,8 @@ module link #(
     reg [2:0]  r_state, t_state;
 
     // ---- turning the ring: COUNT - 1, ADDRESS + 1
-    reg        turn_soon, turning, carry;  // soon: the word that was written, and its place, hold for a cycle more (heddle_core.v)
+    reg        turning, carry;
+    reg [1:0]  turn_soon;       // the word that was written, and its place, hold for two cycles more (heddle_core.v)
     reg [5:0]  turn;
     wire       in_count = turn[5:3] == 3'd1 || turn[5:3] == 3'd2, in_address = turn[5];
     wire       turned = ring[0] ^ (carry && (in_count || in_address));
@@ -67,7 +68,7 @@ module link #(
     wire       data_bit = s_byte_data[r_bit];
     wire       in_head = r_state == R_HEAD, in_body = r_state == R_BODY;
     wire       byte_end = r_bit == 3'd7, group_end = byte_end && r_byte[1:0] == 2'd3;
-    wire       step = s_byte_valid && !turn_soon && !(h_wait && in_body && group_end) && ((in_head && !turning && !t_ring) || (in_body && counted && !(turning && group_end)));
+    wire       step = s_byte_valid && turn_soon == 2'd0 && !(h_wait && in_body && group_end) && ((in_head && !turning && !t_ring) || (in_body && counted && !(turning && group_end)));
     wire       checking = in_head ? r_byte[3] : !more;          // these bits are a CRC
     wire       wrong = r_bad || (checking && data_bit != r_crc_bit);
     assign s_byte_ready = r_state == R_HUNT || (step && byte_end);
@@ -179,9 +180,9 @@ module link #(
     wire turn_start = (in_body && step && group_end && more) || (loaded && t_read);
     wire ring_in = in_head && step && !r_byte[3], ring_out = t_fields && t_ring;
     always @(posedge clk) begin
-        turn_soon <= turn_start && rst_n;
+        turn_soon <= {turn_soon[0], turn_start} & {2{rst_n}};
         if (!rst_n) turning <= 1'b0;
-        else if (turn_soon) turning <= 1'b1;
+        else if (turn_soon[1]) turning <= 1'b1;
         else if (&turn) turning <= 1'b0;
         if (turning) turn <= turn + 1'b1;
         else turn <= 6'd0;
