@@ -28,7 +28,8 @@ hd_status hd_emit_entry(hd_emit *e, const char *layer, uint32_t *at, hd_err *err
     /* Behind a ring the stream is as long as the field that counts it. */
     if (p->geometry.extern_log2 && p->n_stream >= hd_field_mask(HD_F_STREAM_LAST))
         return hd_nofit(&p->geometry, layer, (uint64_t)p->n_stream + 1, "stream entries (with the layers before it), at least", hd_field_mask(HD_F_STREAM_LAST), err);
-    if (!p->geometry.extern_log2 && p->n_stream >= p->geometry.stream_words)
+    /* What is before the slice may still be shared with it (share_stream). */
+    if (!p->geometry.extern_log2 && p->n_stream - e->slice_first >= p->geometry.stream_words)
         return hd_nofit(&p->geometry, layer, (uint64_t)p->n_stream + 1, "stream words (with the layers before it), at least", p->geometry.stream_words, err);
     uint32_t capacity = e->cap_stream;
     void *index = p->index, *weight = p->weight, *pair = p->pair;
@@ -43,6 +44,31 @@ hd_status hd_emit_entry(hd_emit *e, const char *layer, uint32_t *at, hd_err *err
     if (!ok) return no_memory(layer, err);
     e->cap_stream = capacity;
     *at = p->n_stream++;
+    return HD_OK;
+}
+
+/* Slices of a layer may have the same entries, as averages have whose channels lie in different words: the last slice's, from `first` on, then go, and an earlier
+ * descriptor's stand for them. Not with external memory, which is read once, in order. */
+static hd_status share_stream(hd_emit *e, const char *layer, uint32_t *first, uint32_t *last, hd_err *err) {
+    hd_program *p = e->p;
+    size_t n = *last - *first + 1, words = hd_geometry_weight_words(&p->geometry), pairs = hd_geometry_pairs(&p->geometry);
+    if (p->geometry.extern_log2) return HD_OK;
+    for (uint32_t i = 0; i < p->n_desc; i++) {
+        const uint32_t *d = p->desc + (size_t)i * HD_DESC_WORDS;
+        uint32_t other = (uint32_t)hd_field_get(d, HD_F_STREAM_FIRST);
+        if (hd_field_get(d, HD_F_OPCODE) != HD_OP_CONV || (size_t)hd_field_get(d, HD_F_STREAM_LAST) - other + 1 != n) continue;
+        if (memcmp(p->index + other, p->index + *first, n * sizeof *p->index) || memcmp(p->weight + other * words, p->weight + *first * words, n * words * sizeof *p->weight))
+            continue;
+        if (pairs && memcmp(p->pair + other * pairs, p->pair + *first * pairs, n * pairs * sizeof *p->pair)) continue;
+        /* Whoever takes these entries next finds them empty. */
+        memset(p->weight + *first * words, 0, n * words * sizeof *p->weight);
+        p->n_stream = *first;
+        *first = other;
+        *last = other + (uint32_t)n - 1;
+        break;
+    }
+    if (p->n_stream > p->geometry.stream_words)
+        return hd_nofit(&p->geometry, layer, p->n_stream, "stream words (with the layers before it), at least", p->geometry.stream_words, err);
     return HD_OK;
 }
 
@@ -148,7 +174,9 @@ hd_status hd_emit_conv(hd_emit *e, const hd_plan *pl, uint32_t in, uint32_t res,
     for (uint32_t i = 0; i < pl->n_slices && !st; i++) {
         const hd_slice *sl = &pl->slice[i];
         uint32_t *d, first = 0, last = 0, param = 0;
+        e->slice_first = e->p->n_stream;
         st = hd_encode_slice(e, pl, sl, &first, &last, &param, info, &zeros, &zeros_absent, err);
+        if (!st) st = share_stream(e, s->name, &first, &last, err);
         if (!st) st = emit_desc(e, s->name, &d, err);
         if (st) break;
         uint32_t tiles = hd_ceil_div(sl->nch, sl->tile), final = sl->nch - (tiles - 1) * sl->tile;

@@ -230,6 +230,56 @@ static void slices(void **state) {
     hd_model_free(m);
 }
 
+static void refuse(const hd_model *m, const char *geometry, const char *memory, const char *message) {
+    hd_geometry g;
+    hd_err err = {0};
+    hd_program *p = NULL;
+    assert_int_equal(hd_geometry_parse(&g, geometry, &err), HD_OK);
+    assert_int_equal(hd_geometry_memory(&g, memory, &err), HD_OK);
+    assert_int_not_equal(hd_lower(&p, m, &g, NULL, &err), HD_OK);
+    assert_null(p);
+    assert_string_equal(err.message, message);
+}
+
+/* A global average over 64 channels, a word of 16 at a time: the four slices have the same entries, which lie in the stream memory once. */
+static void shared_entries(void **state) {
+    (void)state;
+    enum { SIDE = 8, CHANNELS = 64 };
+    const char *memory = "window=64,fetch=1,post=1,pump=2,pool=0,slot=8,sums=0,stream=1024";
+    hd_model *m = conv_model((shape){SIDE, SIDE, CHANNELS, CHANNELS, SIDE, CHANNELS, HD_GRID_EVEN, 2}, 2);
+    for (int i = 0; i < CHANNELS; i++) m->stage->mult[i] = 32768, m->stage->shift[i] = 22; /* the sum of 2 a over 128 */
+    hd_program *p = lowered(m, "4x2x16x2", memory, 0);
+    assert_int_equal(p->layer[0].n_desc, 4);
+    assert_int_equal(p->n_stream, 16 / 2 * SIDE * SIDE * 2);
+    for (uint32_t i = 0; i < 4; i++) {
+        assert_int_equal(get(p, i, HD_F_STREAM_FIRST), 0);
+        assert_int_equal(get(p, i, HD_F_STREAM_LAST), 1023);
+        assert_int_equal(get(p, i, HD_F_IN_START), i);
+    }
+    static int8_t a[SIDE * SIDE * CHANNELS], y[CHANNELS];
+    hd_random_codes(&m->tensor[0], 5, a);
+    hd_session *s = NULL;
+    hd_err err = {0};
+    assert_int_equal(hd_session_open(&s, p, &hd_driver_ref, NULL, &err), HD_OK);
+    assert_int_equal(hd_session_run(s, a, y, &err), HD_OK);
+    hd_session_close(s);
+    hd_program_free(p);
+    for (int c = 0; c < CHANNELS; c++) {
+        int sum = 0;
+        for (int i = 0; i < SIDE * SIDE; i++) sum += a[i * CHANNELS + c];
+        assert_int_equal(y[c], (sum + 32) >> 6);
+    }
+    /* One other weight in the last slice, and it has entries of its own. */
+    m->stage->v[(CHANNELS - 1) * SIDE * SIDE] = -2;
+    p = lowered(m, "4x2x16x2", "window=64,fetch=1,post=1,pump=2,pool=0,slot=8,sums=0,stream=2048", 0);
+    assert_int_equal(p->n_stream, 2048);
+    assert_int_equal(get(p, 2, HD_F_STREAM_FIRST), 0);
+    assert_int_equal(get(p, 3, HD_F_STREAM_FIRST), 1024);
+    hd_program_free(p);
+    refuse(m, "4x2x16x2", memory, "layer 'fc1' needs 2048 stream words (with the layers before it), at least; geometry 4x2x16x2 has 1024");
+    hd_model_free(m);
+}
+
 static void expansion(void **state) {
     (void)state;
     hd_model *m = conv_model((shape){10, 10, 1, 16, 3, 1, HD_GRID_ODD, 2}, 1);
@@ -253,17 +303,6 @@ static void expansion(void **state) {
     assert_int_equal(p->input.expanded, 1);
     hd_program_free(p);
     hd_model_free(m);
-}
-
-static void refuse(const hd_model *m, const char *geometry, const char *memory, const char *message) {
-    hd_geometry g;
-    hd_err err = {0};
-    hd_program *p = NULL;
-    assert_int_equal(hd_geometry_parse(&g, geometry, &err), HD_OK);
-    assert_int_equal(hd_geometry_memory(&g, memory, &err), HD_OK);
-    assert_int_not_equal(hd_lower(&p, m, &g, NULL, &err), HD_OK);
-    assert_null(p);
-    assert_string_equal(err.message, message);
 }
 
 static void refusals(void **state) {
@@ -292,7 +331,7 @@ static void refusals(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(geometry_defaults), cmocka_unit_test(geometry_errors), cmocka_unit_test(worked_block),
-                                       cmocka_unit_test(encodings),         cmocka_unit_test(slices),          cmocka_unit_test(expansion),
-                                       cmocka_unit_test(refusals)};
+                                       cmocka_unit_test(encodings),         cmocka_unit_test(slices),          cmocka_unit_test(shared_entries),
+                                       cmocka_unit_test(expansion),         cmocka_unit_test(refusals)};
     return cmocka_run_group_tests_name("lower", tests, NULL, NULL);
 }
