@@ -11,7 +11,9 @@ static const cli_option options[] = {
     {"--board", "NAME", "icebreaker, hx8k or ulx3s (required; ulx3s: ./bootstrap ecp5 brings the tools)"},
     {"-o", "X.bin", "where the bitstream goes (only the report)"},
     {"--clock", "HZ", "clock to reach; the PLL is set to it (the board's, of boards/boards.def)"},
-    {"--seed", "N", "of the placer; the clock reached differs by some percent (1)"},
+    {"--seed", "N", "of the placer; the clock reached differs by some percent (the board's, of boards/boards.def)"},
+    {"--seeds", "N", "try so many from that one on until one reaches the clock, else keep the best; up to 32 (1)"},
+    {"--limit", "S", "seconds for the placer of each seed; one that has not ended is stopped (as long as it takes)"},
     {"--geometry", "RxCxLxP", "another geometry than the board's, as in 2x1x8x2"},
     {"--memory", "LIST", "with or without --geometry: act=,window=,stream=,param=,descriptors=,tables=,hop=,acc=,fetch=,post=,residual=,extern=,mhz=,pump=,pool=,slot=,gather=,sums=,perf= by comma"},
     {"--link", "L", "uart, or usb: a USB device in the FPGA, at the board's own USB pins (ulx3s: US2) (uart)"},
@@ -34,6 +36,14 @@ static hd_status print_json(const hd_synth_report *r, const hd_board *b, const c
     }
     cJSON_AddBoolToObject(o, "placed", r->placed);
     cJSON_AddNumberToObject(o, "wanted_mhz", r->wanted_mhz);
+    cJSON_AddNumberToObject(o, "seed", r->seed);
+    cJSON *tried = cJSON_AddArrayToObject(o, "seeds");
+    for (unsigned i = 0; i < r->n_tried; i++) {
+        cJSON *e = cJSON_CreateObject();
+        cJSON_AddNumberToObject(e, "seed", r->tried[i].seed);
+        cJSON_AddNumberToObject(e, "reached_mhz", r->tried[i].reached_mhz);
+        cJSON_AddItemToArray(tried, e);
+    }
     cJSON_AddNumberToObject(o, "bit_rate", r->bit_rate);
     cJSON_AddNumberToObject(o, "clocks_per_bit", r->clocks_per_bit);
     if (r->placed) {
@@ -59,7 +69,8 @@ static void print_text(const hd_synth_report *r, const hd_board *b, const char *
         printf("\n");
     }
     if (r->placed) {
-        printf("clock %.2f MHz reached, %.2f MHz wanted; UART %.3f Mbit/s [measured by the placer]\nlongest path:\n", r->reached_mhz, r->wanted_mhz, r->bit_rate / 1e6);
+        for (unsigned i = 0; r->n_tried > 1 && i < r->n_tried; i++) printf("seed %u: %.2f MHz\n", r->tried[i].seed, r->tried[i].reached_mhz);
+        printf("clock %.2f MHz reached with seed %u, %.2f MHz wanted; UART %.3f Mbit/s [measured by the placer]\nlongest path:\n", r->reached_mhz, r->seed, r->wanted_mhz, r->bit_rate / 1e6);
         for (int i = 0; i < r->n_path; i++) printf("  %-28s %6.2f ns logic %6.2f ns routing\n", r->path[i].unit, r->path[i].logic_ns, r->path[i].routing_ns);
     }
     if (out) printf("%s: %s\n", out, b->title);
@@ -67,13 +78,14 @@ static void print_text(const hd_synth_report *r, const hd_board *b, const char *
 
 /* What the report means for a bitstream: one that does not fit, or is too slow for its own PLL, is no result. */
 static hd_status verdict(const hd_synth_report *r, const hd_board *b, hd_err *err) {
+    if (r->given_up) return hd_fail(err, HD_NOFIT, "%s: not placed and routed within %u s; try another --seed, more --seeds or a longer --limit", b->name, r->given_up);
     for (int i = 0; i < r->n_uses && !r->placed; i++)
         if (r->use[i].used > r->use[i].available)
             return hd_fail(err, HD_NOFIT, "%s: needs %u %s, the %s has %u: %u too many", b->name, r->use[i].used, r->use[i].name, b->fpga, r->use[i].available,
                            r->use[i].used - r->use[i].available);
     if (!r->placed) return hd_fail(err, HD_NOFIT, "%s: the placer found no room, though nothing is over its limit; a smaller geometry is needed", b->name);
     if (r->reached_mhz < r->wanted_mhz)
-        return hd_fail(err, HD_NOFIT, "%s: reaches %.2f MHz, %.2f wanted; try another --seed, or a --clock of at most %.0f", b->name, r->reached_mhz, r->wanted_mhz, r->reached_mhz * 1e6);
+        return hd_fail(err, HD_NOFIT, "%s: reaches %.2f MHz, %.2f wanted; try more --seeds, or a --clock of at most %.0f", b->name, r->reached_mhz, r->wanted_mhz, r->reached_mhz * 1e6);
     return HD_OK;
 }
 
@@ -94,16 +106,18 @@ static hd_status run(const cli_args *a, hd_err *err) {
     const char *name, *out = cli_text(a, "-o"), *link = cli_text(a, "--link");
     const hd_board *board;
     hd_geometry g;
-    int64_t clock, seed;
+    int64_t clock, seed, seeds, limit;
     hd_status s = cli_need(&name, a, "--board", err);
     if (!s) s = hd_board_find(&board, name, err);
     if (!s) s = cli_int(&clock, a, "--clock", 0, 1000000, 300000000, err);
-    if (!s) s = cli_int(&seed, a, "--seed", 1, 1, 1000000, err);
+    if (!s) s = cli_int(&seed, a, "--seed", 0, 1, 1000000, err);
+    if (!s) s = cli_int(&seeds, a, "--seeds", 1, 1, HD_SYNTH_SEEDS, err);
+    if (!s) s = cli_int(&limit, a, "--limit", 0, 1, 1000000, err);
     if (!s) s = geometry(&g, board, a, err);
     if (!s && link && strcmp(link, "uart") && strcmp(link, "usb")) s = hd_fail(err, HD_USAGE, "--link %.60s: uart or usb is needed", link);
     if (!s && out) s = cli_can_write(out, err);
     if (s) return s;
-    hd_synth_options o = {.clock_hz = (unsigned)clock, .seed = (unsigned)seed, .quiet = a->json, .usb = link && !strcmp(link, "usb")};
+    hd_synth_options o = {.clock_hz = (unsigned)clock, .seed = (unsigned)seed, .seeds = (unsigned)seeds, .time_limit = (unsigned)limit, .quiet = a->json, .usb = link && !strcmp(link, "usb")};
     hd_synth_report *r = calloc(1, sizeof *r);
     if (!r) return hd_fail(err, HD_NOMEM, "no memory for the report");
     s = hd_synth(r, board, &g, &o, err);

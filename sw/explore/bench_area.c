@@ -129,7 +129,7 @@ static hd_status bench_design(hd_figures *f, const design *d, hd_err *err) {
     hd_geometry g;
     hd_area a;
     char line[64], why[200] = "";
-    hd_synth_options o = {.seed = 1, .time_limit = PLACER_SECONDS};
+    hd_synth_options o = {.time_limit = PLACER_SECONDS};
     hd_synth_report *r = calloc(1, sizeof *r);
     hd_status s = r ? HD_OK : hd_fail(err, HD_NOMEM, "area: out of memory");
     if (!s) s = hd_board_find(&board, d->board, err);

@@ -5,8 +5,8 @@
 #include <string.h>
 
 static const hd_board boards[] = {
-#define HD_BOARD(name, title, fpga, geometry, memory, ram, spram, clock, rate, assumed, basis) \
-    {#name, title, fpga, geometry, memory, ram, spram, clock, rate, assumed, basis},
+#define HD_BOARD(name, title, fpga, geometry, memory, ram, spram, clock, rate, seed, assumed, basis) \
+    {#name, title, fpga, geometry, memory, ram, spram, clock, rate, seed, assumed, basis},
 #include "../../boards/boards.def"
 #undef HD_BOARD
 };

@@ -12,6 +12,7 @@ typedef struct hd_board {
     unsigned spram_kbit;           /* large single-port RAM of the FPGA, 0 = none */
     unsigned clock_hz;
     unsigned bit_rate;             /* highest of its serial bridge, bit/s */
+    unsigned seed;                 /* the placer's, with which the clock was measured; 1 where none was */
     int clock_assumed;             /* 1 until a placed design measured it */
     const char *clock_basis;       /* where the clock comes from, in words */
 } hd_board;

@@ -1,6 +1,5 @@
 #include "synth.h"
 
-#include <cjson/cJSON.h>
 #include <dirent.h>
 #include <errno.h>
 #include <math.h>
@@ -12,11 +11,9 @@
 
 #include "../../drivers/tools.h"
 #include "../core/file.h"
+#include "synth_report.h"
 
 enum { PATH_BYTES = HD_SYNTH_PATH, TIMED_OUT = 124 /* exit code of timeout(1) */ };
-
-/* In the folder of a design whose placer was stopped: the seconds it was given. */
-#define GAVE_UP "gave_up"
 
 /* An FPGA in the words of its tools. */
 typedef struct fpga {
@@ -33,8 +30,8 @@ typedef struct fpga {
     {name, synth, {"nextpnr-ice40", part, "--package", package, NULL}, {"--pcf", "--asc", NULL}, "pins.pcf", "top.asc", "icepack", "fpga-icestorm", "top.bin", NULL, 0}
 
 static const fpga fpgas[] = {
-    /* The array fills the small device, and without abc9 it takes 1% fewer cells there. */
-    ICE40("iCE40UP5K", "synth_ice40 -device u", "--up5k", "sg48"),
+    /* The array fills the small device: without abc9 it takes 1% fewer cells there, and enables of few flip-flops would leave cells of their tiles empty. */
+    ICE40("iCE40UP5K", "synth_ice40 -device u -dffe_min_ce_use 5", "--up5k", "sg48"),
     ICE40("iCE40HX8K", "synth_ice40 -abc9 -device hx", "--hx8k", "ct256"),
     /* Without wide LUTs multiplexers take fewer cells; the slowest speed grade is what the board carries; router1 had not ended on the whole board when it was stopped. */
     {"LFE5U-85F", "synth_ecp5 -nowidelut", {"nextpnr-ecp5", "--85k", "--package", "CABGA381", NULL}, {"--lpf", "--textcfg", "--speed=6", "--router=router2"}, "pins.lpf", "top.config", "ecppack",
@@ -131,22 +128,16 @@ typedef struct job {
     hd_sources src;
     char parameters[1024]; /* of yosys' chparam */
     char pins[PATH_BYTES], dir[PATH_BYTES], log[PATH_BYTES];
+    char netlist[PATH_BYTES];                 /* folder of the same design with another seed, "" = none */
     char place[PATH_BYTES], pack[PATH_BYTES]; /* the programs */
     double mhz, seconds;                      /* of clk (clk_fast has `pump` times as many); what all of it is thought to take */
     unsigned seed, pump, time_limit;
     hd_progress *progress;
 } job;
 
-/* A text file, to be freed; NULL with the reason in err. */
-static char *read_log(const char *log, hd_err *err) {
-    uint8_t *data = NULL;
-    size_t size;
-    return hd_file_read(&data, &size, log, 1 << 26, 0, err) ? NULL : (char *)data;
-}
-
 static hd_status tool_failed(const job *j, const char *tool, int rc, hd_err *err) {
     if (rc < 0) return hd_fail(err, HD_INTERRUPTED, "synth: stopped");
-    char *text = read_log(j->log, NULL), line[300] = "";
+    char *text = hd_synth_read_log(j->log, NULL), line[300] = "";
     const char *at = text ? strstr(text, "ERROR") : NULL;
     if (at) snprintf(line, sizeof line, "%.*s", (int)strcspn(at, "\n"), at);
     free(text);
@@ -169,32 +160,9 @@ static hd_status run_yosys(job *j, hd_err *err) {
     return rc ? tool_failed(j, "yosys", rc, err) : HD_OK;
 }
 
-/* Reads "ICESTORM_LC:  5308/ 5280 100%" lines. */
-static void read_uses(hd_synth_report *r, const char *text) {
-    r->n_uses = 0;
-    const char *at = strstr(text, "Device utilisation");
-    if (!at) return;
-    for (at = strchr(at, '\n'); at && r->n_uses < HD_SYNTH_USES; at = strchr(at, '\n')) {
-        char name[32];
-        unsigned used, available;
-        at++;
-        if (sscanf(at, "Info: %31[A-Z0-9_]: %u/ %u", name, &used, &available) != 3) break;
-        if (!used) continue;
-        memcpy(r->use[r->n_uses].name, name, sizeof name);
-        r->use[r->n_uses].used = used;
-        r->use[r->n_uses++].available = available;
-    }
-}
-
-static int fits(const hd_synth_report *r) {
-    for (int i = 0; i < r->n_uses; i++)
-        if (r->use[i].used > r->use[i].available) return 0;
-    return 1;
-}
-
 /* The board's pins and, where the array has its own clock, what each clock is to reach: --freq is one number for all. */
 static hd_status write_pins(const job *j, char *path, hd_err *err) {
-    char *text = read_log(j->pins, err);
+    char *text = hd_synth_read_log(j->pins, err);
     if (!text) return HD_IO;
     size_t room = strlen(text) + 128;
     char *pins = malloc(room);
@@ -224,143 +192,41 @@ static hd_status run_nextpnr(job *j, hd_synth_report *r, int *fit, hd_err *err) 
     if (rc < 0) return tool_failed(j, part[0], rc, err);
     if (j->time_limit && rc == TIMED_OUT) {
         char mark[PATH_BYTES];
-        st = hd_tool_path(mark, sizeof mark, err, "%s/" GAVE_UP, j->dir);
+        st = hd_tool_path(mark, sizeof mark, err, "%s/" HD_SYNTH_GAVE_UP, j->dir);
         return st ? st : hd_file_write(mark, limit, strlen(limit), err);
     }
-    char *text = read_log(j->log, err);
+    char *text = hd_synth_read_log(j->log, err);
     if (!text) return HD_IO;
-    read_uses(r, text);
+    hd_synth_read_uses(r, text);
     /* A full device can fail in the placer too, with no count above its limit. */
     *fit = rc == 0;
-    int room = !fits(r) || strstr(text, "Failed to expand region") || strstr(text, "Unable to place cell") || strstr(text, "unable to legalise") || strstr(text, "Unable to find a placement location");
+    int room = !hd_synth_fits(r) || strstr(text, "Failed to expand region") || strstr(text, "Unable to place cell") || strstr(text, "unable to legalise") || strstr(text, "Unable to find a placement location");
     free(text);
     return rc && !room ? tool_failed(j, part[0], rc, err) : HD_OK;
+}
+
+/* What yosys made does not depend on the placer's seed. 0 when it could not be had. */
+static int take_netlist(const job *j) {
+    static const char *const files[] = {"synth.ys", "design.il", "cells.json", "top.json"};
+    char from[PATH_BYTES], to[PATH_BYTES];
+    size_t i = 0, n = *j->netlist ? sizeof files / sizeof *files : 0;
+    while (i < n && !hd_tool_path(from, sizeof from, NULL, "%s/%s", j->netlist, files[i]) && !hd_tool_path(to, sizeof to, NULL, "%s/%s", j->dir, files[i]) && !link(from, to)) i++;
+    if (n && i == n) return 1;
+    /* Nothing may be written through a link. */
+    while (i--)
+        if (!hd_tool_path(to, sizeof to, NULL, "%s/%s", j->dir, files[i])) unlink(to);
+    return 0;
 }
 
 static hd_status make(job *j, hd_err *err) {
     hd_synth_report scratch = {0};
     int fit = 0;
-    hd_status st = run_yosys(j, err);
+    hd_status st = take_netlist(j) ? HD_OK : run_yosys(j, err);
     if (!st) st = run_nextpnr(j, &scratch, &fit, err);
     if (st || !fit) return st;
     const char *const argv[] = {j->pack, j->fpga->design, j->fpga->bitstream, j->fpga->pack_compresses ? "--compress" : NULL, NULL};
     int rc = hd_tool_run(argv, j->dir, j->log, j->progress, 1);
     return rc ? tool_failed(j, j->fpga->pack, rc, err) : HD_OK;
-}
-
-/* ---- the report ---- */
-
-/* "u_board.u_core.u_fetch.addr_SB_LUT4_O" belongs to unit u_core.u_fetch, "u_board.g_uart.u_link.u_link.ring" to u_link. */
-static void unit_of(char *unit, size_t n, const char *cell) {
-    const char *at = strstr(cell, "u_board.");
-    if (!at) {
-        snprintf(unit, n, "%s", strstr(cell, "$PACKER") ? "constants" : "others");
-        return;
-    }
-    at += strlen("u_board.");
-    if (!strncmp(at, "g_", 2) && strchr(at, '.')) at = strchr(at, '.') + 1; /* a generate block */
-    size_t length = strcspn(at, ".");
-    if (at[length] != '.') length = 0;
-    if (length && !strncmp(at, "u_core.", 7)) {
-        size_t more = strcspn(at + 7, ".");
-        if (at[7 + more] == '.') length = 7 + more;
-    }
-    snprintf(unit, n, "%.*s", (int)length, at);
-    if (!length) snprintf(unit, n, "board");
-}
-
-static void read_path(hd_synth_report *r, const cJSON *steps) {
-    const cJSON *step;
-    cJSON_ArrayForEach(step, steps) {
-        const cJSON *delay = cJSON_GetObjectItem(step, "delay"), *to = cJSON_GetObjectItem(cJSON_GetObjectItem(step, "to"), "cell"), *type = cJSON_GetObjectItem(step, "type");
-        char unit[48];
-        if (!cJSON_IsNumber(delay) || !cJSON_IsString(to) || !cJSON_IsString(type)) continue;
-        unit_of(unit, sizeof unit, to->valuestring);
-        if (!r->n_path || strcmp(r->path[r->n_path - 1].unit, unit)) {
-            if (r->n_path == HD_SYNTH_UNITS) return;
-            memcpy(r->path[r->n_path].unit, unit, sizeof unit);
-            r->path[r->n_path].logic_ns = r->path[r->n_path].routing_ns = 0;
-            r->n_path++;
-        }
-        *(strcmp(type->valuestring, "routing") ? &r->path[r->n_path - 1].logic_ns : &r->path[r->n_path - 1].routing_ns) += delay->valuedouble;
-    }
-}
-
-/* What a path between two clock edges allows clk to have: paths of clk_fast and between the clocks must fit a cycle of clk_fast (hw/datapath_pumped.v). */
-static double path_mhz(const cJSON *found, unsigned pump) {
-    const cJSON *from = cJSON_GetObjectItem(found, "from"), *to = cJSON_GetObjectItem(found, "to"), *step;
-    if (!cJSON_IsString(from) || !cJSON_IsString(to) || strncmp(from->valuestring, "posedge ", 8) || strncmp(to->valuestring, "posedge ", 8)) return 0;
-    double ns = 0;
-    cJSON_ArrayForEach(step, cJSON_GetObjectItem(found, "path")) {
-        const cJSON *delay = cJSON_GetObjectItem(step, "delay");
-        if (cJSON_IsNumber(delay)) ns += delay->valuedouble;
-    }
-    int fast = strstr(from->valuestring, "fast") || strstr(to->valuestring, "fast");
-    return ns > 0 ? 1000 / ns / (fast ? pump : 1) : 0;
-}
-
-static hd_status read_timing(hd_synth_report *r, unsigned pump, const char *path, hd_err *err) {
-    char *text = read_log(path, err);
-    if (!text) return HD_IO;
-    cJSON *report = cJSON_Parse(text);
-    free(text);
-    const cJSON *clock = cJSON_GetObjectItem(report, "fmax"), *main = clock ? clock->child : NULL;
-    while (main && strstr(main->string, "usb_clk")) main = main->next;
-    const cJSON *achieved = cJSON_GetObjectItem(main, "achieved");
-    if (!cJSON_IsNumber(achieved)) {
-        cJSON_Delete(report);
-        return hd_fail(err, HD_TOOL, "%s: nextpnr reports no clock", path);
-    }
-    r->reached_mhz = achieved->valuedouble;
-    const cJSON *found, *worst = NULL;
-    /* USB's clock is fixed: what it misses, the design misses. */
-    cJSON_ArrayForEach(found, clock) {
-        const cJSON *has = cJSON_GetObjectItem(found, "achieved"), *wants = cJSON_GetObjectItem(found, "constraint");
-        if (strstr(found->string, "usb_clk") && cJSON_IsNumber(has) && cJSON_IsNumber(wants) && has->valuedouble < wants->valuedouble)
-            r->reached_mhz = fmin(r->reached_mhz, 0.99 * r->wanted_mhz * has->valuedouble / wants->valuedouble);
-    }
-    if (pump > 1) {
-        r->reached_mhz = 0;
-        cJSON_ArrayForEach(found, cJSON_GetObjectItem(report, "critical_paths")) {
-            double mhz = path_mhz(found, pump);
-            if (mhz > 0 && (!worst || mhz < r->reached_mhz)) worst = found, r->reached_mhz = mhz;
-        }
-        if (worst) read_path(r, cJSON_GetObjectItem(worst, "path"));
-        cJSON_Delete(report);
-        return worst ? HD_OK : hd_fail(err, HD_TOOL, "%s: nextpnr reports no path between two clock edges", path);
-    }
-    cJSON_ArrayForEach(found, cJSON_GetObjectItem(report, "critical_paths")) {
-        const cJSON *from = cJSON_GetObjectItem(found, "from"), *to = cJSON_GetObjectItem(found, "to");
-        if (!cJSON_IsString(from) || !cJSON_IsString(to) || !strstr(from->valuestring, main->string) || !strstr(to->valuestring, main->string)) continue;
-        read_path(r, cJSON_GetObjectItem(found, "path"));
-        break;
-    }
-    cJSON_Delete(report);
-    return HD_OK;
-}
-
-/* Seconds after which the placer of this folder was stopped, 0 = it was not. */
-static unsigned given_up(const char *folder) {
-    char path[PATH_BYTES];
-    if (hd_tool_path(path, sizeof path, NULL, "%s/" GAVE_UP, folder) || access(path, R_OK)) return 0;
-    char *text = read_log(path, NULL);
-    unsigned seconds = text ? (unsigned)strtoul(text, NULL, 10) : 0;
-    free(text);
-    return seconds;
-}
-
-static hd_status read_report(hd_synth_report *r, unsigned pump, hd_err *err) {
-    char path[PATH_BYTES];
-    hd_status st = hd_tool_path(path, sizeof path, err, "%s/log", r->folder);
-    char *text = st ? NULL : read_log(path, err);
-    if (!text) return st ? st : HD_IO;
-    read_uses(r, text);
-    free(text);
-    r->placed = access(r->bitstream, R_OK) == 0;
-    r->given_up = given_up(r->folder);
-    if (!r->placed) return HD_OK;
-    st = hd_tool_path(path, sizeof path, err, "%s/report.json", r->folder);
-    return st ? st : read_timing(r, pump, path, err);
 }
 
 /* ---- the whole ---- */
@@ -431,7 +297,7 @@ static hd_status build(job *j, const char *folder, int quiet, hd_err *err) {
     if (st) return st;
     char label[64];
     hd_progress progress = {0};
-    snprintf(label, sizeof label, "placing %s", j->board->name);
+    snprintf(label, sizeof label, "placing %s, seed %u", j->board->name, j->seed);
     if (!quiet) {
         hd_progress_start(&progress, label, j->seconds);
         j->progress = &progress;
@@ -441,6 +307,48 @@ static hd_status build(job *j, const char *folder, int quiet, hd_err *err) {
     /* Another process may have been faster: its result is the same. */
     if (!st && rename(j->dir, folder) && errno != ENOTEMPTY && errno != EEXIST) st = hd_fail(err, HD_IO, "%s: %s", folder, strerror(errno));
     if (access(j->dir, F_OK) == 0) hd_tool_remove(j->dir);
+    return st;
+}
+
+/* One seed: out of the cache, or made. */
+static hd_status synth_seed(hd_synth_report *out, job *j, unsigned seed, int quiet, hd_err *err) {
+    out->seed = j->seed = seed;
+    hd_status st = name_folder(out->folder, j, err);
+    if (!st) st = hd_tool_path(out->bitstream, sizeof out->bitstream, err, "%s/%s", out->folder, j->fpga->bitstream);
+    out->cached = !st && access(out->folder, R_OK) == 0;
+    /* A placer that was stopped may finish when it has more time. */
+    const unsigned given = out->cached ? hd_synth_given_up(out->folder) : 0;
+    if (given && (!j->time_limit || j->time_limit > given)) {
+        hd_tool_remove(out->folder);
+        out->cached = 0;
+    }
+    if (!st && !out->cached) st = build(j, out->folder, quiet, err);
+    return st ? st : hd_synth_read_report(out, j->pump, err);
+}
+
+/* Seeds until one closes; the best of those tried. */
+static hd_status synth_seeds(hd_synth_report *out, job *j, unsigned first, unsigned count, int quiet, hd_err *err) {
+    hd_synth_report *one = malloc(sizeof *one);
+    if (!one) return hd_fail(err, HD_NOMEM, "synth: out of memory");
+    const hd_synth_report base = *out;
+    hd_status st = HD_OK;
+    for (unsigned i = 0; i < count; i++) {
+        *one = base;
+        st = synth_seed(one, j, first + i, quiet, err);
+        if (st) break;
+        /* With no room for the cells no seed helps. */
+        const int over = !hd_synth_fits(one), closes = one->placed && one->reached_mhz >= one->wanted_mhz;
+        one->n_tried = i + 1;
+        memcpy(one->tried, out->tried, sizeof one->tried);
+        one->tried[i].seed = one->seed;
+        one->tried[i].reached_mhz = one->placed ? one->reached_mhz : 0;
+        if (!i || (one->placed && (!out->placed || one->reached_mhz > out->reached_mhz))) *out = *one;
+        memcpy(out->tried, one->tried, sizeof out->tried);
+        out->n_tried = i + 1;
+        if (over || closes) break;
+        memcpy(j->netlist, one->folder, sizeof one->folder);
+    }
+    free(one);
     return st;
 }
 
@@ -455,7 +363,6 @@ hd_status hd_synth(hd_synth_report *out, const hd_board *board, const hd_geometr
     if (!j) return hd_fail(err, HD_NOMEM, "synth: out of memory");
     j->board = board;
     j->fpga = f;
-    j->seed = o->seed;
     j->time_limit = o->time_limit;
     /* Places and routes about so many operations a second; a guess that only the progress line uses. */
     j->seconds = 100 + (double)g->rows * g->cols * g->lanes * g->planes * 0.15;
@@ -465,18 +372,9 @@ hd_status hd_synth(hd_synth_report *out, const hd_board *board, const hd_geometr
     if (!st) st = hd_synth_sources(&j->src, board, err);
     if (!st && o->usb) st = add_folder(&j->src, "hw/usb", err);
     if (!st) st = hd_tool_path(j->pins, sizeof j->pins, err, "%s/boards/%s/%s", hd_tool_source(), board->name, f->pins);
-    if (!st) st = name_folder(out->folder, j, err);
-    if (!st) st = hd_tool_path(out->bitstream, sizeof out->bitstream, err, "%s/%s", out->folder, f->bitstream);
     out->wanted_mhz = j->mhz;
-    out->cached = !st && access(out->folder, R_OK) == 0;
-    /* A placer that was stopped may finish when it has more time. */
-    const unsigned given = out->cached ? given_up(out->folder) : 0;
-    if (given && (!o->time_limit || o->time_limit > given)) {
-        hd_tool_remove(out->folder);
-        out->cached = 0;
-    }
-    if (!st && !out->cached) st = build(j, out->folder, o->quiet, err);
-    if (!st) st = read_report(out, g->pump, err);
+    const unsigned seeds = o->seeds < 1 ? 1 : o->seeds > HD_SYNTH_SEEDS ? HD_SYNTH_SEEDS : o->seeds;
+    if (!st) st = synth_seeds(out, j, o->seed ? o->seed : board->seed, seeds, o->quiet, err);
     free(j);
     return st;
 }

@@ -3,7 +3,7 @@
 #define HD_SYNTH_H
 #include "boards.h"
 
-enum { HD_SYNTH_USES = 12, HD_SYNTH_UNITS = 12, HD_SYNTH_SOURCES = 64, HD_SYNTH_PATH = 1024 };
+enum { HD_SYNTH_USES = 12, HD_SYNTH_UNITS = 12, HD_SYNTH_SOURCES = 64, HD_SYNTH_PATH = 1024, HD_SYNTH_SEEDS = 32 };
 
 typedef struct hd_synth_report {
     struct {
@@ -21,6 +21,12 @@ typedef struct hd_synth_report {
         double logic_ns, routing_ns;
     } path[HD_SYNTH_UNITS];   /* the longest path, unit by unit in its order */
     int n_path;
+    unsigned seed;            /* of the placer: all of the above is this one's */
+    struct {
+        unsigned seed;
+        double reached_mhz;   /* 0: not placed */
+    } tried[HD_SYNTH_SEEDS];
+    unsigned n_tried;
     /* In the cache. The folder has the tools' log, the script (synth.ys), the elaborated design (design.il), cells by kind (cells.json), netlist
      * (top.json) and placed design (top.asc, top.config). */
     char bitstream[1024], folder[1024];
@@ -28,7 +34,8 @@ typedef struct hd_synth_report {
 
 typedef struct hd_synth_options {
     unsigned clock_hz; /* 0 = the board's */
-    unsigned seed;     /* of the placer */
+    unsigned seed;     /* of the placer; 0 = the board's */
+    unsigned seeds;    /* how many to try from that one on, up to HD_SYNTH_SEEDS, until one closes; the best is the result; 0 or 1: only that one */
     int quiet;         /* no progress */
     int usb;           /* the link at the FPGA's own USB pins instead of the UART; HD_UNSUPPORTED where a board has none */
     unsigned time_limit; /* seconds for the placer, 0 = as long as it takes; a longer limit than the last one tries again */

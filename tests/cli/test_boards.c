@@ -60,6 +60,7 @@ static void clocks_say_where_they_come_from(void **state) {
     for (size_t i = 0; i < n; i++) {
         assert_true(b[i].clock_hz >= 1000000 && b[i].clock_hz <= 500000000);
         assert_true(strlen(b[i].clock_basis) > 10);
+        assert_true(b[i].seed >= 1);
         if (b[i].clock_assumed) assert_non_null(strstr(b[i].clock_basis, "assumed"));
     }
 }
