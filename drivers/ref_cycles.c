@@ -52,7 +52,7 @@ enum { RING = 128 };
 typedef struct sequencer_state {
     int64_t issued;             /* cycle of the last issued entry */
     int64_t drain_free;         /* earliest cycle of the next LAST */
-    int64_t ring[RING];
+    int64_t *ring;
     uint32_t head, tail;
 } sequencer_state;
 
@@ -70,7 +70,7 @@ static void fetch_pass(fetch_state *f, const shape *s, int64_t p, int64_t releas
     perf[HD_PERF_WAIT_BUFFER] += (uint64_t)(cycle - arrived);
     int64_t residual = s->res_n / s->res_pair * (end - at);
     while (at < end) {
-        int64_t n = s->single ? 1 : min64(end - at, s->out_w - at % s->out_w);
+        int64_t n = s->single ? 1 : min64(end - at, s->out_w - (int64_t)((uint32_t)at % (uint32_t)s->out_w)); /* positions have 24 bits */
         f->columns = s->single ? s->kw : (n - 1) * s->sx + s->kw;
         f->offset = s->single ? 0 : (n - 1) * s->sx;
         int64_t slots = s->kh * f->columns * s->ncb / s->pair;
@@ -83,10 +83,10 @@ static void fetch_pass(fetch_state *f, const shape *s, int64_t p, int64_t releas
     f->last = cycle + residual * s->slot;
 }
 
-/* First cycle in which window word a of the pass can be used. a / line by a reciprocal: exact for 13 bits of a and lines of 4,096 words and less. */
+/* First cycle in which window word a of the pass can be used: a walk of one or two words a slot. a / line by a reciprocal: exact for 13 bits of a and lines of 4,096 words and less. */
 static int64_t ready(const fetch_state *f, const shape *s, uint32_t a) {
     int64_t ky = (int64_t)((uint64_t)a * s->line_inverse >> 26);
-    return f->first_slot + ((ky * f->columns + f->offset) * s->ncb + a - ky * s->line) / s->pair * s->slot + 3;
+    return f->first_slot + (((ky * f->columns + f->offset) * s->ncb + a - ky * s->line) >> (s->pair - 1)) * s->slot + 3;
 }
 
 /* `there`: when the entry itself is there, which is later than the one before only with external memory. */
@@ -119,7 +119,7 @@ static void issue_rest(sequencer_state *q, int64_t n, uint64_t *perf) {
 /* External memory as a layer sees it. */
 typedef struct source {
     hd_ref_loader *loader; /* NULL: the stream memory holds the layer */
-    uint64_t first;        /* the layer's first entry in the program */
+    uint64_t first, end;   /* the layer's first entry in the program, and the one behind its last */
     int64_t base, passes;  /* the run's cycle 0 of the layer's RUN */
 } source;
 
@@ -130,15 +130,19 @@ static void issue_external(sequencer_state *q, const shape *s, const fetch_state
     hd_ref_loader *l = src->loader;
     int64_t late = LOADED_TO_ISSUE - src->base, n = (int64_t)(last - first) + 1;
     int loads = pass == 0, frees = pass == src->passes - 1;
-    if (loads) hd_ref_loader_load(l, src->first + last);
+    if (loads && l->entries <= src->first + last) { /* as far ahead as places are known to be free */
+        uint64_t ahead = src->first + first + l->ring;
+        hd_ref_loader_load(l, (ahead < src->end ? ahead : src->end) - 1);
+    }
     const int64_t *loaded = l->loaded + src->first;
     if (q->issued + 1 >= f->last + 3 && q->head == q->tail) {
         int64_t before = q->issued, x = loads ? max64(before + n, loaded[last] + late) : before + n, held = ends ? max64(q->drain_free - x, 0) : 0;
         perf[HD_PERF_WAIT_STREAM] += (uint64_t)(x - before - n);
         perf[HD_PERF_WAIT_DRAIN] += (uint64_t)held;
         q->issued = x + held;
-        for (uint32_t i = first; frees && i < last; i++)
-            hd_ref_loader_free_entry(l, src->first + i, src->base + max64(before + 1 + (int64_t)(i - first), loads ? loaded[i] + late : 0));
+        int64_t alone = before + 1 - (int64_t)first; /* entry i issues at alone + i, or when it is there */
+        for (uint32_t i = first; frees && i < last && src->first + i + l->ring < l->stream->n; i++)
+            hd_ref_loader_free_entry(l, src->first + i, src->base + max64(alone + (int64_t)i, loads ? loaded[i] + late : 0));
         if (frees) hd_ref_loader_free_entry(l, src->first + last, src->base + q->issued);
         return;
     }
@@ -214,6 +218,14 @@ static int same_but_later(const conv_state *a, const conv_state *b) {
     return 1;
 }
 
+/* The state of c, with a ring of its own. */
+static void remember(conv_state *to, const conv_state *c) {
+    int64_t *ring = to->q.ring;
+    *to = *c;
+    to->q.ring = ring;
+    for (uint32_t i = c->q.head; i != c->q.tail; i++) ring[i % RING] = c->q.ring[i % RING];
+}
+
 /* What happened from a to c happens `times` times more. */
 static void repeat(conv_state *c, const conv_state *a, int64_t times) {
     int64_t later = (c->fetch.last - a->fetch.last) * times;
@@ -253,19 +265,21 @@ static hd_status conv_cycles(uint64_t *perf, const hd_geometry *g, const uint32_
     if (!tile) return hd_fail(err, HD_NOMEM, "ref: out of memory for %u entries", n);
     uint32_t tiles = find_tiles(tile, entry, n);
     src->passes = passes;
-    conv_state c = {.q = {.issued = 2}, .released = {-1, -1}}, before = {0}; /* the first entry issues from cycle 3 */
+    src->end = src->first + n;
+    int64_t ring[2][RING];
+    conv_state c = {.q = {.issued = 2, .ring = ring[0]}, .released = {-1, -1}}, before = {.q = {.ring = ring[1]}}; /* the first entry issues from cycle 3 */
     int64_t alike = passes_alike(s), repeated = 0;
     int64_t until = min64(s->positions / s->rows, src->loader ? passes - 1 : passes); /* passes of all rows that touch no external memory, but the first */
     for (int64_t p = 0; p < passes; p++) {
-        if (p && !repeated && (p - 1) % alike == 0 && p < until) {
+        if (p && !repeated && p + alike <= until && (p - 1) % alike == 0) {
             forget_past(&c);
             if (p > alike && same_but_later(&before, &c)) {
                 repeated = (until - p) / alike;
-                if (repeated) repeat(&c, &before, repeated);
+                repeat(&c, &before, repeated);
                 p += repeated * alike;
                 if (p == passes) break;
             }
-            before = c;
+            remember(&before, &c);
         }
         fetch_pass(&c.fetch, s, p, c.released[1], c.perf);
         sequence_pass(&c.q, s, &c.fetch, entry, tile, tiles, src, p, c.perf);

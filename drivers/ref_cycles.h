@@ -30,13 +30,13 @@ typedef struct hd_ref_stream {
 /* The loader in a run, whose cycle 0 is the first busy one. Cycles of what it did last, and the memory's schedule in cycles. */
 typedef struct hd_ref_loader {
     const hd_ref_stream *stream;
-    uint32_t ring;
+    uint32_t ring;        /* a power of two */
     int64_t *loaded;      /* of the first `entries` entries of the stream: from when on the sequencer sees them */
     int64_t *freed;       /* of the ring's entries: from when on their place may be taken */
     uint64_t at, entries, segment; /* words READ, entries loaded, the segment they are in */
     uint64_t now;         /* cycles of the descriptors before */
     int64_t fifo[8];      /* when the last words were taken */
-    int64_t read, taken, row_open, readable, next_open, last_read; /* last_read: before the next refresh */
+    int64_t read, taken, row_open, readable, next_open, refresh; /* refresh: t = 0 of the last READ's period */
     int64_t start, period, open, ready, last_open, late, delay;
 } hd_ref_loader;
 
@@ -52,7 +52,7 @@ void hd_ref_loader_free(hd_ref_loader *l);
 void hd_ref_loader_load(hd_ref_loader *l, uint64_t n);
 /* Entry n was issued for the last time. */
 static inline void hd_ref_loader_free_entry(hd_ref_loader *l, uint64_t n, int64_t cycle) {
-    if (n + l->ring < l->stream->n) l->freed[n % l->ring] = cycle + l->late;
+    if (n + l->ring < l->stream->n) l->freed[n & (l->ring - 1)] = cycle + l->late;
 }
 
 /* All counters (enum hd_perf) of one CONV or MAXPOOL descriptor; `entry` is the layer's part of the index memory:

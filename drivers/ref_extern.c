@@ -25,18 +25,13 @@ static int64_t even(int64_t v) {
     return (v + 1) / 2 * 2;
 }
 
-/* First odd cycle of the period, `from` or later, in which a row may open. */
+/* First odd cycle of its period, `from` or later, in which a row may open; from is not before the period of the last READ. */
 static int64_t row_opens(const hd_ref_loader *l, int64_t from) {
-    int64_t t = (from - l->start) % l->period, base = from - t;
-    if (from < l->start) t = 0, base = l->start;
-    if (t < l->open) t = l->open;
+    int64_t base = l->refresh;
+    while (from >= base + l->period) base += l->period;
+    int64_t t = max64(from - base, l->open);
     if (t % 2 == 0) t++;
-    if (t > l->last_open) return base + l->period + l->open;
-    return base + t;
-}
-
-static int64_t period_of(const hd_ref_loader *l, int64_t cycle) {
-    return (cycle - l->start) / l->period;
+    return t > l->last_open ? base + l->period + l->open : base + t;
 }
 
 static void open_row(hd_ref_loader *l, int64_t cycle) {
@@ -50,10 +45,11 @@ static int64_t read_word(hd_ref_loader *l, int64_t from) {
     int64_t r = max64(max64(l->read + 2, from), l->readable);
     for (;;) {
         r = even(r);
-        if ((r - l->start) % l->period == 0) r += 2; /* the banks close a cycle later */
-        if (period_of(l, r) == period_of(l, l->row_open)) break;
+        while (r >= l->refresh + l->period) l->refresh += l->period;
+        if (r == l->refresh) r += 2; /* the banks close a cycle later */
+        if (l->row_open >= l->refresh) break;
         /* A refresh closed the row in between. */
-        open_row(l, l->start + period_of(l, r) * l->period + l->open);
+        open_row(l, l->refresh + l->open);
         r = max64(r, l->readable);
     }
     if (l->at % WORDS_OF_ROW == WORDS_OF_ROW - 1) {
@@ -66,7 +62,6 @@ static int64_t read_word(hd_ref_loader *l, int64_t from) {
         }
     }
     l->at++;
-    l->last_read = l->start + (period_of(l, r) + 1) * l->period - 2;
     return l->read = r;
 }
 
@@ -81,7 +76,7 @@ static void take_word(hd_ref_loader *l, int64_t least) {
  * at least two cycles apart, lets them through. */
 static int64_t steady_words(const hd_ref_loader *l, int64_t most) {
     if (l->taken - l->read > FULL || l->read + 2 < l->readable) return 0;
-    int64_t in_row = (int64_t)(WORDS_OF_ROW - 1 - l->at % WORDS_OF_ROW), in_period = (l->last_read - l->read) / 2;
+    int64_t in_row = (int64_t)(WORDS_OF_ROW - 1 - l->at % WORDS_OF_ROW), in_period = (l->refresh + l->period - 2 - l->read) / 2;
     return min64(most, min64(in_row, in_period));
 }
 
@@ -118,6 +113,7 @@ hd_status hd_ref_loader_start(hd_ref_loader *l, const hd_ref_stream *s, const hd
     l->delay = READ_TO_TAKE + (mhz > HD_SDRAM_CL2_MHZ ? 3 : 2);
     l->read = l->taken = -2;
     for (int i = 0; i < FIFO; i++) l->fifo[i] = -1;
+    l->refresh = l->start;
     open_row(l, l->start + l->open);
     return HD_OK;
 }
@@ -133,7 +129,7 @@ static uint64_t load_pairs(hd_ref_loader *l, const hd_ref_segment *g, uint64_t e
     if (pairs) pairs = steady_words(l, pairs * words) / words;
     uint64_t n = 2 * (uint64_t)pairs, last = l->entries + n - 1;
     /* Places are freed in order. */
-    if (!n || (last >= l->ring && l->freed[last % l->ring] > l->taken + 2)) return 0;
+    if (!n || (last >= l->ring && l->freed[last & (l->ring - 1)] > l->taken + 2)) return 0;
     int64_t *loaded = l->loaded + l->entries;
     for (int64_t i = 0; i < pairs; i++) {
         loaded[2 * i] = at + 2 * (i * words + 1 + (int64_t)g->words);
@@ -162,8 +158,8 @@ void hd_ref_loader_load(hd_ref_loader *l, uint64_t n) {
             continue;
         }
         int64_t words = g->words + !odd;
-        if (l->entries >= l->ring && l->freed[l->entries % l->ring] > l->taken + 2) {
-            take_word(l, l->freed[l->entries % l->ring]);
+        if (l->entries >= l->ring && l->freed[l->entries & (l->ring - 1)] > l->taken + 2) {
+            take_word(l, l->freed[l->entries & (l->ring - 1)]);
             words--;
         }
         take_words(l, words);

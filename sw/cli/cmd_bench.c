@@ -76,4 +76,4 @@ static hd_status run(const cli_args *a, hd_err *err) {
     return s;
 }
 
-const cli_command cli_bench = {"bench", "figures of one suite: sim, array, decode, area, demo, compress, tune, gather, policy or usb (no suite: list them)", "SUITE", 1, "heddle bench sim --json", options, run};
+const cli_command cli_bench = {"bench", "figures of one suite: sim, array, decode, area, demo, compress, tune, gather, policy, usb or explore (no suite: list them)", "SUITE", 1, "heddle bench sim --json", options, run};

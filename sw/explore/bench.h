@@ -42,6 +42,7 @@ hd_status hd_bench_tune(hd_figures *f, hd_err *err);
 /* Rows fashion.* of suite tune. */
 hd_status hd_bench_fashion(hd_figures *f, hd_err *err);
 hd_status hd_bench_usb(hd_figures *f, hd_err *err);
+hd_status hd_bench_explore(hd_figures *f, hd_err *err);
 hd_status hd_bench_gather(hd_figures *f, hd_err *err);
 hd_status hd_bench_policy(hd_figures *f, hd_err *err);
 #endif

@@ -1,0 +1,6 @@
+/* Suite explore: what design-space exploration stands on. */
+#include "bench_explore.h"
+
+hd_status hd_bench_explore(hd_figures *f, hd_err *err) {
+    return hd_bench_cycles(f, err);
+}
