@@ -144,8 +144,12 @@ module heddle_core #(
     wire we_param  = h_we && h_space == HD_SPACE_PARAM;
     wire we_desc   = h_we && h_space == HD_SPACE_DESC;
     wire we_table  = h_we && h_space == HD_SPACE_TABLE;
-    // Memories at clk_fast are written a cycle later, so that from the choice of a space to their address there is a register.
+    // Memories at clk_fast are written a cycle later, so that from the choice of a space to their address there is a register; where they are single-port RAM,
+    // also from the link's choice of the low bits. The rest of the address comes from registers and holds.
     wire act_write, weight_write;
+    // verilator lint_off UNUSEDSIGNAL
+    wire [23:0] far_addr;
+    // verilator lint_on UNUSEDSIGNAL
     wire unused_write = &{1'b0, act_write, weight_write};      // some memories need neither
     generate if (PUMPED != 0) begin : g_write_later
         reg [1:0] later;
@@ -153,6 +157,13 @@ module heddle_core #(
         assign {act_write, weight_write} = later;
     end else begin : g_write_now
         assign {act_write, weight_write} = {we_act, we_weight};
+    end
+    if (PUMPED != 0 && SLOT > 1) begin : g_address_later
+        reg [4:0] chosen;
+        always @(posedge clk) chosen <= h_addr[4:0];
+        assign far_addr = {h_addr[23:5], chosen};
+    end else begin : g_address_now
+        assign far_addr = h_addr;
     end endgenerate
     wire start     = h_we && h_space == HD_SPACE_REG && h_addr[4:0] == HD_REG_CONTROL && h_wdata[0] && !busy;
 
@@ -284,7 +295,7 @@ module heddle_core #(
     wire [31:0] x_rdata;
     generate if (EXTERN == 0) begin : g_written
         assign {i_we, i_addr, i_data} = {we_index && (IC == 0 || h_addr[(IC == 0 ? 0 : IC - 1):0] == 0), h_addr[IC +: SW], h_wdata[15:0]};
-        assign {l_we, l_addr, l_data} = {weight_write, h_addr[SW+PB+CHUNK-1:0], h_wdata};
+        assign {l_we, l_addr, l_data} = {weight_write, far_addr[SW+PB+CHUNK-1:0], h_wdata};
         assign loaded = {(SW+1){1'b0}};
         assign x_rdata = 32'd0;
         assign h_wait = 1'b0;
@@ -377,8 +388,8 @@ module heddle_core #(
         end
         ram_act #(.ADDR(AW + LB - 1)) u_act (
             .clk(clk), .clk_fast(clk_fast), .take(fast_take), .rdata(act_rdata),
-            .raddr(busy ? {f_addr, f_piece} : {h_addr[AW+LC-1:0], !re_1}), .h_we(act_write), .we({2{post_we}} & {post_lane[0], !post_lane[0]}),
-            .waddr(busy ? {post_addr, post_lane[LB-1:1]} : {h_addr[AW+LC-1:0], 1'b0}), .wdata(busy ? {4{post_value}} : h_wdata));
+            .raddr(busy ? {f_addr, f_piece} : {far_addr[AW+LC-1:0], !re_1}), .h_we(act_write), .we({2{post_we}} & {post_lane[0], !post_lane[0]}),
+            .waddr(busy ? {post_addr, post_lane[LB-1:1]} : {far_addr[AW+LC-1:0], 1'b0}), .wdata(busy ? {4{post_value}} : h_wdata));
         assign act_word = {act_rdata, low};
         wire unused = &{1'b0, f_re, f_pad, post_lanes, post_data, pool_we, pool_addr, pool_data};
     end else if (PUMPED == 0) begin : g_act

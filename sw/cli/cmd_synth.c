@@ -12,7 +12,7 @@ static const cli_option options[] = {
     {"-o", "X.bin", "where the bitstream goes (only the report)"},
     {"--clock", "HZ", "clock to reach; the PLL is set to it (the board's, of boards/boards.def)"},
     {"--seed", "N", "of the placer; the clock reached differs by some percent (the board's, of boards/boards.def)"},
-    {"--seeds", "N", "try so many from that one on until one reaches the clock, else keep the best; up to 32 (1)"},
+    {"--seeds", "N", "try so many from that one on until one reaches the clock, else keep the best; up to 32 (4; with --seed 1)"},
     {"--limit", "S", "seconds for the placer of each seed; one that has not ended is stopped (as long as it takes)"},
     {"--geometry", "RxCxLxP", "another geometry than the board's, as in 2x1x8x2"},
     {"--memory", "LIST", "with or without --geometry: act=,window=,stream=,param=,descriptors=,tables=,hop=,acc=,fetch=,post=,residual=,extern=,mhz=,pump=,pool=,slot=,gather=,sums=,perf= by comma"},
@@ -111,7 +111,7 @@ static hd_status run(const cli_args *a, hd_err *err) {
     if (!s) s = hd_board_find(&board, name, err);
     if (!s) s = cli_int(&clock, a, "--clock", 0, 1000000, 300000000, err);
     if (!s) s = cli_int(&seed, a, "--seed", 0, 1, 1000000, err);
-    if (!s) s = cli_int(&seeds, a, "--seeds", 1, 1, HD_SYNTH_SEEDS, err);
+    if (!s) s = cli_int(&seeds, a, "--seeds", seed ? 1 : 4, 1, HD_SYNTH_SEEDS, err);
     if (!s) s = cli_int(&limit, a, "--limit", 0, 1, 1000000, err);
     if (!s) s = geometry(&g, board, a, err);
     if (!s && link && strcmp(link, "uart") && strcmp(link, "usb")) s = hd_fail(err, HD_USAGE, "--link %.60s: uart or usb is needed", link);
