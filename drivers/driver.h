@@ -15,9 +15,10 @@ typedef struct hd_device_options {
     uint64_t stall_seed;  /* sim: random stalls on fetch, array and descriptor streams when not 0 */
     int structural;       /* sim: the synthesised array view instead of the fast one */
     int quiet;            /* no progress while a model is built */
-    const char *where;    /* usb: which board (drivers/usb_find.h), NULL = the only one */
+    const char *where;    /* usb: which board (drivers/usb_find.h), NULL = the only one; "fd:N" = an open descriptor of its node */
     int usb_fd;           /* usb: an open descriptor of its node instead, 0 = none */
     unsigned bit_rate;    /* usb: of a serial bridge, 0 = the contract's rates are tried */
+    unsigned usb_depth, usb_transfer_bytes, usb_in_flight; /* usb: transfers under way each direction, bytes of one and of all together; 0 = as in drivers/usb_pipe.h */
     unsigned run_limit_ms; /* usb: a run that takes longer failed, 0 = ten minutes */
 } hd_device_options;
 

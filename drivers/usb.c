@@ -1,6 +1,8 @@
 /* A board on the USB as a device: the link over a pipe. */
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "driver.h"
 #include "link.h"
@@ -19,13 +21,21 @@ static void usb_device_close(hd_device *d) {
 
 static hd_status usb_device_open(hd_device **out, const hd_geometry *g, const hd_device_options *o, hd_err *err) {
     (void)g; /* the session compares the capability registers */
-    hd_usb_options usb = {.bit_rate = o ? o->bit_rate : 0};
+    hd_usb_options usb = {0};
     hd_pipe *pipe = NULL;
+    int fd = o && o->usb_fd > 0 ? o->usb_fd : -1;
     *out = NULL;
+    if (o) usb = (hd_usb_options){.bit_rate = o->bit_rate, .depth = o->usb_depth, .transfer_bytes = o->usb_transfer_bytes, .in_flight = o->usb_in_flight};
+    if (o && o->where && !strncmp(o->where, "fd:", 3)) {
+        char *end;
+        long n = strtol(o->where + 3, &end, 10);
+        if (end == o->where + 3 || *end || n < 0 || n > INT_MAX) return hd_fail(err, HD_USAGE, "usb:%.60s: a number is needed, of a descriptor that is open (3<>/dev/bus/usb/001/002)", o->where);
+        fd = (int)n;
+    }
     hd_device *d = calloc(1, sizeof *d);
     if (!d) return hd_fail(err, HD_NOMEM, "usb: out of memory");
     d->run_limit_ms = o && o->run_limit_ms ? o->run_limit_ms : 10 * 60 * 1000;
-    hd_status s = o && o->usb_fd > 0 ? hd_usb_open_fd(&pipe, o->usb_fd, &usb, err) : hd_usb_open(&pipe, o ? o->where : NULL, &usb, err);
+    hd_status s = fd >= 0 ? hd_usb_open_fd(&pipe, fd, &usb, err) : hd_usb_open(&pipe, o ? o->where : NULL, &usb, err);
     if (!s) s = hd_link_open(&d->link, pipe, err);
     if (s) free(d);
     else *out = d;
@@ -63,5 +73,5 @@ static int usb_available(char *why, size_t n) {
     return usable != 0;
 }
 
-const hd_driver hd_driver_usb = {"usb", "a board on the USB: usb, or usb:SERIAL, usb:PATH, usb:VENDOR:PRODUCT", usb_device_open, usb_device_close, usb_device_write,
+const hd_driver hd_driver_usb = {"usb", "a board on the USB: usb, or usb:SERIAL, usb:PATH, usb:VENDOR:PRODUCT, usb:fd:N", usb_device_open, usb_device_close, usb_device_write,
                                  usb_device_read, usb_device_run, usb_available};

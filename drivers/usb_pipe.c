@@ -379,9 +379,9 @@ hd_status hd_usb_pipe_open(hd_pipe **out, libusb_context *context, libusb_device
     p->size = o.transfer_bytes;
     p->depth = o.depth;
     hd_status s = HD_OK;
-    if (o.depth > MOST_DEPTH || o.transfer_bytes % 512 || o.transfer_bytes > 1u << 20 || o.transfer_bytes > o.in_flight)
-        s = hd_fail(err, HD_RANGE, "%s: %u transfers of %u bytes; allowed are 1 to %d, of a multiple of 512 bytes up to 1 MiB and %u bytes in all", p->name, o.depth, o.transfer_bytes,
-                    MOST_DEPTH, o.in_flight);
+    if (o.depth > MOST_DEPTH || o.transfer_bytes % 512 || o.transfer_bytes > 1u << 20 || o.transfer_bytes > o.in_flight / 2)
+        s = hd_fail(err, HD_RANGE, "%s: %u transfers of %u bytes; allowed are 1 to %d, of a multiple of 512 bytes up to 1 MiB, and %u bytes in all for at least one each way", p->name, o.depth,
+                    o.transfer_bytes, MOST_DEPTH, o.in_flight);
     while (!s && p->depth > 1 && (size_t)p->depth * 2 * p->size > o.in_flight) p->depth--;
     if (!s) s = claim(p, err);
     if (!s) s = endpoints(p, err);

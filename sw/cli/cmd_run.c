@@ -11,11 +11,12 @@
 #include "cli.h"
 
 static const cli_option options[] = {
-    {"--device", "NAME", "ref (instruction-level model), sim (the Verilated RTL) or usb (a board: usb:SERIAL, usb:PATH) (ref)"},
+    {"--device", "NAME", "ref (instruction-level model), sim (the Verilated RTL) or usb (a board: usb:SERIAL, usb:PATH, usb:VENDOR:PRODUCT, usb:fd:N) (ref)"},
     {"--input", "X.idx", "inputs: u8 and float are quantised, i8 are codes; items [c][h][w] (required)"},
     {"--count", "N", "only the first N, 0 = all (0)"},
     {"-o", "out.bin", "where the outputs go: int8 codes [n][h][w][c]"},
     {"--bit-rate", "N", "usb: of the serial bridge's wire, bit/s (the usual rates are tried)"},
+    {"--queue", "N,BYTES,ALL", "usb: transfers under way in each direction, bytes of one, most bytes of all (8,16384,4194304)"},
     {"--trace", "out.fst", "sim: waveforms of the first input"},
     {"--raw", NULL, "take bytes as they are; else they are divided by 255"},
     {"--hwc", NULL, "items are [height][width][channel], as TFLite has them; else [channel][height][width]"},
@@ -120,8 +121,24 @@ static hd_status find_driver(const hd_driver **out, hd_device_options *o, const 
     return hd_fail(err, HD_RANGE, "device '%.60s': unknown; there are %s", name, list);
 }
 
+/* N[,BYTES[,ALL]] */
+static hd_status read_queue(hd_device_options *o, const char *text, hd_err *err) {
+    unsigned *const field[] = {&o->usb_depth, &o->usb_transfer_bytes, &o->usb_in_flight};
+    const char *at = text;
+    for (int i = 0; i < 3; i++) {
+        char *end;
+        unsigned long v = *at >= '0' && *at <= '9' ? strtoul(at, &end, 10) : 0;
+        if (!v || v > 1u << 30) break;
+        *field[i] = (unsigned)v;
+        if (!*end) return HD_OK;
+        if (*end != ',') break;
+        at = end + 1;
+    }
+    return hd_fail(err, HD_USAGE, "run: --queue %.60s: up to three numbers of at least 1 by comma are needed, as in 16,65536", text);
+}
+
 static hd_status run_program(const cli_args *a, job *j, const char *input, int64_t count, const char *out, hd_err *err) {
-    const char *device = cli_text(a, "--device");
+    const char *device = cli_text(a, "--device"), *queue = cli_text(a, "--queue");
     hd_device_options o = {.trace = cli_text(a, "--trace")};
     hd_cost *cost = NULL;
     double seconds = 0;
@@ -130,6 +147,8 @@ static hd_status run_program(const cli_args *a, job *j, const char *input, int64
     if (!s) s = find_driver(&j->driver, &o, device ? device : "ref", err);
     if (!s && rate && strcmp(j->driver->name, "usb")) s = hd_fail(err, HD_USAGE, "run: --bit-rate: only device usb has one; found %s", j->driver->name);
     if (!s && o.trace && strcmp(j->driver->name, "sim")) s = hd_fail(err, HD_USAGE, "run: --trace: only device sim writes waveforms; found %s", j->driver->name);
+    if (!s && queue && strcmp(j->driver->name, "usb")) s = hd_fail(err, HD_USAGE, "run: --queue: only device usb has one; found %s", j->driver->name);
+    if (!s && queue) s = read_queue(&o, queue, err);
     if (!s) o.bit_rate = (unsigned)rate;
     if (!s && o.trace) s = cli_can_write(o.trace, err);
     if (!s && out) s = cli_can_write(out, err);

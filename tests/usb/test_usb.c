@@ -168,6 +168,59 @@ static void test_refusals(void **state) {
     expect_refused(fd, "no answer");
 }
 
+/* Depth, size and cap of the queues: no more is ever handed to the kernel, and less when the cap asks for it. The memory for transfers is libusb's where the node can be
+ * mapped; the interposed one cannot, and then it is our own. */
+static void test_queues(void **state) {
+    (void)state;
+    static const struct {
+        hd_device_options o;
+        unsigned most; /* under way at once, both directions; 0: refused */
+    } row[] = {{{.usb_depth = 1}, 2}, {{.usb_depth = 3, .usb_transfer_bytes = 1024}, 6}, {{.usb_depth = 64, .usb_transfer_bytes = 512}, 128},
+               {{.usb_depth = 8, .usb_transfer_bytes = 4096, .usb_in_flight = 24576}, 6}, {{.usb_depth = 8, .usb_transfer_bytes = 4096, .usb_in_flight = 8192}, 2},
+               {{.usb_depth = 65}, 0}, {{.usb_transfer_bytes = 1000}, 0}, {{.usb_transfer_bytes = 2u << 20}, 0}, {{.usb_transfer_bytes = 4096, .usb_in_flight = 8191}, 0}};
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        hd_device *device;
+        hd_err err = {0};
+        hd_rng r;
+        hd_rng_seed(&r, i, 21);
+        hd_device_options o = row[i].o;
+        char where[16];
+        int fd = plug(USBFS_NATIVE, 8);
+        snprintf(where, sizeof where, "fd:%d", fd);
+        o.where = where;
+        hd_status s = hd_driver_usb.open(&device, NULL, &o, &err);
+        if (!row[i].most) {
+            assert_int_equal(s, HD_RANGE);
+            assert_non_null(strstr(err.message, "allowed are 1 to 64"));
+            assert_int_equal(usbfs_look().under_way_most, 0);
+            continue;
+        }
+        if (s) fail_msg("row %zu: %s", i, err.message);
+        for (int k = 0; k < 4; k++) assert_int_equal(use(device, &r, BOARD_WORDS - 3, &err), HD_OK);
+        hd_driver_usb.close(device);
+        usbfs_counts c = usbfs_look();
+        assert_int_equal(c.bad, 0);
+        assert_int_equal(c.under_way, 0);
+        assert_true(c.under_way_most <= row[i].most && c.under_way_most > row[i].most / 2);
+    }
+    hd_device *device;
+    hd_err err = {0};
+    const hd_device_options wrong = {.where = "fd:three"};
+    assert_int_equal(hd_driver_usb.open(&device, NULL, &wrong, &err), HD_USAGE);
+    /* A node that counts as the kernel's own: its memory is asked for, and is not there. */
+    hd_pipe *pipe;
+    libusb_context *context;
+    libusb_device_handle *handle;
+    int fd = plug(USBFS_NATIVE, 8);
+    assert_int_equal(libusb_init(&context), 0);
+    assert_int_equal(libusb_wrap_sys_device(context, fd, &handle), 0);
+    assert_null(libusb_dev_mem_alloc(handle, 4096));
+    assert_int_equal(hd_usb_pipe_open(&pipe, context, handle, HD_USB_NATIVE, 0, "usb: mapped", 1, NULL, &err), HD_OK);
+    assert_int_equal(pipe->put(pipe, words, 4096, &err), HD_OK);
+    pipe->close(pipe);
+    assert_int_equal(usbfs_look().bad, 0);
+}
+
 /* Unplugged in the middle of a transfer and of a run: one clear error, also from every later call; after a replug a new device works. */
 static void test_unplug(void **state) {
     (void)state;
@@ -277,6 +330,7 @@ static void test_random_faults(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_each_kind, unplug), cmocka_unit_test(test_divisors), cmocka_unit_test(test_rate_is_found),           cmocka_unit_test_teardown(test_refusals, unplug),
+        cmocka_unit_test_teardown(test_queues, unplug),
         cmocka_unit_test_teardown(test_unplug, unplug),    cmocka_unit_test_teardown(test_each_fault, unplug), cmocka_unit_test_teardown(test_random_faults, unplug)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
