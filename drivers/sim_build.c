@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "../sw/core/file.h"
+#include "../sim/board/board_api.h"
 #include "../sw/core/progress.h"
 #include "tools.h"
 
@@ -101,20 +102,20 @@ static hd_status compile_model(const char *dir, const char *target, const hd_geo
     if (!st) st = hd_tool_path(script, sizeof script, err, "%s/build.mk", dir);
     if (st) return st;
 
-    char parameter[25][64];
-    const struct { const char *name; uint32_t value; } set[25] = {
+    char parameter[26][64];
+    const struct { const char *name; uint32_t value; } set[26] = {
         {"ROWS", g->rows}, {"COLS", g->cols}, {"LANES", g->lanes}, {"PLANES", g->planes}, {"HOP", g->hop}, {"ACC_BITS", g->acc_bits},
         {"ACT_WORDS", g->act_words}, {"WINDOW_WORDS", g->window_words}, {"STREAM_WORDS", g->stream_words}, {"PARAM_WORDS", g->param_words},
         {"DESCRIPTORS", g->descriptors}, {"TABLES", g->tables}, {"RESIDUAL", g->residual}, {"FETCH", g->fetch}, {"POST", g->post},
         {"EXTERN", g->extern_log2}, {"EXTERN_MHZ", g->extern_mhz}, {"DECODE", g->decode}, {"PUMP", g->pump}, {"POOL", g->pool}, {"SLOT", g->slot}, {"GATHER", g->gather},
-        {"SUMS", g->sums}, {"PERF", g->perf}, {"LINK", v.link}}; /* the last: only boards have it */
+        {"SUMS", g->sums}, {"PERF", g->perf}, {"LINK", v.link}, {"CLOCKS_PER_64_BITS", HD_BOARD_CLOCKS_PER_64_BITS}}; /* the last two: only boards have them */
     const char *argv[200] = {"verilator", "--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert", "-Wno-fatal", "--unroll-count", "4",
                              "--prefix", "Vheddle", "--top-module", v.board ? "virtual_board" : g->extern_log2 ? "heddle_extern" : "heddle_core", "--Mdir", dir, include};
     int n = 0;
     while (argv[n]) n++;
     if (!v.structural) argv[n++] = "-DHD_FAST_ARRAY";
     if (v.trace) argv[n++] = "--trace-fst";
-    for (int i = 0; i < (v.board ? 25 : 24); i++) {
+    for (int i = 0; i < (v.board ? 26 : 24); i++) {
         snprintf(parameter[i], sizeof parameter[i], "-G%s=%u", set[i].name, set[i].value);
         argv[n++] = parameter[i];
     }

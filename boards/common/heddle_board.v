@@ -1,7 +1,7 @@
 // What every board carries: accelerator, link and reset. A board's top adds its clock, its pins and what makes bytes of them, when that is no UART.
 //
 // Reset lasts 256 clocks after `locked`: block RAM of the iCE40 answers only some microseconds after configuration.
-// Parameters: those of heddle_core; LINK, where the link's bytes go: 0 rx and tx, a UART, 1 the streams s_byte and m_byte (a USB device's); CLOCKS_PER_BIT of the UART;
+// Parameters: those of heddle_core; LINK, where the link's bytes go: 0 rx and tx, a UART, 1 the streams s_byte and m_byte (a USB device's); CLOCKS_PER_64_BITS of the UART (uart_link.v);
 // TIMEOUT_BITS as in hw/link/link.v.
 `default_nettype none
 module heddle_board #(
@@ -30,7 +30,7 @@ module heddle_board #(
     parameter SUMS           = 1,
     parameter PERF           = 1,
     parameter LINK           = 0,
-    parameter CLOCKS_PER_BIT = 4,
+    parameter CLOCKS_PER_64_BITS = 256,
     parameter TIMEOUT_BITS   = 20
 ) (
     input  wire clk,
@@ -74,7 +74,7 @@ module heddle_board #(
     wire [23:0] h_addr;
     wire [31:0] h_wdata, h_rdata;
     generate if (LINK == 0) begin : g_uart
-        uart_link #(.CLOCKS_PER_BIT(CLOCKS_PER_BIT), .TIMEOUT_BITS(TIMEOUT_BITS)) u_link (
+        uart_link #(.CLOCKS_PER_64_BITS(CLOCKS_PER_64_BITS), .TIMEOUT_BITS(TIMEOUT_BITS)) u_link (
             .clk(clk), .rst_n(rst_n), .rx(rx), .tx(tx), .core_rst_n(core_rst_n),
             .h_we(h_we), .h_re(h_re), .h_space(h_space), .h_addr(h_addr), .h_wdata(h_wdata), .h_rdata(h_rdata), .busy(busy), .h_wait(h_wait));
         assign s_byte_ready = 1'b0;

@@ -26,7 +26,7 @@ module top #(
     parameter GATHER         = 0,
     parameter SUMS           = 1,
     parameter PERF           = 1,
-    parameter CLOCKS_PER_BIT = 4,
+    parameter CLOCKS_PER_64_BITS = 256,
     parameter [6:0] DIVF     = 7'd63,
     parameter [2:0] DIVQ     = 3'd5
 ) (
@@ -53,7 +53,7 @@ module top #(
     heddle_board #(
         .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .PLANES(PLANES), .HOP(HOP), .ACC_BITS(ACC_BITS), .ACT_WORDS(ACT_WORDS),
         .WINDOW_WORDS(WINDOW_WORDS), .STREAM_WORDS(STREAM_WORDS), .PARAM_WORDS(PARAM_WORDS), .DESCRIPTORS(DESCRIPTORS), .TABLES(TABLES),
-        .RESIDUAL(RESIDUAL), .FETCH(FETCH), .POST(POST), .PUMP(PUMP), .POOL(POOL), .SLOT(SLOT), .GATHER(GATHER), .SUMS(SUMS), .PERF(PERF), .CLOCKS_PER_BIT(CLOCKS_PER_BIT)) u_board (
+        .RESIDUAL(RESIDUAL), .FETCH(FETCH), .POST(POST), .PUMP(PUMP), .POOL(POOL), .SLOT(SLOT), .GATHER(GATHER), .SUMS(SUMS), .PERF(PERF), .CLOCKS_PER_64_BITS(CLOCKS_PER_64_BITS)) u_board (
         .clk(clk), .clk_fast(clk_fast), .fast_take(fast_take), .locked(locked && BTN_N), .rx(RX), .tx(TX), .busy(busy), .done(done));
     // verilator lint_on PINMISSING
     assign LEDR_N = !busy;

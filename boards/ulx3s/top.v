@@ -30,7 +30,7 @@ module top #(
     parameter EXTERN_MHZ     = 75,
     parameter DECODE         = 0,
     parameter LINK           = 0,
-    parameter CLOCKS_PER_BIT = 4,
+    parameter CLOCKS_PER_64_BITS = 256,
     parameter CLKI_DIV       = 1,
     parameter CLKFB_DIV      = 3,
     parameter CLKOP_DIV      = 8
@@ -74,7 +74,7 @@ module top #(
     heddle_board #(
         .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .PLANES(PLANES), .HOP(HOP), .ACC_BITS(ACC_BITS), .ACT_WORDS(ACT_WORDS),
         .WINDOW_WORDS(WINDOW_WORDS), .STREAM_WORDS(STREAM_WORDS), .PARAM_WORDS(PARAM_WORDS), .DESCRIPTORS(DESCRIPTORS), .TABLES(TABLES),
-        .RESIDUAL(RESIDUAL), .FETCH(FETCH), .POST(POST), .EXTERN(EXTERN), .EXTERN_MHZ(EXTERN_MHZ), .DECODE(DECODE), .PUMP(PUMP), .POOL(POOL), .SLOT(SLOT), .GATHER(GATHER), .SUMS(SUMS), .PERF(PERF), .LINK(LINK), .CLOCKS_PER_BIT(CLOCKS_PER_BIT)) u_board (
+        .RESIDUAL(RESIDUAL), .FETCH(FETCH), .POST(POST), .EXTERN(EXTERN), .EXTERN_MHZ(EXTERN_MHZ), .DECODE(DECODE), .PUMP(PUMP), .POOL(POOL), .SLOT(SLOT), .GATHER(GATHER), .SUMS(SUMS), .PERF(PERF), .LINK(LINK), .CLOCKS_PER_64_BITS(CLOCKS_PER_64_BITS)) u_board (
         .clk(clk), .clk_fast(1'b0), .fast_take(1'b0), .locked(locked && !BTN), .rx(RX), .tx(TX), .busy(busy), .done(done), .rst_n(rst_n),
         .s_byte_valid(s_byte_valid), .s_byte_ready(s_byte_ready), .s_byte_data(s_byte_data), .m_byte_valid(m_byte_valid), .m_byte_ready(m_byte_ready), .m_byte_data(m_byte_data),
         .sd_cmd({sdram_csn, sdram_rasn, sdram_casn, sdram_wen}), .sd_bank(sdram_ba), .sd_addr(sdram_a), .sd_dqm(sd_dqm), .sd_out(sd_out), .sd_oe(sd_oe), .sd_in(sdram_d));

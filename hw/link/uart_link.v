@@ -1,9 +1,9 @@
 // The link behind a UART: what boards with a serial bridge put between two pins and the accelerator.
-// Parameters: CLOCKS_PER_BIT, 3 or more; TIMEOUT_BITS as in link.v.
+// Parameters: CLOCKS_PER_64_BITS, clocks a bit times 64, 128 or more (docs/link.md, "UART"); TIMEOUT_BITS as in link.v.
 `default_nettype none
 module uart_link #(
-    parameter CLOCKS_PER_BIT = 4,
-    parameter TIMEOUT_BITS   = 20
+    parameter CLOCKS_PER_64_BITS = 256,
+    parameter TIMEOUT_BITS       = 20
 ) (
     input  wire        clk,
     input  wire        rst_n,
@@ -21,9 +21,9 @@ module uart_link #(
 );
     wire r_valid, r_ready, t_valid, t_ready;
     wire [7:0] r_data, t_data;
-    uart_rx #(.CLOCKS_PER_BIT(CLOCKS_PER_BIT)) u_rx (
+    uart_rx #(.CLOCKS_PER_64_BITS(CLOCKS_PER_64_BITS)) u_rx (
         .clk(clk), .rst_n(rst_n), .rx(rx), .m_byte_valid(r_valid), .m_byte_ready(r_ready), .m_byte_data(r_data));
-    uart_tx #(.CLOCKS_PER_BIT(CLOCKS_PER_BIT)) u_tx (
+    uart_tx #(.CLOCKS_PER_64_BITS(CLOCKS_PER_64_BITS)) u_tx (
         .clk(clk), .rst_n(rst_n), .s_byte_valid(t_valid), .s_byte_ready(t_ready), .s_byte_data(t_data), .tx(tx));
     link #(.TIMEOUT_BITS(TIMEOUT_BITS)) u_link (
         .clk(clk), .rst_n(rst_n), .s_byte_valid(r_valid), .s_byte_ready(r_ready), .s_byte_data(r_data),

@@ -9,7 +9,8 @@
 extern "C" {
 #endif
 
-enum { HD_BOARD_API_VERSION = 2, HD_BOARD_CLOCKS_PER_BIT = 4 };
+/* The UART's: 12 Mbit/s at HX8K's 44.25 MHz. */
+enum { HD_BOARD_API_VERSION = 2, HD_BOARD_CLOCKS_PER_64_BITS = 236 };
 
 /* Parameter LINK of virtual_board.v. */
 enum hd_board_link { HD_BOARD_UART = 0, HD_BOARD_FULL_SPEED = 1, HD_BOARD_ULPI = 2 };

@@ -1,4 +1,4 @@
-// What is at the UART pins of a Verilated board: a sender and a receiver of exactly HD_BOARD_CLOCKS_PER_BIT clocks a bit.
+// What is at the UART pins of a Verilated board: a bridge with a clock of its own, slower by 0.01%.
 #ifndef BOARD_UART_H
 #define BOARD_UART_H
 #include <cstdint>
@@ -36,36 +36,42 @@ template <class Board> class BoardLink {
   private:
     Board &board;
     std::deque<uint8_t> to_board, from_board;
-    int send_bit = -1, send_clock = 0, take_bit = -1, take_clock = 0, value = 0, quiet = 0;
-    uint8_t sending = 0;
+    static constexpr double BIT = HD_BOARD_CLOCKS_PER_64_BITS / 64.0 * 1.0001; // a quartz is not as fast as another
+    double now = 0, began = -10 * BIT, due = 0;  // clocks; when the byte's start bit began, when the next sample is due
+    int take_bit = -1, value = 0, quiet = 0;
+    bool sending = false;
+    uint8_t byte = 0;
 
-    bool silent() const { return to_board.empty() && send_bit < 0 && take_bit < 0 && !board.top->busy; }
+    bool silent() const { return to_board.empty() && !sending && take_bit < 0 && !board.top->busy; }
     bool under_way() const { return !silent() || quiet < 4096; }
     void clock() {
         board.top->rx = static_cast<uint8_t>(rx());
         board.clock();
         tx(board.top->tx);
+        now++;
     }
     int rx() {
-        if (send_bit < 0) {
-            if (to_board.empty()) return 1;
-            sending = to_board.front();
+        if (!sending && to_board.empty()) return 1;
+        if (!sending) {
+            began = began + 10 * BIT > now ? began + 10 * BIT : now;
+            byte = to_board.front();
             to_board.pop_front();
-            send_bit = send_clock = 0;
+            sending = true;
         }
-        int level = send_bit == 0 ? 0 : send_bit == 9 ? 1 : (sending >> (send_bit - 1)) & 1;
-        if (++send_clock == HD_BOARD_CLOCKS_PER_BIT) {
-            send_clock = 0;
-            if (++send_bit == 10) send_bit = -1;
+        int bit = now < began ? -1 : static_cast<int>((now - began) / BIT);
+        if (bit >= 10) {
+            sending = false;
+            return rx();
         }
-        return level;
+        return bit < 0 || bit == 9 ? 1 : bit == 0 ? 0 : (byte >> (bit - 1)) & 1;
     }
     void tx(int level) {
         if (take_bit < 0) {
-            if (!level) take_bit = take_clock = value = 0;
+            if (!level) take_bit = value = 0, due = now + BIT / 2;
             return;
         }
-        if (++take_clock != take_bit * HD_BOARD_CLOCKS_PER_BIT + HD_BOARD_CLOCKS_PER_BIT / 2) return;
+        if (now < due) return;
+        due += BIT;
         if (take_bit >= 1 && take_bit <= 8) value |= level << (take_bit - 1);
         if (take_bit++ < 9) return;
         if (level) from_board.push_back(static_cast<uint8_t>(value)); // else a framing error: the bridge drops it

@@ -28,7 +28,7 @@ module virtual_board #(
     parameter EXTERN_MHZ     = 50,
     parameter DECODE         = 0,
     parameter LINK           = 0,
-    parameter CLOCKS_PER_BIT = 4
+    parameter CLOCKS_PER_64_BITS = 236
 ) (
     input  wire         clk,
     input  wire         locked,
@@ -64,7 +64,7 @@ module virtual_board #(
         .WINDOW_WORDS(WINDOW_WORDS), .STREAM_WORDS(STREAM_WORDS), .PARAM_WORDS(PARAM_WORDS), .DESCRIPTORS(DESCRIPTORS), .TABLES(TABLES),
         .RESIDUAL(RESIDUAL), .FETCH(FETCH), .POST(POST), .EXTERN(EXTERN), .EXTERN_MHZ(EXTERN_MHZ), .DECODE(DECODE), .PUMP(PUMP), .POOL(POOL), .SLOT(SLOT), .GATHER(GATHER), .SUMS(SUMS), .PERF(PERF),
         .LINK(LINK == 0 ? 0 : 1), .TIMEOUT_BITS(LINK == 0 ? 20 : 16),
-        .CLOCKS_PER_BIT(CLOCKS_PER_BIT)) u_board (
+        .CLOCKS_PER_64_BITS(CLOCKS_PER_64_BITS)) u_board (
         .clk(clk), .clk_fast(1'b0), .fast_take(1'b0), .locked(locked), .rx(rx), .tx(tx), .busy(busy), .done(done), .rst_n(rst_n),
         .s_byte_valid(h_valid), .s_byte_ready(h_ready), .s_byte_data(h_data), .m_byte_valid(d_valid), .m_byte_ready(d_ready), .m_byte_data(d_data),
         .sd_cmd(sd_cmd), .sd_bank(sd_bank), .sd_addr(sd_addr), .sd_dqm(sd_dqm), .sd_out(sd_out), .sd_oe(sd_oe), .sd_in(sd_in));

@@ -29,16 +29,37 @@ hd_status hd_board_find(const hd_board **out, const char *name, hd_err *err) {
     return hd_fail(err, HD_RANGE, "board '%.60s': unknown; there are %s", name, list);
 }
 
-double hd_board_bit_rate(const hd_board *board, double clock_hz, unsigned *clocks) {
-    unsigned n = 0;
-    for (unsigned i = 0; i < HD_BIT_RATES && !n; i++) {
-        unsigned whole = (unsigned)(clock_hz / hd_bit_rates[i] + 0.5);
-        if (hd_bit_rates[i] <= board->bit_rate && whole >= 3 && fabs(clock_hz / whole / hd_bit_rates[i] - 1) < 0.015) n = whole;
+void hd_uart_tolerance(unsigned clocks_per_64_bits, double *shortest, double *longest) {
+    const unsigned n = clocks_per_64_bits, samples = n < 190 ? 2 : 1, half = n % 64 ? 32 : 0;
+    const double bit = n / 64.0;
+    *shortest = 0;
+    *longest = 2;
+    for (unsigned i = 0; i < 10; i++) {
+        /* Received: sample s lies s to s + 1 samples behind the start bit's edge, and must be in bit i. Sampled twice a clock, a start bit may not begin in the clock of the stop
+         * bit's sample: only a later one is looked at. */
+        unsigned s = (n / 2 + i * n) * samples / 64, end = s + (i == 9 ? samples : 1);
+        *shortest = fmax(*shortest, end / ((i + 1) * bit * samples));
+        if (i) *longest = fmin(*longest, s / (i * bit * samples));
+        /* Sent: edges come at whole clocks; the bridge samples in the middle of its bit, or a tenth of it later. */
+        if (i) *shortest = fmax(*shortest, (i * n + half) / 64 / ((i + 0.5) * bit));
+        *longest = fmin(*longest, ((i + 1) * n + half) / 64 / ((i + 0.6) * bit));
     }
-    if (!n) n = (unsigned)ceil(clock_hz / board->bit_rate - 0.01);
-    if (n < 3) n = 3;
-    if (clocks) *clocks = n;
-    return clock_hz / n;
+}
+
+double hd_board_bit_rate(const hd_board *board, double clock_hz, unsigned *clocks_per_64_bits) {
+    unsigned n = 256; /* for clocks too slow for any of them */
+    for (unsigned i = 0; i < HD_BIT_RATES; i++) {
+        const double wanted = 64 * clock_hz / hd_bit_rates[i];
+        double shortest, longest;
+        if (hd_bit_rates[i] > board->bit_rate || wanted < 128) continue;
+        hd_uart_tolerance((unsigned)(wanted + 0.5), &shortest, &longest);
+        const double off = wanted / (unsigned)(wanted + 0.5);
+        if (0.98 * off < shortest || 1.02 * off > longest) continue;
+        n = (unsigned)(wanted + 0.5);
+        break;
+    }
+    if (clocks_per_64_bits) *clocks_per_64_bits = n;
+    return 64 * clock_hz / n;
 }
 
 hd_status hd_board_geometry(hd_geometry *g, const hd_board *board, hd_err *err) {

@@ -21,7 +21,10 @@ const hd_board *hd_boards(size_t *count);
 /* HD_RANGE with the list of names when there is none. */
 hd_status hd_board_find(const hd_board **out, const char *name, hd_err *err);
 hd_status hd_board_geometry(hd_geometry *g, const hd_board *board, hd_err *err);
-/* The UART's clocks a bit at clock_hz, 3 at least: for the highest of the contract's bit rates that the bridge has and the clock makes within 1.5%, else as
- * near the bridge's highest as the clock comes. *clocks may be NULL. Returns the rate that results, bit/s. */
-double hd_board_bit_rate(const hd_board *board, double clock_hz, unsigned *clocks);
+/* How far the bits of the bridge may be off from those of hw/link's UART, in both directions, without the loss of a byte: relative to a bit of clocks_per_64_bits / 64
+ * clocks, down to *shortest (0.97) and up to *longest (1.03). docs/link.md, "UART". */
+void hd_uart_tolerance(unsigned clocks_per_64_bits, double *shortest, double *longest);
+/* The highest of the contract's bit rates that the bridge has and that the UART carries at clock_hz with clocks that are 2% apart. *clocks_per_64_bits (may be NULL) is the
+ * UART's parameter. Returns the rate that results, bit/s. */
+double hd_board_bit_rate(const hd_board *board, double clock_hz, unsigned *clocks_per_64_bits);
 #endif

@@ -239,16 +239,16 @@ static hd_status set_parameters(job *j, const hd_geometry *g, unsigned hz, hd_sy
         return hd_fail(err, HD_RANGE, "%s: no PLL setting gives %.3f MHz within 2%%; allowed are %s MHz", j->board->name, hz * (ecp5 ? 1 : g->pump) / 1e6, ecp5 ? "10 to 400" : "16 to 275");
     if (g->extern_log2 && fabs(clock / 1e6 - g->extern_mhz) > 1)
         return hd_fail(err, HD_RANGE, "%s: external memory timed for %u MHz, clock %.3f MHz; they must agree, give --clock and --memory mhz= together", j->board->name, g->extern_mhz, clock / 1e6);
-    unsigned clocks;
-    r->bit_rate = hd_board_bit_rate(j->board, clock, &clocks);
-    r->clocks_per_bit = clocks;
+    unsigned clocks_per_64_bits;
+    r->bit_rate = hd_board_bit_rate(j->board, clock, &clocks_per_64_bits);
+    r->clocks_per_bit = clocks_per_64_bits / 64.0;
     j->mhz = clock / 1e6;
     j->pump = g->pump;
     const struct { const char *name; uint32_t value; } set[] = {
         {"ROWS", g->rows}, {"COLS", g->cols}, {"LANES", g->lanes}, {"PLANES", g->planes}, {"HOP", g->hop}, {"ACC_BITS", g->acc_bits},
         {"ACT_WORDS", g->act_words}, {"WINDOW_WORDS", g->window_words}, {"STREAM_WORDS", g->stream_words}, {"PARAM_WORDS", g->param_words},
         {"DESCRIPTORS", g->descriptors}, {"TABLES", g->tables}, {"RESIDUAL", g->residual}, {"FETCH", g->fetch}, {"POST", g->post}, {"PUMP", g->pump}, {"POOL", g->pool}, {"SLOT", g->slot}, {"GATHER", g->gather}, {"SUMS", g->sums}, {"PERF", g->perf},
-        {"CLOCKS_PER_BIT", clocks},
+        {"CLOCKS_PER_64_BITS", clocks_per_64_bits},
         {ecp5 ? "CLKI_DIV" : "DIVF", pll[0]}, {ecp5 ? "CLKFB_DIV" : "DIVQ", pll[1]}, {"CLKOP_DIV", pll[2]}, {"EXTERN", g->extern_log2},
         {"EXTERN_MHZ", g->extern_mhz}, {"DECODE", g->decode}};
     size_t used = 0;

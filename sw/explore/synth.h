@@ -15,7 +15,7 @@ typedef struct hd_synth_report {
     unsigned given_up;        /* seconds after which the placer was stopped, 0 = it ended by itself */
     double wanted_mhz, reached_mhz;
     double bit_rate;          /* of the UART, bit/s */
-    unsigned clocks_per_bit;
+    double clocks_per_bit;    /* its, of clk */
     struct {
         char unit[48];        /* instance below the board, as u_core.u_fetch; "pins" and the like for others */
         double logic_ns, routing_ns;

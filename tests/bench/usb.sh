@@ -21,7 +21,7 @@ within usb.fs_mbps 1.0 1.216
 within usb.fs_in_mbps 1.0 1.216
 within usb.ulpi_mbps 2.5 3
 within usb.ulpi_in_mbps 2.5 3
-# 12 Mbit/s at 4 clocks a bit, without a gap and without a byte lost.
+# 12 Mbit/s at HX8K's 44.25 MHz, without a gap and without a byte lost.
 within usb.uart_mbps 1.16 1.2
 within usb.uart_in_mbps 1.1 1.2
 within usb.resent 0 0

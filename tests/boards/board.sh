@@ -10,7 +10,7 @@ stage=${1%%.*} board=$2 geometry=${3%%:*} memory=${3#*:} programs=$4 src=$5 hedd
 need() { for tool; do command -v "$tool" >/dev/null || { echo "skipped: $tool is not installed"; exit 77; }; done; }
 need verilator
 work=$(mktemp -d) && trap 'rm -rf "$work"' EXIT
-here=$src/tests/boards clocks=4
+here=$src/tests/boards clocks=3.6875
 value() { local v=",$memory,"; [[ $v == *,"$1"=* ]] || { echo "${2:-1}"; return; }; v=${v#*,"$1"=}; echo "${v%%,*}"; }      # pump and pool need no name
 # published N: the N-th field of the board's row in boards.def, counted in fields between quotation marks.
 published() { sed -n "/^HD_BOARD($board,/,/)$/p" "$src/boards/boards.def" | tr '\n' ' ' | cut -d'"' -f"$1"; }
@@ -22,7 +22,7 @@ IFS=x read -r rows cols lanes planes <<<"$geometry"
 parameters() {
     echo "ROWS=$rows COLS=$cols LANES=$lanes PLANES=$planes HOP=$(value hop) ACC_BITS=$(value acc) ACT_WORDS=$(value act) WINDOW_WORDS=$(value window)"
     echo "STREAM_WORDS=$(value stream) PARAM_WORDS=$(value param) DESCRIPTORS=$(value descriptors) TABLES=$(value tables) RESIDUAL=$(value residual)"
-    echo "FETCH=$(value fetch) POST=$(value post) PUMP=$(value pump) POOL=$(value pool) SLOT=$(value slot) GATHER=$(value gather 0) SUMS=$(value sums) PERF=$(value perf) CLOCKS_PER_BIT=$clocks"
+    echo "FETCH=$(value fetch) POST=$(value post) PUMP=$(value pump) POOL=$(value pool) SLOT=$(value slot) GATHER=$(value gather 0) SUMS=$(value sums) PERF=$(value perf) CLOCKS_PER_64_BITS=236"
     [[ ,$memory != *,extern=* ]] || echo "EXTERN=$(value extern) EXTERN_MHZ=$(value mhz)"
 }
 
@@ -91,7 +91,7 @@ if [ "$stage" != rtl ]; then
     options=(-DNETLIST -Wno-fatal -Wno-lint -Wno-MODDUP -DNO_ICE40_DEFAULT_ASSIGNMENTS -DNO_INCLUDES -MAKEFLAGS "OPT_FAST=$optimise OPT_SLOW=-O0")
 fi
 
-flags="-O2 -std=gnu++17 -Wall -Wextra -Werror -DCLOCKS_PER_BIT=$((clocks * $(value pump)))"
+flags="-O2 -std=gnu++17 -Wall -Wextra -Werror -DCLOCKS_PER_BIT=$clocks*$(value pump)"
 [ "$stage" = rtl ] || flags+=" -Wno-int-in-bool-context"
 case $board,$memory in
 icebreaker,*) flags+=" -DHAS_BUTTON" ;;

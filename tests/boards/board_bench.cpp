@@ -1,5 +1,5 @@
 // Runs a script of board_script.c on a Verilated board top through its UART pins and compares every word and the cycles.
-// Built with -DCLOCKS_PER_BIT of the top; the model's prefix is Vboard. With HAS_SDRAM a second model, Vmemory, is at the board's SDRAM pins.
+// Built with -DCLOCKS_PER_BIT, of the top's CLK; the model's prefix is Vboard. With HAS_SDRAM a second model, Vmemory, is at the board's SDRAM pins.
 // board_bench SCRIPT
 #include <cstdio>
 #include <cstdlib>
@@ -20,28 +20,34 @@ namespace {
 struct Uart {
     std::deque<uint8_t> to_board;
     std::vector<uint8_t> from_board;
-    int send_bit = -1, send_clock = 0, take_bit = -1, take_clock = 0, value = 0;
-    uint8_t sending = 0;
+    static constexpr double BIT = CLOCKS_PER_BIT;
+    double now = 0, began = -10 * BIT, due = 0; // clocks; when the byte's start bit began, when the next sample is due
+    int take_bit = -1, value = 0;
+    bool sending = false;
+    uint8_t byte = 0;
     int rx() {
-        if (send_bit < 0) {
-            if (to_board.empty()) return 1;
-            sending = to_board.front();
+        if (!sending && to_board.empty()) return 1;
+        if (!sending) {
+            began = began + 10 * BIT > now ? began + 10 * BIT : now;
+            byte = to_board.front();
             to_board.pop_front();
-            send_bit = send_clock = 0;
+            sending = true;
         }
-        int level = send_bit == 0 ? 0 : send_bit == 9 ? 1 : (sending >> (send_bit - 1)) & 1;
-        if (++send_clock == CLOCKS_PER_BIT) {
-            send_clock = 0;
-            if (++send_bit == 10) send_bit = -1;
+        int bit = now < began ? -1 : static_cast<int>((now - began) / BIT);
+        if (bit >= 10) {
+            sending = false;
+            return rx();
         }
-        return level;
+        return bit < 0 || bit == 9 ? 1 : bit == 0 ? 0 : (byte >> (bit - 1)) & 1;
     }
     void tx(int level) {
+        now++;
         if (take_bit < 0) {
-            if (!level) take_bit = 0, take_clock = 0, value = 0;
+            if (!level) take_bit = value = 0, due = now + BIT / 2;
             return;
         }
-        if (++take_clock != take_bit * CLOCKS_PER_BIT + CLOCKS_PER_BIT / 2) return;
+        if (now < due) return;
+        due += BIT;
         if (take_bit >= 1 && take_bit <= 8) value |= level << (take_bit - 1);
         if (take_bit == 9) {
             if (level) from_board.push_back(static_cast<uint8_t>(value));

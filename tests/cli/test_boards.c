@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <setjmp.h>
 #include <cmocka.h>
+#include <math.h>
 #include <string.h>
 
 #include "../../sw/explore/boards.h"
@@ -96,11 +97,79 @@ static void pll_dividers_give_the_clock_they_tell(void **state) {
     assert_true(hd_synth_pll_ecp5(9000000, &a, &b, &c) <= 0 && hd_synth_pll_ecp5(401000000, &a, &b, &c) <= 0);
 }
 
+/* Whether the ten bits of a frame come through, the sender's bit lasting `bit` clocks and its edge lying `phase` clocks before the receiver's first low sample. */
+static int received(unsigned n, double bit, double phase) {
+    const double sample = n < 190 ? 0.5 : 1;
+    for (int i = 0; i < 10; i++) {
+        double at = phase + sample * floor((n / 2 + (unsigned)i * n) / 64.0 / sample);
+        if (floor(at / bit) < i || floor(at / bit) > i) return 0;
+        /* Twice a clock: the start bit that follows must not have its first low sample in the clock of this stop bit's. */
+        if (i == 9 && sample < 1 && at + sample >= 10 * bit) return 0;
+    }
+    return 1;
+}
+
+/* The same for what the board sends: edges at whole clocks, a bridge with ten clocks a bit that sees the first one `late` of its clocks after it. */
+static int sent(unsigned n, double bit, double late) {
+    for (int i = 0; i < 10; i++) {
+        double at = bit * (late / 10 + i + 0.5), edge = i * (n / 64.0), next = (i + 1) * (n / 64.0);
+        if (at < floor(edge + 0.5) || at >= floor(next + 0.5)) return 0;
+    }
+    return 1;
+}
+
+static int bytes_pass(unsigned n, double bit) {
+    const double sample = n < 190 ? 0.5 : 1;
+    int good = 1;
+    for (int k = 0; k < 64; k++) {
+        double part = (k + (k == 63)) / 64.0 - (k == 63) * 1e-6; /* up to nearly 1 */
+        good = good && received(n, bit, part * sample) && sent(n, bit, part);
+    }
+    return good;
+}
+
+/* The tolerances that choose a board's bit rate, against receiving and sending at all phases: right up to them, wrong beyond. */
+static void uarts_receive_what_they_promise(void **state) {
+    (void)state;
+    for (unsigned n = 128; n < 1700; n += n < 260 ? 1 : 37) {
+        double shortest, longest, bit = n / 64.0;
+        hd_uart_tolerance(n, &shortest, &longest);
+        if (shortest >= longest) fail_msg("%u: from %f to %f", n, shortest, longest);
+        const double inside[] = {shortest + 1e-4, (shortest + longest) / 2, longest - 1e-4};
+        for (int i = 0; i < 3; i++)
+            if (!bytes_pass(n, bit * inside[i])) fail_msg("%u sixty-fourths of a clock a bit, %f to %f: fails at %f", n, shortest, longest, inside[i]);
+        if (bytes_pass(n, bit * (shortest - 1e-4)) || bytes_pass(n, bit * (longest + 1e-4))) fail_msg("%u: passes outside of %f to %f", n, shortest, longest);
+    }
+}
+
+static void boards_have_the_highest_bit_rate_of_their_bridge(void **state) {
+    (void)state;
+    static const struct { const char *name; double clock_hz, rate; unsigned n; } row[] = {
+        {"hx8k", 44250000, 12e6, 236}, {"icebreaker", 29625000, 12e6, 158}, {"ulx3s", 75000000, 3e6, 1600}, {"hx8k", 16000000, 6e6, 171}, {"hx8k", 24000000, 8e6, 192},
+        {"hx8k", 120000000, 12e6, 640},
+    };
+    size_t boards;
+    const hd_board *all = hd_boards(&boards);
+    for (size_t i = 0; i < boards; i++) {
+        double rate = hd_board_bit_rate(&all[i], all[i].clock_hz, NULL);
+        if (rate < 0.995 * all[i].bit_rate || rate > 1.005 * all[i].bit_rate) fail_msg("%s: %.0f bit/s; its bridge has %u", all[i].name, rate, all[i].bit_rate);
+    }
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        const hd_board *b;
+        unsigned n;
+        assert_int_equal(hd_board_find(&b, row[i].name, NULL), HD_OK);
+        double rate = hd_board_bit_rate(b, row[i].clock_hz, &n);
+        if (n != row[i].n || rate < 0.995 * row[i].rate || rate > 1.005 * row[i].rate) fail_msg("%s at %.0f Hz: %.0f bit/s, %u sixty-fourths", b->name, row[i].clock_hz, rate, n);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(boards_fit_their_block_ram),
         cmocka_unit_test(clocks_say_where_they_come_from),
         cmocka_unit_test(pll_dividers_give_the_clock_they_tell),
+        cmocka_unit_test(uarts_receive_what_they_promise),
+        cmocka_unit_test(boards_have_the_highest_bit_rate_of_their_bridge),
         cmocka_unit_test(unknown_board_lists_the_known),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

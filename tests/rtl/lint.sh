@@ -100,8 +100,9 @@ while read -r -a row; do
         echo "FAIL $mode on ${row[*]}:"; head -20 "$out"; failed=1
     fi
 done <<'UNITS'
-uart_link CLOCKS_PER_BIT=3
-uart_link CLOCKS_PER_BIT=25 TIMEOUT_BITS=24
+uart_link CLOCKS_PER_64_BITS=158
+uart_link CLOCKS_PER_64_BITS=236
+uart_link CLOCKS_PER_64_BITS=1600 TIMEOUT_BITS=24
 link TIMEOUT_BITS=16
 usb_fs
 usb_fs FIFO_BITS=10

@@ -24,7 +24,7 @@ module top #(
     parameter PERF           = 1,
     parameter EXTERN         = 14,
     parameter EXTERN_MHZ     = 50,
-    parameter CLOCKS_PER_BIT = 4
+    parameter CLOCKS_PER_64_BITS = 256
 ) (
     input  wire CLK,
     input  wire RX,
@@ -44,7 +44,7 @@ module top #(
     heddle_board #(
         .ROWS(ROWS), .COLS(COLS), .LANES(LANES), .PLANES(PLANES), .HOP(HOP), .ACC_BITS(ACC_BITS), .ACT_WORDS(ACT_WORDS),
         .WINDOW_WORDS(WINDOW_WORDS), .STREAM_WORDS(STREAM_WORDS), .PARAM_WORDS(PARAM_WORDS), .DESCRIPTORS(DESCRIPTORS), .TABLES(TABLES),
-        .RESIDUAL(RESIDUAL), .FETCH(FETCH), .POST(POST), .EXTERN(EXTERN), .EXTERN_MHZ(EXTERN_MHZ), .PUMP(PUMP), .POOL(POOL), .SLOT(SLOT), .GATHER(GATHER), .SUMS(SUMS), .PERF(PERF), .CLOCKS_PER_BIT(CLOCKS_PER_BIT)) u_board (
+        .RESIDUAL(RESIDUAL), .FETCH(FETCH), .POST(POST), .EXTERN(EXTERN), .EXTERN_MHZ(EXTERN_MHZ), .PUMP(PUMP), .POOL(POOL), .SLOT(SLOT), .GATHER(GATHER), .SUMS(SUMS), .PERF(PERF), .CLOCKS_PER_64_BITS(CLOCKS_PER_64_BITS)) u_board (
         .clk(CLK), .clk_fast(1'b0), .fast_take(1'b0), .locked(1'b1), .rx(RX), .tx(tx), .busy(busy), .done(LED1),
         .sd_cmd(sd_cmd), .sd_bank(sd_bank), .sd_addr(sd_addr), .sd_dqm(sd_dqm), .sd_out(sd_out), .sd_oe(sd_oe), .sd_in(sd_in));
     // verilator lint_on PINMISSING
