@@ -165,6 +165,9 @@ hd_status hd_geometry_memory(hd_geometry *g, const char *text, hd_err *err) {
         if (*p == ',' && !*++p) return hd_fail(err, HD_USAGE, "memory '%.60s': ends in a comma", text);
     }
     if (n.extern_log2 && !n.extern_mhz) n.extern_mhz = 50;
+    /* What goes with external memory goes without it too, unless it was named. */
+    if (!n.extern_log2 && g->extern_log2 && n.extern_mhz == g->extern_mhz) n.extern_mhz = 0;
+    if (!n.extern_log2 && g->extern_log2 && n.decode == g->decode) n.decode = 0;
     if (n.extern_log2 && !g->extern_log2 && !ring) n.stream_words = 1024;
     hd_status st = hd_geometry_check(&n, err);
     if (st == HD_OK) *g = n;

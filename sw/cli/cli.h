@@ -41,7 +41,7 @@ typedef struct cli_args {
     int json;
 } cli_args;
 
-extern const cli_command cli_train, cli_compress, cli_tune, cli_eval, cli_generate, cli_compile, cli_run, cli_synth, cli_flash, cli_serve, cli_profile, cli_predict, cli_devices, cli_demo, cli_bench;
+extern const cli_command cli_train, cli_compress, cli_tune, cli_eval, cli_generate, cli_compile, cli_run, cli_synth, cli_flash, cli_serve, cli_profile, cli_predict, cli_devices, cli_point, cli_explore, cli_demo, cli_bench;
 
 /* Parses argv[2..] of a command; *help is set when --help was among them. */
 hd_status cli_parse(cli_args *a, const cli_command *c, int argc, char **argv, int *help, hd_err *err);
@@ -99,6 +99,10 @@ typedef struct cli_clock {
     const char *basis;
 } cli_clock;
 hd_status cli_clock_choose(cli_clock *out, const cli_args *a, const hd_program *p, const char *board, hd_err *err);
+
+/* What all points of heddle point and explore share: the operand, --calib, --images, --labels and the like. */
+struct hd_study;
+hd_status cli_study(struct hd_study *s, const cli_args *a, hd_err *err);
 
 /* --geometry or --board, one of them, and --memory: g, and the board's name in o. */
 hd_status cli_geometry(hd_geometry *g, hd_lower_options *o, const cli_args *a, hd_err *err);

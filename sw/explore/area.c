@@ -10,6 +10,7 @@
 
 #include "../../drivers/tools.h"
 #include "../core/file.h"
+#include "files.h"
 
 enum { PATH_BYTES = HD_SYNTH_PATH };
 
@@ -209,6 +210,72 @@ hd_status hd_area_unit(hd_area *out, const hd_synth_report *r, const hd_board *b
         s = close_work(work, folder, s, err);
     }
     return s ? s : read_folder(out, folder, board, err);
+}
+
+/* ---- whole designs, unit by unit ---- */
+
+/* The yosys command for the FPGA of a board, NULL when there is none. */
+static const char *board_command(const hd_board *board) {
+    const char *package;
+    if (is_ecp5(board)) return "synth_ecp5 -nowidelut -noflatten";
+    if (!ice40(board, &package)) return NULL;
+    return strcmp(board->fpga, "iCE40UP5K") ? "synth_ice40 -device hx -noflatten" : "synth_ice40 -device u -noflatten";
+}
+
+static void board_parameters(char *text, size_t n, const hd_geometry *g) {
+    snprintf(text, n, "-set ROWS %u -set COLS %u -set LANES %u -set PLANES %u -set HOP %u -set ACC_BITS %u -set ACT_WORDS %u -set WINDOW_WORDS %u -set STREAM_WORDS %u -set PARAM_WORDS %u "
+             "-set DESCRIPTORS %u -set TABLES %u -set RESIDUAL %u -set FETCH %u -set POST %u -set PUMP %u -set POOL %u -set SLOT %u -set GATHER %u -set SUMS %u -set PERF %u -set EXTERN %u "
+             "-set EXTERN_MHZ %u -set DECODE %u", g->rows, g->cols, g->lanes, g->planes, g->hop, g->acc_bits, g->act_words, g->window_words, g->stream_words, g->param_words, g->descriptors, g->tables,
+             g->residual, g->fetch, g->post, g->pump, g->pool, g->slot, g->gather, g->sums, g->perf, g->extern_log2, g->extern_log2 ? g->extern_mhz : 50, g->decode);
+}
+
+static hd_status make_board(const char *folder, const hd_sources *src, const char *parameters, const char *command, const hd_board *board, hd_err *err) {
+    char work[PATH_BYTES];
+    size_t room = (size_t)src->n * (PATH_BYTES + 3) + 4096, used;
+    char *script = malloc(room);
+    hd_status s = script ? need_yosys(err) : hd_fail(err, HD_NOMEM, "area: out of memory");
+    if (!s) s = open_work(work, folder, err);
+    if (s) {
+        free(script);
+        return s;
+    }
+    used = (size_t)snprintf(script, room, "read_verilog -I%s/hw/include", hd_tool_source());
+    for (int i = 0; i < src->n; i++) used += (size_t)snprintf(script + used, room - used, " %s", src->path[i]);
+    snprintf(script + used, room - used, "\nchparam %s heddle_board\n%s -top heddle_board\nsetattr -mod -unset keep_hierarchy *\nflatten\nopt_clean\nwrite_json top.json\ntee -q -o cells.json stat -json\n",
+             parameters, command);
+    s = yosys(work, script, err);
+    if (!s) s = nextpnr(work, board, 0, err);
+    free(script);
+    return close_work(work, folder, s, err);
+}
+
+hd_status hd_area_board(hd_area *out, hd_geometry *depths, const hd_board *board, const hd_geometry *g, hd_err *err) {
+    char cache[PATH_BYTES - 100], folder[PATH_BYTES], parameters[800], contract[PATH_BYTES];
+    uint64_t h = HD_TOOL_HASH;
+    *out = (hd_area){0};
+    *depths = *g;
+    depths->act_words = depths->stream_words = 1024;
+    depths->window_words = depths->param_words = 256;
+    depths->descriptors = 16;
+    depths->tables = 1;
+    hd_sources *src = calloc(1, sizeof *src);
+    const char *command = board_command(board);
+    hd_status s = !src ? hd_fail(err, HD_NOMEM, "area: out of memory") : command ? hd_synth_sources(src, board, err) : hd_fail(err, HD_UNSUPPORTED, "area: no tools for %s", board->fpga);
+    board_parameters(parameters, sizeof parameters, depths);
+    for (int i = 0; !s && i < src->n; i++) s = hd_tool_hash_file(&h, src->path[i], err);
+    if (!s) s = hd_tool_path(contract, sizeof contract, err, "%s/hw/include/heddle_contract.vh", hd_tool_source());
+    if (!s) s = hd_tool_hash_file(&h, contract, err);
+    if (!s) hd_tool_hash(&h, command, strlen(command));
+    hd_tool_hash(&h, parameters, strlen(parameters));
+    if (!s) s = hash_tools(&h, cache, sizeof cache, err);
+    if (!s) s = hd_tool_path(folder, sizeof folder, err, "%s/area-board-%016llx", cache, (unsigned long long)h);
+    int lock = -1;
+    if (!s && access(folder, R_OK)) s = hd_lock_take(&lock, folder, err);
+    if (!s && access(folder, R_OK)) s = make_board(folder, src, parameters, command, board, err);
+    hd_lock_give(lock, folder);
+    if (!s) s = read_folder(out, folder, board, err);
+    free(src);
+    return s;
 }
 
 /* ---- processing elements ---- */

@@ -2,5 +2,6 @@
 #include "bench_explore.h"
 
 hd_status hd_bench_explore(hd_figures *f, hd_err *err) {
-    return hd_bench_cycles(f, err);
+    hd_status s = hd_bench_cycles(f, err);
+    return s ? s : hd_bench_sweep(f, err);
 }
