@@ -274,7 +274,7 @@ hd_status hd_budget_outputs(float *want, float *x, const hd_graph *g, const hd_i
 hd_status hd_budget_network(hd_policy *out, const hd_graph *g, const hd_policy *p, const hd_idx *calib, int samples, int unit, hd_err *err) {
     hd_plan plan = {0};
     *out = (hd_policy){0};
-    hd_status status = hd_compress_plan_make(&plan, g, err);
+    hd_status status = hd_compress_plan_make(&plan, g, 0, err);
     if (status != HD_OK) return status;
     int images = samples < HD_BUDGET_IMAGES ? samples : HD_BUDGET_IMAGES, used = 0;
     if ((uint32_t)images > calib->dim[0]) images = (int)calib->dim[0];

@@ -20,6 +20,7 @@ typedef struct builder {
     int *tensor;             /* [graph tensor]: model tensor, -1 none */
     hd_qparams *pre;         /* [step]: codes before the table, or of the output */
     hd_model *m;
+    int keep;                /* the graph's own codes and integers: nothing is calibrated, nothing corrected */
     hd_err *err;
 } builder;
 
@@ -38,8 +39,11 @@ static hd_qparams params_of(const builder *b, int t) {
     return (hd_qparams){q->scale, q->zero};
 }
 
+static hd_qparams codes_of(const hd_graph *g, int t) { return (hd_qparams){g->tensor[t].scale, g->tensor[t].zero}; }
+
 /* u8 images need no rounding: their 256 values are the codes. Others take the range of the data as it is. */
 static hd_qparams input_params(const builder *b, const hd_idx *calib, int unit) {
+    if (b->g->tensor[b->g->input].scale > 0) return codes_of(b->g, b->g->input);
     if (calib->type == HD_IDX_U8) return (hd_qparams){unit ? 1.0f / 255.0f : 1.0f, -128};
     if (calib->type == HD_IDX_I8) return (hd_qparams){1.0f, 0};
     const hd_histogram *h = &b->histogram[b->g->input];
@@ -49,6 +53,7 @@ static hd_qparams input_params(const builder *b, const hd_idx *calib, int unit) 
 /* The network's output is compared, not computed with: clipping its largest values would make ties of them, so it gets the whole
  * range and a tenth more for what calibration did not see. */
 static hd_qparams output_params(const builder *b, const hd_step *s) {
+    if (b->keep) return codes_of(b->g, s->output);
     const hd_histogram *h = &b->histogram[s->output];
     return s->output == b->plan.output ? hd_qparams_of_range(h->lo * 1.1f, h->hi * 1.1f) : hd_qparams_of(h, b->policy);
 }
@@ -138,6 +143,7 @@ static hd_status prune(builder *b, hd_stage *s, const hd_layer_policy *o, const 
 static hd_status quantise_weights(builder *b, hd_stage *s, const hd_node *n, hd_qparams in, hd_qparams pre, int zero_out) {
     const hd_layer_policy *o = hd_policy_of(b->policy, n->name);
     const hd_trained *trained = b->trained && b->trained[n - b->g->node].scale ? &b->trained[n - b->g->node] : NULL;
+    hd_trained given = {NULL, NULL};
     hd_coding coding = hd_stage_coding(o, s);
     s->grid = coding == HD_CODING_INTEGER ? hd_stage_grid(o, s->groups) : coding == HD_CODING_ADDITIVE ? HD_GRID_EVEN : HD_GRID_ODD;
     s->bits = coding != HD_CODING_INTEGER ? 4 : s->grid == HD_GRID_TERNARY ? 0 : o->bits; /* codes stand for 4 planes */
@@ -145,10 +151,15 @@ static hd_status quantise_weights(builder *b, hd_stage *s, const hd_node *n, hd_
     s->group_size = s->granularity == HD_GRANULARITY_GROUP ? o->group_size : 0;
     hd_status status = allocate_channels(b, s);
     if (status != HD_OK) return status;
-    float *w = hd_stage_source_weights(n, s), *least = hd_stage_scale_floors(n, s, in, pre, zero_out);
+    float *w = hd_stage_source_weights(n, s), *least = hd_stage_scale_floors(n, s, in, pre, zero_out), *halves = malloc((size_t)s->cout * sizeof *halves);
     uint8_t *keep = NULL;
     const uint8_t *allowed = b->trained && !trained ? b->trained[n - b->g->node].present : NULL;
-    status = w && least ? prune(b, s, o, trained, allowed, w, &keep) : no_memory(b);
+    if (b->keep && halves) { /* an integer q of the file is v = 2q on the EVEN grid */
+        for (int oc = 0; oc < s->cout; oc++) halves[oc] = n->weight_scale[oc] / 2;
+        given.scale = halves;
+        trained = &given;
+    }
+    status = w && least && halves ? prune(b, s, o, trained, allowed, w, &keep) : no_memory(b);
     if (status == HD_OK) {
         hd_rtn rtn = {.grid = s->grid, .bits = s->bits, .granularity = s->granularity, .group_size = s->group_size, .keep = keep,
                       .floor = least, .fixed = trained ? trained->scale : NULL, .search = 1};
@@ -156,6 +167,7 @@ static hd_status quantise_weights(builder *b, hd_stage *s, const hd_node *n, hd_
     }
     free(w);
     free(least);
+    free(halves);
     free(keep);
     return status;
 }
@@ -251,7 +263,7 @@ static hd_status build_conv(builder *b, hd_stage *s, int index) {
         /* A lone function looks its input's codes up directly. */
         int direct = step->role == HD_ROLE_IDENTITY && step->residual < 0;
         const hd_histogram *h = &b->histogram[step->pre];
-        pre = direct ? in : b->policy->ranges == HD_RANGES_MSE ? hd_qparams_search_table(h, &b->plan, step, out) : hd_qparams_of(h, b->policy);
+        pre = direct ? in : b->keep ? codes_of(b->g, step->pre) : b->policy->ranges == HD_RANGES_MSE ? hd_qparams_search_table(h, &b->plan, step, out) : hd_qparams_of(h, b->policy);
     }
     b->pre[index] = pre;
     hd_status status = add_tensor(b, step->output, out);
@@ -316,8 +328,27 @@ hd_status hd_calibration_check(const hd_graph *g, const hd_idx *calib, int sampl
     return HD_OK;
 }
 
+/* Are all codes and integers there that the stages need? */
+static hd_status check_codes(const builder *b) {
+    const hd_graph *g = b->g;
+    for (int i = 0; i < b->plan.n_steps; i++) {
+        const hd_step *s = &b->plan.step[i];
+        int direct = s->role == HD_ROLE_IDENTITY && s->residual < 0, table = hd_step_has_table(&b->plan, s) && !direct;
+        const int used[4] = {s->input, s->residual, table ? s->pre : -1, s->output};
+        for (int k = 0; k < 4; k++)
+            if (used[k] >= 0 && !(g->tensor[used[k]].scale > 0))
+                return hd_fail(b->err, HD_UNSUPPORTED, "node '%s': tensor '%s' has no scale of its own, so its integers cannot be kept; with calibration data (--calib) they need not be",
+                               g->node[s->node].name, g->tensor[used[k]].name);
+        if (s->role == HD_ROLE_MAXPOOL && (g->tensor[s->input].scale != g->tensor[s->output].scale || g->tensor[s->input].zero != g->tensor[s->output].zero))
+            return hd_fail(b->err, HD_UNSUPPORTED, "node '%s': a maximum pooling between codes of different scales", g->node[s->node].name);
+        if (s->role == HD_ROLE_WEIGHTS && !g->node[s->node].weight_scale)
+            return hd_fail(b->err, HD_UNSUPPORTED, "node '%s': its weights are no integers; with calibration data (--calib) they need not be", g->node[s->node].name);
+    }
+    return HD_OK;
+}
+
 static hd_status run(builder *b, const hd_idx *calib, int samples, int unit) {
-    hd_status status = hd_compress_plan_make(&b->plan, b->g, b->err);
+    hd_status status = hd_compress_plan_make(&b->plan, b->g, b->keep, b->err);
     if (status != HD_OK) return status;
     size_t tensors = (size_t)b->g->n_tensors;
     b->histogram = malloc(tensors * sizeof *b->histogram);
@@ -325,7 +356,8 @@ static hd_status run(builder *b, const hd_idx *calib, int samples, int unit) {
     b->pre = calloc((size_t)b->plan.n_steps, sizeof *b->pre);
     uint8_t *wanted = calloc(tensors, 1);
     b->m = calloc(1, sizeof *b->m);
-    if (b->histogram && b->tensor && b->pre && wanted && b->m) {
+    if (b->histogram && b->tensor && b->pre && wanted && b->m && b->keep) status = check_codes(b);
+    else if (b->histogram && b->tensor && b->pre && wanted && b->m) {
         wanted[b->g->input] = 1;
         for (int i = 0; i < b->plan.n_steps; i++) wanted[b->plan.step[i].pre] = wanted[b->plan.step[i].output] = 1;
         status = hd_calibrate(b->histogram, wanted, b->g, calib, samples, unit, b->err);
@@ -333,7 +365,7 @@ static hd_status run(builder *b, const hd_idx *calib, int samples, int unit) {
         status = no_memory(b);
     free(wanted);
     if (status == HD_OK) status = build(b, calib, unit);
-    if (status == HD_OK) status = hd_correct_channels(b->m, &b->plan, b->pre, b->policy, b->trained, calib, samples, unit, b->err);
+    if (status == HD_OK && !b->keep) status = hd_correct_channels(b->m, &b->plan, b->pre, b->policy, b->trained, calib, samples, unit, b->err);
     return status == HD_OK ? hd_model_check(b->m, b->err) : status;
 }
 
@@ -343,18 +375,13 @@ hd_status hd_compress_check(const hd_graph *g, const hd_policy *policy, const hd
     return status == HD_OK ? hd_calibration_check(g, calib, samples, err) : status;
 }
 
-hd_status hd_compress_trained(hd_model **out, const hd_graph *g, const hd_policy *policy, const hd_trained *trained, const hd_idx *calib,
-                              int samples, int unit, hd_err *err) {
-    *out = NULL;
-    hd_status status = hd_compress_check(g, policy, calib, samples, err);
-    if (status == HD_OK) status = check_passes(g, policy, err);
-    if (status != HD_OK) return status;
-    if ((uint32_t)samples > calib->dim[0]) samples = (int)calib->dim[0];
-    builder b = {.g = g, .policy = policy, .trained = trained, .err = err};
+/* Without calib the graph's own codes and integers are kept. */
+static hd_status compress(hd_model **out, const hd_graph *g, const hd_policy *policy, const hd_trained *trained, const hd_idx *calib, int samples, int unit, hd_err *err) {
+    builder b = {.g = g, .policy = policy, .trained = trained, .keep = !calib, .err = err};
     /* Images run in parallel, each on one BLAS thread: more would only get in each other's way, and could change the sums' order. */
     int blas = openblas_get_num_threads();
     openblas_set_num_threads(1);
-    status = run(&b, calib, samples, unit);
+    hd_status status = run(&b, calib, samples, unit);
     openblas_set_num_threads(blas);
     if (status == HD_OK) *out = b.m;
     else hd_model_free(b.m);
@@ -363,4 +390,22 @@ hd_status hd_compress_trained(hd_model **out, const hd_graph *g, const hd_policy
     free(b.tensor);
     free(b.pre);
     return status;
+}
+
+hd_status hd_compress_trained(hd_model **out, const hd_graph *g, const hd_policy *policy, const hd_trained *trained, const hd_idx *calib,
+                              int samples, int unit, hd_err *err) {
+    *out = NULL;
+    hd_status status = hd_compress_check(g, policy, calib, samples, err);
+    if (status == HD_OK) status = check_passes(g, policy, err);
+    if (status != HD_OK) return status;
+    if ((uint32_t)samples > calib->dim[0]) samples = (int)calib->dim[0];
+    return compress(out, g, policy, trained, calib, samples, unit, err);
+}
+
+hd_status hd_compress_kept(hd_model **out, const hd_graph *g, hd_err *err) {
+    hd_policy policy;
+    hd_policy_default(&policy);
+    *out = NULL;
+    hd_status status = hd_graph_check(g, err);
+    return status ? status : compress(out, g, &policy, NULL, NULL, 0, 0, err);
 }

@@ -85,4 +85,7 @@ hd_status hd_compress(hd_model **out, const hd_graph *g, const hd_policy *policy
  * masks and integers are the trained ones. */
 hd_status hd_compress_trained(hd_model **out, const hd_graph *g, const hd_policy *policy, const hd_trained *trained, const hd_idx *calib,
                               int samples, int unit, hd_err *err);
+/* The model of a quantised file: codes of activations and integers of weights are those of the graph (scales of its tensors and nodes), multipliers follow from the scales, and
+ * additions are stages of their own. Each rounding is docs/formats.md's. HD_UNSUPPORTED when a tensor or a layer has no scale. */
+hd_status hd_compress_kept(hd_model **out, const hd_graph *g, hd_err *err);
 #endif

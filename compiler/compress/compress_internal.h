@@ -28,7 +28,8 @@ typedef struct hd_plan {
     uint32_t dense_weights;
 } hd_plan;
 
-hd_status hd_compress_plan_make(hd_plan *p, const hd_graph *g, hd_err *err);
+/* apart: each addition is a stage of its own, so that what a convolution in front of it gives is rounded to the codes that it has in a quantised file. */
+hd_status hd_compress_plan_make(hd_plan *p, const hd_graph *g, int apart, hd_err *err);
 void hd_compress_plan_free(hd_plan *p);
 /* The step's elementwise functions, one after the other. */
 float hd_step_apply(const hd_plan *p, const hd_step *s, float x);

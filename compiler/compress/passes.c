@@ -81,7 +81,7 @@ hd_status hd_passes_run(hd_graph **out, hd_policy *out_policy, const hd_graph *g
     for (int i = 0; pass.g && i < g->n_nodes; i++) rewritten |= hd_policy_rewrites(hd_policy_of(p, g->node[i].name));
     hd_plan plan = {0};
     /* Whatever passes make of the network, bits per weight are over the weights it came with. */
-    if (!s && rewritten && (s = hd_compress_plan_make(&plan, g, err)) == HD_OK) pass.g->source_weights = plan.dense_weights;
+    if (!s && rewritten && (s = hd_compress_plan_make(&plan, g, 0, err)) == HD_OK) pass.g->source_weights = plan.dense_weights;
     hd_compress_plan_free(&plan);
     for (const pass_function *f = passes; !s && *f; f++) s = (*f)(&pass, err);
     if (!s) s = hd_graph_check(pass.g, err);

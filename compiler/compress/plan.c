@@ -108,8 +108,9 @@ static hd_status find_shapes(planner *w, hd_err *err) {
 }
 
 /* The addition goes to the input produced later: the other one is then complete before the stage runs. */
-static void match_additions(planner *w) {
+static void match_additions(planner *w, int apart) {
     for (int i = 0; i < w->g->n_nodes; i++) w->add_of[i] = w->addend[i] = -1;
+    if (apart) return;
     for (int i = 0; i < w->g->n_nodes; i++) {
         const hd_node *n = &w->g->node[i];
         if (!w->live[i] || n->op != HD_OP_ADD_TENSOR) continue;
@@ -189,11 +190,11 @@ static void sort_steps(hd_plan *p) {
     }
 }
 
-static hd_status make(planner *w, hd_err *err) {
+static hd_status make(planner *w, int apart, hd_err *err) {
     hd_status status = find_live(w, err);
     if (status == HD_OK) status = find_shapes(w, err);
     if (status != HD_OK) return status;
-    match_additions(w);
+    match_additions(w, apart);
     int n_fn = 0;
     for (int i = 0; status == HD_OK && i < w->g->n_nodes; i++)
         if (w->live[i] && !w->taken[i]) status = add_step(w, i, &n_fn, err);
@@ -203,7 +204,7 @@ static hd_status make(planner *w, hd_err *err) {
     return status;
 }
 
-hd_status hd_compress_plan_make(hd_plan *p, const hd_graph *g, hd_err *err) {
+hd_status hd_compress_plan_make(hd_plan *p, const hd_graph *g, int apart, hd_err *err) {
     size_t tensors = (size_t)g->n_tensors, nodes = (size_t)g->n_nodes + 1;
     *p = (hd_plan){.g = g, .step = calloc(nodes, sizeof *p->step), .fn = calloc(nodes, sizeof *p->fn),
                    .resolve = calloc(tensors, sizeof *p->resolve), .stored = calloc(tensors, sizeof *p->stored)};
@@ -214,7 +215,7 @@ hd_status hd_compress_plan_make(hd_plan *p, const hd_graph *g, hd_err *err) {
     if (!p->step || !p->fn || !p->resolve || !p->stored || !w.producer || !w.uses || !w.consumer || !w.live || !w.taken || !w.add_of || !w.addend)
         status = hd_fail(err, HD_NOMEM, "network '%s': out of memory", g->name);
     else
-        status = make(&w, err);
+        status = make(&w, apart, err);
     free(w.producer);
     free(w.uses);
     free(w.consumer);

@@ -34,6 +34,7 @@ void hd_graph_free(hd_graph *g) {
         free(g->node[i].name);
         free(g->node[i].weight);
         free(g->node[i].bias);
+        free(g->node[i].weight_scale);
     }
     free(g->tensor);
     free(g->node);
@@ -81,7 +82,12 @@ static int copy_floats(float **to, const float *from, size_t n) {
 hd_graph *hd_graph_clone(const hd_graph *g) {
     hd_graph *c = hd_graph_new(g->name);
     int good = c != NULL;
-    for (int i = 0; good && i < g->n_tensors; i++) good = hd_graph_add_tensor(c, g->tensor[i].name, g->tensor[i].shape) >= 0;
+    for (int i = 0; good && i < g->n_tensors; i++) {
+        good = hd_graph_add_tensor(c, g->tensor[i].name, g->tensor[i].shape) >= 0;
+        if (!good) break;
+        c->tensor[i].scale = g->tensor[i].scale;
+        c->tensor[i].zero = g->tensor[i].zero;
+    }
     for (int i = 0; good && i < g->n_nodes; i++) {
         const hd_node *from = &g->node[i];
         good = hd_graph_add_node(c, from->op, from->name) >= 0;
@@ -90,8 +96,9 @@ hd_graph *hd_graph_clone(const hd_graph *g) {
         char *name = to->name;
         *to = *from;
         to->name = name;
-        to->weight = to->bias = NULL;
-        good = copy_floats(&to->weight, from->weight, hd_node_weights(from)) && copy_floats(&to->bias, from->bias, (size_t)from->cout);
+        to->weight = to->bias = to->weight_scale = NULL;
+        good = copy_floats(&to->weight, from->weight, hd_node_weights(from)) && copy_floats(&to->bias, from->bias, (size_t)from->cout) &&
+               copy_floats(&to->weight_scale, from->weight_scale, (size_t)from->cout);
     }
     if (!good) {
         hd_graph_free(c);

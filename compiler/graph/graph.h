@@ -35,6 +35,8 @@ typedef struct hd_shape {
 typedef struct hd_tensor_info {
     char *name;
     hd_shape shape;
+    float scale; /* of a quantised file: the tensor holds scale * (code - zero), codes -128..127; 0 = real numbers */
+    int zero;
 } hd_tensor_info;
 
 typedef struct hd_node {
@@ -50,6 +52,7 @@ typedef struct hd_node {
     float alpha, beta;
     int cin, cout; /* CONV2D, FC */
     float *weight, *bias;
+    float *weight_scale; /* [cout], of a quantised file: weight is weight_scale[oc] times an integer of -128..127; NULL = real numbers */
 } hd_node;
 
 typedef struct hd_graph {

@@ -65,7 +65,7 @@ int hd_graph_insert_like(hd_graph *g, int at, int from, const char *name) {
     char *own = g->node[at].name;
     g->node[at] = g->node[from + (from >= at)];
     g->node[at].name = own;
-    g->node[at].weight = g->node[at].bias = NULL;
+    g->node[at].weight = g->node[at].bias = g->node[at].weight_scale = NULL;
     return at;
 }
 
@@ -83,6 +83,7 @@ void hd_graph_remove_node(hd_graph *g, int at) {
     free(g->node[at].name);
     free(g->node[at].weight);
     free(g->node[at].bias);
+    free(g->node[at].weight_scale);
     g->n_nodes--;
     memmove(&g->node[at], &g->node[at + 1], (size_t)(g->n_nodes - at) * sizeof *g->node);
 }

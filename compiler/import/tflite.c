@@ -1,4 +1,5 @@
-/* TFLite to the float graph: tensors [1][h][w][c] become [c][h][w]; integer constants become the real values they stand for. */
+/* TFLite to the float graph: tensors [1][h][w][c] become [c][h][w]; integer constants become the real values they stand for. Of a file whose activations are int8 the
+ * graph also keeps the scales and zero points, so that compression can take its integers as they are. */
 #include "tflite_internal.h"
 
 #include <math.h>
@@ -6,8 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "../../sw/core/file.h"
 
 enum { PADDING_SAME = 0, PADDING_VALID = 1 };
 enum { ACTIVATION_NONE = 0, ACTIVATION_RELU = 1, ACTIVATION_RELU_N1_1 = 2, ACTIVATION_RELU6 = 3, ACTIVATION_TANH = 4 };
@@ -111,6 +110,32 @@ static hd_status unary(const build *b, int *tensor, const char *suffix, hd_fn fn
     return HD_OK;
 }
 
+/* Graph tensor `tensor` holds what tensor `from` of the file does, and so its codes. */
+static hd_status note_codes(const build *b, int tensor, int from) {
+    const hd_tflite_tensor *x = &b->t.tensor[from];
+    if (x->type == HD_TFLITE_FLOAT32 || x->type == HD_TFLITE_FLOAT16) return HD_OK;
+    if (x->type != HD_TFLITE_INT8 || !x->scale || x->scales != 1)
+        return fail(b, HD_UNSUPPORTED, "tensor '%s' is %s with %zu scales; computed tensors are float32, or int8 with one scale", x->name, hd_tflite_type_name(x->type), x->scales);
+    int64_t zero = hd_tflite_zero(x, 0);
+    if (zero < -128 || zero > 127) return fail(b, HD_RANGE, "tensor '%s' has zero point %lld; allowed are -128..127", x->name, (long long)zero);
+    b->g->tensor[tensor].scale = hd_tflite_scale(x, 0);
+    b->g->tensor[tensor].zero = (int)zero;
+    return HD_OK;
+}
+
+/* The scales of int8 weights of an int8 layer. Their zero points are 0 by the format's quantisation specification. */
+static hd_status note_weights(hd_node *n, const build *b, const hd_tflite_tensor *w) {
+    if (b->t.tensor[at_work(b)->output].type != HD_TFLITE_INT8) return HD_OK;
+    if (w->type != HD_TFLITE_INT8 || !w->scale || (w->scales != 1 && w->scales != (size_t)n->cout))
+        return fail(b, HD_UNSUPPORTED, "weights '%s' are %s with %zu scales; an int8 layer has int8 weights with 1 or %d scales", w->name, hd_tflite_type_name(w->type), w->scales, n->cout);
+    if (!(n->weight_scale = malloc((size_t)n->cout * sizeof *n->weight_scale))) return no_memory(b);
+    for (int oc = 0; oc < n->cout; oc++) {
+        n->weight_scale[oc] = hd_tflite_scale(w, (size_t)oc);
+        if (hd_tflite_zero(w, (size_t)oc)) return fail(b, HD_UNSUPPORTED, "weights '%s' have zero point %lld; int8 weights have 0", w->name, (long long)hd_tflite_zero(w, (size_t)oc));
+    }
+    return HD_OK;
+}
+
 /* The operator's result is graph tensor `tensor`, after its fused activation (`field` of its options). */
 static hd_status finish(build *b, int tensor, int field) {
     int activation = field < 0 ? ACTIVATION_NONE : hd_flat_byte(&b->t.flat, at_work(b)->options, field, ACTIVATION_NONE);
@@ -121,7 +146,7 @@ static hd_status finish(build *b, int tensor, int field) {
     else if (activation == ACTIVATION_TANH) s = unary(b, &tensor, ".tanh", HD_FN_TANH, 0);
     else if (activation != ACTIVATION_NONE) return fail(b, HD_UNSUPPORTED, "fused activation %d; supported are none, ReLU, ReLU6, -1..1 and tanh", activation);
     b->value[at_work(b)->output] = (value){.tensor = tensor};
-    return s;
+    return s ? s : note_codes(b, tensor, at_work(b)->output);
 }
 
 /* ---- windows ---- */
@@ -165,23 +190,26 @@ static hd_status place(hd_node **out, const build *b, hd_op op, const value *v, 
     return HD_OK;
 }
 
+static float *values_of(const hd_tflite_tensor *x) {
+    float *v = malloc(x->count * sizeof *v);
+    if (v) hd_tflite_values(x, v);
+    return v;
+}
+
 static hd_status bias_of(hd_node *n, const build *b, const hd_tflite_tensor *bias) {
     if (!bias) return HD_OK;
     if (bias->count != (size_t)n->cout) return fail(b, HD_MISMATCH, "bias '%s' has %zu elements; there are %d outputs", bias->name, bias->count, n->cout);
-    if (!(n->bias = malloc(bias->count * sizeof *n->bias))) return no_memory(b);
-    hd_tflite_values(bias, n->bias);
-    return HD_OK;
+    n->bias = values_of(bias);
+    return n->bias ? HD_OK : no_memory(b);
 }
 
 /* Weights [oc][ky][kx][ic] (a depthwise layer's [1][ky][kx][oc]) into the graph's [oc][ic][ky][kx]. */
 static hd_status weights_of(hd_node *n, const build *b, const hd_tflite_tensor *w, int depthwise) {
-    float *from = malloc(w->count * sizeof *from);
-    n->weight = malloc(w->count * sizeof *n->weight);
-    if (!from || !n->weight) {
+    float *from = values_of(w);
+    if (!from || !(n->weight = malloc(w->count * sizeof *n->weight))) {
         free(from);
         return no_memory(b);
     }
-    hd_tflite_values(w, from);
     size_t taps = (size_t)n->kh * (size_t)n->kw, out = (size_t)n->cout, in = depthwise ? 1 : (size_t)n->cin;
     for (size_t oc = 0; oc < out; oc++)
         for (size_t ic = 0; ic < in; ic++)
@@ -214,6 +242,7 @@ static hd_status convolution(build *b, int depthwise) {
     n->cout = y.c;
     int tensor = n->output;
     s = weights_of(n, b, w, depthwise);
+    if (!s) s = note_weights(n, b, w);
     if (!s) s = bias_of(n, b, bias);
     return s ? s : finish(b, tensor, depthwise ? 4 : 3);
 }
@@ -289,19 +318,18 @@ static hd_status fully_connected(build *b) {
     n->cin = (int)inputs;
     n->cout = w->dim[0];
     int tensor = n->output;
-    float *from = malloc(w->count * sizeof *from);
-    n->weight = malloc(w->count * sizeof *n->weight);
-    if (!from || !n->weight) {
+    float *from = values_of(w);
+    if (!from || !(n->weight = malloc(w->count * sizeof *n->weight))) {
         free(from);
         return no_memory(b);
     }
-    hd_tflite_values(w, from);
     /* TFLite flattens [h][w][c], the graph [c][h][w]. */
     for (size_t k = 0; k < (size_t)n->cout; k++)
         for (size_t c = 0; c < (size_t)x.c; c++)
             for (size_t p = 0; p < pixels; p++) n->weight[k * inputs + c * pixels + p] = from[k * inputs + p * (size_t)x.c + c];
     free(from);
-    s = bias_of(n, b, bias);
+    s = note_weights(n, b, w);
+    if (!s) s = bias_of(n, b, bias);
     return s ? s : finish(b, tensor, 0);
 }
 
@@ -370,14 +398,32 @@ static hd_status function(build *b) {
     default: s = unary(b, &tensor, "", HD_FN_LEAKY_RELU, hd_flat_float(&b->t.flat, at_work(b)->options, 0, 0)); break;
     }
     b->value[at_work(b)->output] = (value){.tensor = tensor, .flat = flat};
+    return s ? s : note_codes(b, tensor, at_work(b)->output);
+}
+
+/* Constants in float16 come through a DEQUANTIZE, and an int8 network's output may. */
+static hd_status dequantize(build *b) {
+    const hd_tflite_node *n = at_work(b);
+    if (n->n_inputs > 0 && n->input[0] >= 0 && b->value[n->input[0]].tensor >= 0) {
+        b->value[n->output] = b->value[n->input[0]];
+        return HD_OK;
+    }
+    const hd_tflite_tensor *c = NULL;
+    hd_status s = constant_input(&c, b, 0, 0);
+    if (!s) b->value[n->output] = (value){.tensor = -1, .constant = c};
     return s;
 }
 
-/* Constants in float16 come through a DEQUANTIZE. */
-static hd_status dequantize(build *b) {
-    const hd_tflite_tensor *c = NULL;
-    hd_status s = constant_input(&c, b, 0, 0);
-    if (!s) b->value[at_work(b)->output] = (value){.tensor = -1, .constant = c};
+/* The float input of an int8 network gets its codes here; codes become others through a layer of their own. */
+static hd_status quantize(build *b) {
+    value *v = NULL;
+    hd_status s = plain_input(&v, b, 0);
+    if (s) return s;
+    int tensor = v->tensor, from = at_work(b)->input[0];
+    hd_shape flat = v->flat;
+    if (b->t.tensor[from].type != HD_TFLITE_FLOAT32 || tensor != b->g->input) s = clip(b, &tensor, "", -INFINITY, INFINITY);
+    if (!s) s = note_codes(b, tensor, at_work(b)->output);
+    b->value[at_work(b)->output] = (value){.tensor = tensor, .flat = flat};
     return s;
 }
 
@@ -395,12 +441,8 @@ static hd_status run_node(build *b) {
     case HD_TFLITE_MEAN: return mean(b);
     case HD_TFLITE_PAD: return pad(b);
     case HD_TFLITE_DEQUANTIZE: return dequantize(b);
-    case HD_TFLITE_LOGISTIC:
-    case HD_TFLITE_RELU:
-    case HD_TFLITE_RELU6:
-    case HD_TFLITE_TANH:
-    case HD_TFLITE_LEAKY_RELU:
-    case HD_TFLITE_HARD_SWISH: return function(b);
+    case HD_TFLITE_QUANTIZE: return quantize(b);
+    case HD_TFLITE_LOGISTIC: case HD_TFLITE_RELU: case HD_TFLITE_RELU6: case HD_TFLITE_TANH: case HD_TFLITE_LEAKY_RELU: case HD_TFLITE_HARD_SWISH: return function(b);
     default:
         return fail(b, HD_UNSUPPORTED,
                     "operator %d of the schema is not supported; supported are convolutions, fully connected layers, addition, poolings, mean over the image, padding, reshaping, softmax "
@@ -413,14 +455,14 @@ static hd_status run(build *b) {
     hd_tflite *t = &b->t;
     for (int i = 0; i < t->n_tensors; i++) b->value[i] = (value){.tensor = -1, .constant = t->tensor[i].data ? &t->tensor[i] : NULL};
     const hd_tflite_tensor *in = &t->tensor[t->input];
-    if (in->type != HD_TFLITE_FLOAT32)
-        return hd_fail(b->err, HD_UNSUPPORTED, "%s: input '%s' is %s; float32 is supported (a quantised model's float original compresses better)", t->label, in->name,
-                       hd_tflite_type_name(in->type));
+    if (in->type != HD_TFLITE_FLOAT32 && in->type != HD_TFLITE_INT8)
+        return hd_fail(b->err, HD_UNSUPPORTED, "%s: input '%s' is %s; float32 and int8 are supported", t->label, in->name, hd_tflite_type_name(in->type));
     hd_shape shape = {0};
     hd_status s = shape_of(&shape, b, in);
     if (s) return s;
     b->g->input = b->value[t->input].tensor = hd_graph_add_tensor(b->g, in->name, shape);
     if (b->g->input < 0) return no_memory(b);
+    if ((s = note_codes(b, b->g->input, t->input)) != HD_OK) return s;
     for (b->node = 0; b->node < t->n_nodes; b->node++)
         if ((s = run_node(b)) != HD_OK) return s;
     if (t->flat.failed) return hd_fail(b->err, HD_FORMAT, "%s: not a whole TFLite file: an operator's options lie outside of it", t->label);
@@ -445,16 +487,5 @@ hd_status hd_import_tflite_memory(hd_graph **out, const uint8_t *data, size_t si
     free(b.value);
     if (s) hd_graph_free(b.g);
     else *out = b.g;
-    return s;
-}
-
-hd_status hd_import_tflite(hd_graph **out, const char *path, hd_err *err) {
-    uint8_t *data;
-    size_t size;
-    *out = NULL;
-    hd_status s = hd_file_read(&data, &size, path, (size_t)1 << 30, 0, err);
-    if (s) return s;
-    s = hd_import_tflite_memory(out, data, size, path, err);
-    free(data);
     return s;
 }

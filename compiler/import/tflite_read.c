@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../sw/core/file.h"
 #include "../../sw/core/half.h"
 #include "tflite_internal.h"
 
@@ -215,4 +216,23 @@ void hd_tflite_free(hd_tflite *t) {
     free(t->node);
     t->tensor = NULL;
     t->node = NULL;
+}
+
+hd_status hd_import_tflite(hd_graph **out, const char *path, hd_err *err) {
+    uint8_t *data;
+    size_t size;
+    *out = NULL;
+    hd_status s = hd_file_read(&data, &size, path, (size_t)1 << 30, 0, err);
+    if (s) return s;
+    s = hd_import_tflite_memory(out, data, size, path, err);
+    free(data);
+    /* The format names no model: the file's name stands for it. */
+    const char *base = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
+    size_t length = strlen(base) > 7 && !strcmp(base + strlen(base) - 7, ".tflite") ? strlen(base) - 7 : strlen(base);
+    char *name = s ? NULL : strndup(base, length);
+    if (name) {
+        free((*out)->name);
+        (*out)->name = name;
+    }
+    return s;
 }

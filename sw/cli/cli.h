@@ -66,6 +66,8 @@ void cli_model_free(cli_model *m);
 /* The first four bytes as a little-endian number; 0 for a shorter file. */
 hd_status cli_file_magic(uint32_t *magic, const char *path, hd_err *err);
 
+/* --codes SCALE:ZERO: i8 items become the floats they stand for; `input`, of a graph (may be NULL), then has that scale and zero point. */
+hd_status cli_codes(const cli_args *a, hd_idx **x, const char *path, hd_tensor_info *input, hd_err *err);
 /* With the flag --hwc: items of x that are [h][w][c], as TFLite has them, become [c][h][w]. */
 hd_status cli_hwc(const cli_args *a, hd_idx *x, const char *path, int c, int h, int w, hd_err *err);
 

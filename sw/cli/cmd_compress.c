@@ -9,7 +9,7 @@
 
 static const cli_option options[] = {
     {"-o", "N.hdm", "where the compressed model goes (required)"},
-    {"--calib", "X.idx", "inputs to calibrate on: idx or idx.gz of u8, i8 or float (required)"},
+    {"--calib", "X.idx", "inputs to calibrate on: idx or idx.gz of u8, i8 or float (required, but for an int8 TFLite file whose integers are to stay as they are)"},
     {"--calib-count", "N", "how many of them at most (512)"},
     {"--weights", "B", "bits of a weight, 1..8, or ternary; sparse language models also 16, float values (8)"},
     {"--grid", "odd|even|auto", "which integers weights may be; language models also affine, with zero points (auto)"},
@@ -27,6 +27,7 @@ static const cli_option options[] = {
     {"--code-group", "N", "weights that a code of table, additive or trellis covers, 1..8 (4; additive 8)"},
     {"--policy", "FILE", "JSON: the base and rules by layer; options given override its base"},
     {"--raw", NULL, "take bytes as they are; else they are divided by 255"},
+    {"--codes", "SCALE:ZERO", "i8 items stand for SCALE * (item - ZERO), as in 0.5847:83, and are the model's input codes"},
     {"--hwc", NULL, "items are [height][width][channel], as TFLite has them; else [channel][height][width]"},
     {"--budget-bytes", "N", "choose each layer's format by measurement, in at most N stored bytes"},
     {"--budget-bpw", "B", "the same as bits for each dense weight"},
@@ -241,12 +242,33 @@ static hd_status print_model(const cli_args *a, const hd_model *m, const hd_grap
     return cli_json(o, err);
 }
 
-static hd_status compress_to(const cli_args *a, const hd_graph *g, const hd_policy *p, const char *calib_path, int64_t samples, const char *out, hd_err *err) {
+static hd_status print_kept(const cli_args *a, const hd_model *m, const char *out, hd_err *err) {
+    if (a->json) return cli_json(cli_model_json(m, out), err);
+    cli_model_print(m, out);
+    return HD_OK;
+}
+
+/* Without --calib the integers of a quantised file stay. What asks for others needs --calib. */
+static hd_status keep_integers(const cli_args *a, const hd_graph *g, const char *out, hd_err *err) {
+    for (const cli_option *o = options; o->name; o++)
+        if (strcmp(o->name, "-o") && strcmp(o->name, "--calib") && cli_text(a, o->name))
+            return hd_fail(err, HD_USAGE, "compress: %s needs --calib; without it the integers of '%s' stay as they are", o->name, a->operand);
+    hd_model *m = NULL;
+    hd_status s = hd_compress_kept(&m, g, err);
+    if (s) return hd_fail_in(err, a->operand), s;
+    s = hd_model_save(m, out, err);
+    if (!s) s = print_kept(a, m, out, err);
+    hd_model_free(m);
+    return s;
+}
+
+static hd_status compress_to(const cli_args *a, hd_graph *g, const hd_policy *p, const char *calib_path, int64_t samples, const char *out, hd_err *err) {
     hd_idx *calib = NULL;
     hd_model *m = NULL;
     hd_status s = hd_idx_load(&calib, calib_path, err);
     hd_shape in = g->tensor[g->input].shape;
     if (!s) s = cli_hwc(a, calib, calib_path, in.c, in.h, in.w, err);
+    if (!s) s = cli_codes(a, &calib, calib_path, &g->tensor[g->input], err);
     hd_graph *rewritten = NULL;
     hd_policy policy = {0};
     if (!s) s = hd_passes_run(&rewritten, &policy, g, p, calib, (int)samples, !cli_flag(a, "--raw"), err);
@@ -270,7 +292,7 @@ static hd_status run(const cli_args *a, hd_err *err) {
     if (!s && cli_text(a, "--repair")) s = hd_fail(err, HD_USAGE, "compress: --repair goes with --tokens");
     if (!s && cli_text(a, "--blockwise")) s = hd_fail(err, HD_USAGE, "compress: --blockwise goes with --tokens");
     if (!s && cli_text(a, "--rows")) s = hd_fail(err, HD_USAGE, "compress: --rows goes with --tokens");
-    if (!s) s = cli_need(&calib, a, "--calib", err);
+    calib = cli_text(a, "--calib");
     if (!s) s = cli_int(&samples, a, "--calib-count", 512, 1, 1 << 20, err);
     if (s) return s;
     cli_model source = {0};
@@ -280,7 +302,10 @@ static hd_status run(const cli_args *a, hd_err *err) {
     if (!s) s = cli_can_write(out, err);
     if (!s) s = cli_model_load(&source, a->operand, err);
     if (!s && source.model) s = hd_fail(err, HD_FORMAT, "%s: compressed already; allowed are an ONNX or TFLite file and the word default", a->operand);
-    if (!s && budget) s = cli_compress_budget(a, source.graph, calib, samples, out, err);
+    int quantised = !s && source.graph->tensor[source.graph->input].scale > 0;
+    if (!s && !calib && quantised) s = keep_integers(a, source.graph, out, err);
+    else if (!s && !calib) s = cli_need(&calib, a, "--calib", err);
+    else if (!s && budget) s = cli_compress_budget(a, source.graph, calib, samples, out, err);
     else if (!s) s = compress_to(a, source.graph, &policy, calib, samples, out, err);
     cli_model_free(&source);
     hd_policy_free(&policy);

@@ -16,6 +16,7 @@ static const cli_option options[] = {
     {"--labels", "Y.idx", "the right classes, bytes"},
     {"--count", "N", "only the first N, 0 = all (0)"},
     {"--raw", NULL, "take bytes as they are; else they are divided by 255"},
+    {"--codes", "SCALE:ZERO", "i8 items stand for SCALE * (item - ZERO), as in 0.5847:83 (of an .hdm they are the input's codes anyway)"},
     {"--hwc", NULL, "items are [height][width][channel], as TFLite has them; else [channel][height][width]"},
     {"--tokens", "X.idx", "MODEL is a language model: cross-entropy of these rows of tokens (int16)"},
     {"--rows", "FIRST:COUNT", "only these rows of --tokens (all)"},
@@ -52,11 +53,13 @@ static hd_status eval_data(const cli_args *a, const cli_model *m, const char *x,
         hd_shape in = g->tensor[g->input].shape;
         s = hd_dataset_check(images, labels, x, y, hd_shape_size(in), (uint32_t)classes, err);
         if (!s) s = cli_hwc(a, images, x, in.c, in.h, in.w, err);
+        if (!s) s = cli_codes(a, &images, x, NULL, err);
         if (!s) s = eval_float(&accuracy, g, images, labels, count, raw, err);
     } else if (!s) {
         const hd_qtensor *in = &m->model->tensor[m->model->input], *out = &m->model->tensor[m->model->output];
         s = hd_dataset_check(images, labels, x, y, (size_t)in->h * (size_t)in->w * (size_t)in->c, (uint32_t)(out->h * out->w * out->c), err);
         if (!s) s = cli_hwc(a, images, x, in->c, in->h, in->w, err);
+        if (!s) s = cli_codes(a, &images, x, NULL, err);
         if (!s) s = hd_model_accuracy(m->model, images, labels, (uint32_t)count, !raw, &accuracy, err);
     }
     if (!s) {

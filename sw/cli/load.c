@@ -34,6 +34,28 @@ hd_status cli_hwc(const cli_args *a, hd_idx *x, const char *path, int c, int h, 
     return s ? hd_fail_in(err, path) : HD_OK;
 }
 
+hd_status cli_codes(const cli_args *a, hd_idx **x, const char *path, hd_tensor_info *input, hd_err *err) {
+    const char *text = cli_text(a, "--codes");
+    if (!text) return HD_OK;
+    char *end;
+    float scale = strtof(text, &end);
+    long zero = *end == ':' ? strtol(end + 1, &end, 10) : 1000;
+    if (*end || zero < -128 || zero > 127 || !(scale > 1e-30f && scale < 1e30f))
+        return hd_fail(err, HD_USAGE, "%s: --codes: found '%.60s'; allowed is SCALE:ZERO, above 0 and -128..127, as in 0.5847:83", a->command->name, text);
+    if ((*x)->type != HD_IDX_I8) return hd_fail(err, HD_FORMAT, "%s: items of another type than i8; --codes is for those", path);
+    hd_idx *real = NULL;
+    hd_status s = hd_idx_plain(&real, *x, err);
+    if (s) return s;
+    for (size_t i = 0; i < (size_t)real->dim[0] * real->item; i++) ((float *)real->data)[i] = scale * (((float *)real->data)[i] - (float)zero);
+    hd_idx_free(*x);
+    *x = real;
+    if (input) {
+        input->scale = scale;
+        input->zero = (int)zero;
+    }
+    return HD_OK;
+}
+
 hd_status cli_model_load(cli_model *out, const char *name, hd_err *err) {
     *out = (cli_model){0};
     if (!strcmp(name, "default")) return hd_default_graph(&out->graph, err);
