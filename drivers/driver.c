@@ -7,6 +7,7 @@ const hd_driver *const hd_drivers[] = {
     &hd_driver_ref,
     &hd_driver_sim,
     &hd_driver_usb,
+    &hd_driver_sysc,
     NULL,
 };
 

@@ -1,4 +1,4 @@
-/* The contract of a device: ref (instruction-level model), sim (Verilated RTL), usb (a board), later sysc. One table of functions each;
+/* The contract of a device: ref (instruction-level model), sim (Verilated RTL), usb (a board), sysc (a SystemC platform). One table of functions each;
  * the runtime (sw/runtime) drives all of them alike, by memory spaces, registers and RUN (sw/contract/regs.def). */
 #ifndef HD_DRIVER_H
 #define HD_DRIVER_H
@@ -20,6 +20,7 @@ typedef struct hd_device_options {
     unsigned bit_rate;    /* usb: of a serial bridge, 0 = the contract's rates are tried */
     unsigned usb_depth, usb_transfer_bytes, usb_in_flight; /* usb: transfers under way each direction, bytes of one and of all together; 0 = as in drivers/usb_pipe.h */
     unsigned run_limit_ms; /* usb: a run that takes longer failed, 0 = ten minutes */
+    const struct hd_sysc_options *sysc; /* sysc: link and clock (drivers/sysc.h), NULL = no link, 48 MHz, the RTL */
 } hd_device_options;
 
 typedef struct hd_driver {
@@ -36,7 +37,7 @@ typedef struct hd_driver {
     int (*available)(char *why, size_t n);
 } hd_driver;
 
-extern const hd_driver hd_driver_ref, hd_driver_sim, hd_driver_usb;
+extern const hd_driver hd_driver_ref, hd_driver_sim, hd_driver_usb, hd_driver_sysc;
 /* NULL-terminated list of all, and one by name (NULL = none). "usb:X" is usb with *where X (NULL for the others; where may be NULL). */
 extern const hd_driver *const hd_drivers[];
 const hd_driver *hd_driver_find(const char *name, const char **where);

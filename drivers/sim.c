@@ -5,6 +5,7 @@
 #include "../sim/rtl_api.h"
 #include "../sw/core/progress.h"
 #include "driver.h"
+#include "sim.h"
 #include "sim_build.h"
 
 struct hd_device {
@@ -75,6 +76,15 @@ static hd_status sim_run(hd_device *d, uint64_t max_cycles, hd_err *err) {
     if (rc == 2) return hd_fail(err, HD_INTERRUPTED, "sim: interrupted");
     return check_memory(d, err);
 }
+
+void hd_sim_start(hd_device *d) { d->api->start(d->model); }
+
+hd_status hd_sim_step(hd_device *d, uint64_t cycles, uint64_t *clocked, int *busy, hd_err *err) {
+    *clocked = d->api->step(d->model, cycles, busy);
+    return *busy ? HD_OK : check_memory(d, err);
+}
+
+void hd_sim_stop(hd_device *d) { d->api->stop(d->model); }
 
 static int sim_available(char *why, size_t n) { return hd_sim_tools(why, n); }
 

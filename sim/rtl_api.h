@@ -9,7 +9,7 @@
 extern "C" {
 #endif
 
-#define HD_RTL_API_VERSION 2
+#define HD_RTL_API_VERSION 3
 
 typedef struct hd_rtl hd_rtl;
 
@@ -24,6 +24,10 @@ typedef struct hd_rtl_api {
     /* Starts the program and clocks until done. stall_seed != 0: random stalls on fetch, array and descriptor load. *stop is looked at now and
      * then. Returns 0 done, 1 after max_cycles (0 = no limit), 2 stopped. */
     int (*run)(hd_rtl *m, uint64_t max_cycles, uint64_t stall_seed, const volatile int *stop);
+    /* The same in parts: starts the program; clocks up to `cycles`, fewer once it is done, and returns how many (*busy: it goes on); ends it by a reset. */
+    void (*start)(hd_rtl *m);
+    uint64_t (*step)(hd_rtl *m, uint64_t cycles, int *busy);
+    void (*stop)(hd_rtl *m);
     /* The first timing rule of the external memory that the controller broke, and the clock since power-up; NULL: none. */
     const char *(*fault)(hd_rtl *m, uint64_t *at);
 } hd_rtl_api;

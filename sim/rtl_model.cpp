@@ -130,12 +130,31 @@ void rtl_read(hd_rtl *m, unsigned space, uint32_t at, uint32_t *words, size_t n)
     }
 }
 
-int rtl_run(hd_rtl *m, uint64_t max_cycles, uint64_t stall_seed, const volatile int *stop) {
+void rtl_start(hd_rtl *m) {
     const uint32_t one = 1;
 #if HD_PUMP > 1
     m->late = !m->late;
 #endif
     rtl_write(m, HD_SPACE_REG, HD_REG_CONTROL, &one, 1);
+}
+
+uint64_t rtl_step(hd_rtl *m, uint64_t cycles, int *busy) {
+    uint64_t n = 0;
+    for (; n < cycles && m->top->busy; n++) m->cycle();
+    *busy = m->top->busy;
+    return n;
+}
+
+// Leaves the model usable: back to idle.
+void rtl_stop(hd_rtl *m) {
+    m->top->rst_n = 0;
+    for (int i = 0; i < 4; i++) m->cycle();
+    m->top->rst_n = 1;
+    m->cycle();
+}
+
+int rtl_run(hd_rtl *m, uint64_t max_cycles, uint64_t stall_seed, const volatile int *stop) {
+    rtl_start(m);
     uint64_t s = stall_seed * 0x9e3779b97f4a7c15ull + 1;
     int result = 0;
     for (uint64_t n = 0; m->top->busy; n++) {
@@ -160,12 +179,7 @@ int rtl_run(hd_rtl *m, uint64_t max_cycles, uint64_t stall_seed, const volatile 
         m->cycle();
     }
     m->top->stall = 0;
-    if (result) { // leave the model usable: back to idle
-        m->top->rst_n = 0;
-        for (int i = 0; i < 4; i++) m->cycle();
-        m->top->rst_n = 1;
-        m->cycle();
-    }
+    if (result) rtl_stop(m);
     return result;
 }
 
@@ -183,7 +197,7 @@ const char *rtl_fault(hd_rtl *m, uint64_t *at) {
     return n ? m->fault : nullptr;
 }
 
-const hd_rtl_api api = {HD_RTL_API_VERSION, rtl_open, rtl_close, rtl_write, rtl_read, rtl_run, rtl_fault};
+const hd_rtl_api api = {HD_RTL_API_VERSION, rtl_open, rtl_close, rtl_write, rtl_read, rtl_run, rtl_start, rtl_step, rtl_stop, rtl_fault};
 
 } // namespace
 

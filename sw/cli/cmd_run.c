@@ -8,15 +8,20 @@
 #include "../explore/accuracy.h"
 #include "../explore/dataset.h"
 #include "../explore/measure.h"
-#include "cli.h"
+#include "run_sysc.h"
 
 static const cli_option options[] = {
-    {"--device", "NAME", "ref (instruction-level model), sim (the Verilated RTL) or usb (a board: usb:SERIAL, usb:PATH, usb:VENDOR:PRODUCT, usb:fd:N) (ref)"},
+    {"--device", "NAME", "ref (instruction-level model), sim (the Verilated RTL), usb (a board: usb:SERIAL, usb:PATH, usb:VENDOR:PRODUCT, usb:fd:N) or sysc (SystemC platform) (ref)"},
     {"--input", "X.idx", "inputs: u8 and float are quantised, i8 are codes; items [c][h][w] (required)"},
     {"--count", "N", "only the first N, 0 = all (0)"},
     {"-o", "out.bin", "where the outputs go: int8 codes [n][h][w][c]"},
-    {"--bit-rate", "N", "usb: of the serial bridge's wire, bit/s (the usual rates are tried)"},
+    {"--bit-rate", "N", "usb, sysc: of the serial bridge's wire, bit/s (usb tries the usual rates; sysc: 12000000)"},
     {"--queue", "N,BYTES,ALL", "usb: transfers under way in each direction, bytes of one, most bytes of all (8,16384,4194304)"},
+    {"--link", "KIND", "sysc: none, uart, full or high: what is between host and board (none)"},
+    {"--sysc-model", "M", "sysc: the accelerator is the rtl or the exact model (rtl)"},
+    {"--host-us", "T", "sysc: microseconds that the host takes for each answer (0)"},
+    {"--quantum", "N", "sysc: cycles that the accelerator runs ahead of the rest (1000)"},
+    {"--clock", "HZ", "sysc: the board's clock (the board's; without a board 48 MHz, assumed)"},
     {"--trace", "out.fst", "sim: waveforms of the first input"},
     {"--raw", NULL, "take bytes as they are; else they are divided by 255"},
     {"--hwc", NULL, "items are [height][width][channel], as TFLite has them; else [channel][height][width]"},
@@ -32,6 +37,9 @@ typedef struct job {
     size_t in_bytes, out_bytes;
     float *scratch;
     int8_t *codes, *results, *check; /* one input; all outputs; one output of ref */
+    hd_sysc_options sysc;
+    hd_sysc_times times;             /* of the inferences, and in load_seconds of the program, on sysc */
+    double load_seconds;
 } job;
 
 static hd_status load_job(job *j, const cli_args *a, const char *path, int64_t count, hd_err *err) {
@@ -70,11 +78,16 @@ static hd_status compare_first(hd_cost **cost, const job *j, hd_session *device,
     return s;
 }
 
-static hd_status run_all(hd_cost **cost, const job *j, const hd_device_options *o, double *seconds, hd_err *err) {
+static hd_status run_all(hd_cost **cost, job *j, const hd_device_options *o, double *seconds, hd_err *err) {
     hd_session *device = NULL;
     hd_progress progress;
     hd_status s = hd_session_open(&device, j->p, j->driver, o, err);
     double start = hd_seconds();
+    int sysc = j->driver == &hd_driver_sysc;
+    if (!s && sysc) {
+        hd_sysc_times_read(&j->times, hd_session_device(device));
+        j->load_seconds = j->times.other;
+    }
     hd_progress_start(&progress, j->driver->name, j->count);
     for (uint32_t i = 0; !s && i < j->count; i++) {
         if (hd_interrupted) s = hd_fail(err, HD_INTERRUPTED, "stopped");
@@ -85,6 +98,7 @@ static hd_status run_all(hd_cost **cost, const job *j, const hd_device_options *
     }
     hd_progress_end(&progress);
     *seconds = hd_seconds() - start;
+    if (!s && sysc) hd_sysc_times_read(&j->times, hd_session_device(device));
     if (!s) s = compare_first(cost, j, device, err);
     if (device) hd_session_close(device);
     return s;
@@ -98,6 +112,7 @@ static hd_status print_run(const cli_args *a, const job *j, const hd_cost *c, do
         cJSON_AddStringToObject(o, "device", j->driver->name);
         cJSON_AddNumberToObject(o, "count", j->count);
         cJSON_AddNumberToObject(o, "seconds", seconds);
+        if (j->driver == &hd_driver_sysc) cli_sysc_json(o, &j->sysc, &j->times, j->load_seconds);
         hd_status s = hd_cost_json(o, c, 0, err);
         if (!s) return cli_json(o, err);
         cJSON_Delete(o);
@@ -110,6 +125,7 @@ static hd_status print_run(const cli_args *a, const job *j, const hd_cost *c, do
     }
     printf("%-24s %12llu %12llu %11.1f%%\n", "an inference", (unsigned long long)c->cycles, (unsigned long long)c->predicted, 100 * c->utilisation);
     printf("%u inputs on %s in %.2f s%s\n", j->count, j->driver->name, seconds, c->exact ? "; cycles as predicted" : "; CYCLES DIFFER from the prediction");
+    if (j->driver == &hd_driver_sysc) cli_sysc_print(&j->sysc, &j->times, j->load_seconds, j->p);
     return HD_OK;
 }
 
@@ -145,7 +161,10 @@ static hd_status run_program(const cli_args *a, job *j, const char *input, int64
     int64_t rate;
     hd_status s = cli_int(&rate, a, "--bit-rate", 0, 0, 12000000, err);
     if (!s) s = find_driver(&j->driver, &o, device ? device : "ref", err);
-    if (!s && rate && strcmp(j->driver->name, "usb")) s = hd_fail(err, HD_USAGE, "run: --bit-rate: only device usb has one; found %s", j->driver->name);
+    if (!s && rate && j->driver != &hd_driver_usb && j->driver != &hd_driver_sysc)
+        s = hd_fail(err, HD_USAGE, "run: --bit-rate: only devices usb and sysc have one; found %s", j->driver->name);
+    if (!s) s = cli_sysc_options(&j->sysc, a, j->p, j->driver->name, rate, err);
+    o.sysc = &j->sysc;
     if (!s && o.trace && strcmp(j->driver->name, "sim")) s = hd_fail(err, HD_USAGE, "run: --trace: only device sim writes waveforms; found %s", j->driver->name);
     if (!s && queue && strcmp(j->driver->name, "usb")) s = hd_fail(err, HD_USAGE, "run: --queue: only device usb has one; found %s", j->driver->name);
     if (!s && queue) s = read_queue(&o, queue, err);

@@ -17,7 +17,7 @@ const hd_suite hd_suites[] = {
     {"gather", "whole blocks, pairs of lanes and N of M: accuracy, bits and cycles of the embedded network", hd_bench_gather, 1},
     {"policy", "automatic policies at the bytes and cycles of uniform ones", hd_bench_policy, 0},
     {"usb", "the driver against bare libusb; the link and both USB devices against their wires, on the RTL", hd_bench_usb, 0},
-    {"explore", "the cycle model against the RTL: difference and speed; the time of a sweep of 200 points", hd_bench_explore, 0},
+    {"explore", "the cycle model against the RTL; the SystemC platform against RTL and virtual board; the time of a sweep of 200 points", hd_bench_explore, 0},
     {NULL, NULL, NULL, 0},
 };
 

@@ -14,6 +14,7 @@
 #include "../core/file.h"
 #include "../core/rng.h"
 #include "bench.h"
+#include "bench_explore.h"
 
 /* With a UART the board has HX8K's clock, of which 12 Mbit/s leave 3.69 a bit (sim/board/board_api.h). */
 enum { PAYLOAD = 65536, UART_HZ = 44250000, BOARD_HZ = 48000000, BUFFER = 1 << 16, IN_TRANSFERS = 2, IN_BYTES = 16384 };
@@ -181,6 +182,14 @@ static hd_status measure_wire(wire_figures *f, enum wire wire, hd_err *err) {
     f->resent = hd_link_statistics_of(l)->resent;
     if (!s && memcmp(words, back, sizeof words)) s = hd_fail(err, HD_MISMATCH, "%s: what was read is not what was written", p->base.name);
     hd_link_close(l);
+    return s;
+}
+
+hd_status hd_bench_wire(double mbps[2], int wire, hd_err *err) {
+    wire_figures f = {0};
+    hd_status s = measure_wire(&f, (enum wire)wire, err);
+    mbps[0] = f.out_mbps;
+    mbps[1] = f.in_mbps;
     return s;
 }
 

@@ -13,6 +13,8 @@ hd_status hd_session_run(hd_session *s, const int8_t *input, int8_t *output, hd_
 /* After a run: total cycles and the performance records, HD_PERF_WORDS per descriptor. */
 hd_status hd_session_cycles(hd_session *s, uint64_t *cycles, hd_err *err);
 hd_status hd_session_perf(hd_session *s, uint32_t *records, hd_err *err);
+/* The session's device, lent: what only its driver can tell. */
+hd_device *hd_session_device(hd_session *s);
 /* After a run: any activation memory, for comparing whole memories between devices. */
 hd_status hd_session_memory(hd_session *s, uint32_t *words, size_t n, hd_err *err);
 #endif

@@ -155,6 +155,10 @@ hd_status hd_session_perf(hd_session *s, uint32_t *records, hd_err *err) {
     return n ? s->driver->read(s->d, HD_SPACE_PERF, 0, records, (size_t)n * HD_PERF_WORDS, err) : HD_OK;
 }
 
+hd_device *hd_session_device(hd_session *s) {
+    return s->d;
+}
+
 hd_status hd_session_memory(hd_session *s, uint32_t *words, size_t n, hd_err *err) {
     return s->driver->read(s->d, HD_SPACE_ACT, 0, words, n, err);
 }

@@ -106,7 +106,7 @@ cmp -s w4.bin again.bin || fail "two runs of the same program differ"
 absent no.hdp
 error "w4.hdm: compressed already; allowed are an ONNX or TFLite file and the word default" compress w4.hdm --calib $calib -o no.hdm
 error "net.onnx: a float network; compile takes an .hdm: run heddle compress first" compile net.onnx --geometry 4x8x8x2 -o no.hdp
-error "device 'fpga': unknown; there are ref, sim, usb" run w4.hdp --device fpga --input $images
+error "device 'fpga': unknown; there are ref, sim, usb, sysc" run w4.hdp --device fpga --input $images
 error "w4.hdp: compiled for 4x8x8x2; board hx8k is 2x9x32x2: compile it with --board hx8k" predict w4.hdp --board hx8k
 error "run: --queue: only device usb has one; found ref" run w4.hdp --queue 4 --input $images
 error "run: --queue 4,x: up to three numbers of at least 1 by comma are needed, as in 16,65536" run w4.hdp --device usb --queue 4,x --input $images
