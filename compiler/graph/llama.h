@@ -42,6 +42,10 @@ hd_status hd_llama_new(hd_llama **out, const hd_llama *sizes, int tied, hd_err *
 hd_status hd_import_llama2c(hd_llama **out, const char *path, hd_err *err);
 /* The same file of m, whose import gives the same bits. HD_IO, HD_NOMEM. */
 hd_status hd_export_llama2c(const hd_llama *m, const char *path, hd_err *err);
+/* The GGUF file `path`, architecture "llama", tensors of F32, F16, BF16, Q8_0, Q4_0, Q4_K and Q6_K; contexts beyond 32767 tokens are cut to that. HD_FORMAT, HD_RANGE, HD_MISMATCH,
+ * HD_UNSUPPORTED (other architectures, biases, other norms or rotary positions than above), HD_IO, HD_NOMEM. */
+hd_status hd_import_gguf(hd_llama **out, const char *path, hd_err *err);
+hd_status hd_import_gguf_memory(hd_llama **out, const uint8_t *data, size_t size, const char *label, hd_err *err);
 /* NULL when out of memory. */
 hd_llama *hd_llama_clone(const hd_llama *m);
 void hd_llama_free(hd_llama *m);
@@ -74,6 +78,10 @@ hd_status hd_llama_cross_entropy(const hd_llama *m, const int16_t *rows, int n, 
 typedef struct hd_tokenizer hd_tokenizer;
 enum { HD_TOKEN_BOS = 1, HD_TOKEN_EOS = 2 };
 hd_status hd_tokenizer_load(hd_tokenizer **out, const char *path, int vocab, hd_err *err);
+/* The same file in memory; `label` stands in messages for its path. */
+hd_status hd_tokenizer_memory(hd_tokenizer **out, const uint8_t *data, size_t size, const char *label, int vocab, hd_err *err);
+/* The tokenizer that a GGUF file carries (SentencePiece: pieces with scores). */
+hd_status hd_tokenizer_load_gguf(hd_tokenizer **out, const char *path, int vocab, hd_err *err);
 void hd_tokenizer_free(hd_tokenizer *t);
 /* The text of `token` after `previous` (a leading space is dropped after BOS) and its length; lent. A byte token may be NUL. */
 const char *hd_tokenizer_piece(const hd_tokenizer *t, int previous, int token, size_t *length);

@@ -93,14 +93,11 @@ static hd_status parse(hd_tokenizer *t, hd_reader *r, hd_err *err) {
     return HD_OK;
 }
 
-hd_status hd_tokenizer_load(hd_tokenizer **out, const char *path, int vocab, hd_err *err) {
-    uint8_t *data;
-    size_t size;
+hd_status hd_tokenizer_memory(hd_tokenizer **out, const uint8_t *data, size_t size, const char *label, int vocab, hd_err *err) {
     *out = NULL;
-    if (vocab < FIRST_BYTE) return hd_fail(err, HD_RANGE, "%s: a vocabulary of %d; allowed are %d and more", path, vocab, FIRST_BYTE);
-    hd_status s = hd_file_read(&data, &size, path, 1 << 28, 0, err);
-    if (s) return s;
+    if (vocab < FIRST_BYTE) return hd_fail(err, HD_RANGE, "%s: a vocabulary of %d; allowed are %d and more", label, vocab, FIRST_BYTE);
     hd_tokenizer *t = calloc(1, sizeof *t);
+    hd_status s;
     if (t) {
         t->vocab = vocab;
         t->piece = calloc((size_t)vocab, sizeof *t->piece);
@@ -108,13 +105,12 @@ hd_status hd_tokenizer_load(hd_tokenizer **out, const char *path, int vocab, hd_
         for (int i = 0; i < 256; i++) t->bytes[i] = (char)i;
     }
     if (!t || !t->piece || !t->order) {
-        s = hd_fail(err, HD_NOMEM, "%s: no memory for %d tokens", path, vocab);
+        s = hd_fail(err, HD_NOMEM, "%s: no memory for %d tokens", label, vocab);
     } else {
         hd_reader r = {.data = data, .size = size};
         s = parse(t, &r, err);
-        if (s) hd_fail_in(err, path);
+        if (s) hd_fail_in(err, label);
     }
-    free(data);
     if (s) {
         hd_tokenizer_free(t);
         return s;
@@ -122,6 +118,17 @@ hd_status hd_tokenizer_load(hd_tokenizer **out, const char *path, int vocab, hd_
     sort(t);
     *out = t;
     return HD_OK;
+}
+
+hd_status hd_tokenizer_load(hd_tokenizer **out, const char *path, int vocab, hd_err *err) {
+    uint8_t *data;
+    size_t size;
+    *out = NULL;
+    hd_status s = hd_file_read(&data, &size, path, 1 << 28, 0, err);
+    if (s) return s;
+    s = hd_tokenizer_memory(out, data, size, path, vocab, err);
+    free(data);
+    return s;
 }
 
 const char *hd_tokenizer_piece(const hd_tokenizer *t, int previous, int token, size_t *length) {

@@ -39,7 +39,7 @@ static const cli_option options[] = {
     {"--judge-count", "N", "inputs it is measured on, those behind --calib-count (512)"},
     {"--refine", "N", "most networks to measure around the best (24)"},
     {"--policy-out", "FILE", "the policy that the budget led to, for --policy"},
-    {"--tokens", "X.idx", "MODEL is a language model (llama2.c), -o an .hlm: int16 rows to calibrate on"},
+    {"--tokens", "X.idx", "MODEL is a language model (llama2.c, GGUF), -o an .hlm: int16 rows to calibrate on"},
     {"--rows", "FIRST:COUNT", "only these rows of --tokens (all)"},
     {NULL, NULL, NULL},
 };

@@ -7,7 +7,7 @@
 #include "cli.h"
 
 static const cli_option options[] = {
-    {"--tokenizer", "T.bin", "the model's tokenizer, llama2.c format (required)"},
+    {"--tokenizer", "T.bin", "the model's tokenizer, llama2.c format (required, but for a GGUF file, which carries its own)"},
     {"--prompt", "TEXT", "what the text starts with (nothing)"},
     {"--steps", "N", "tokens to write at most (256)"},
     {"--temperature", "T", "0 = always the likeliest token; 1 = as the model says (0)"},
@@ -112,7 +112,7 @@ static hd_status generate(const cli_args *a, const char *tokenizer, const plan *
     hd_llama_state *state = NULL;
     text x = {0};
     hd_status s = cli_llama_load(&m, a->operand, err);
-    if (!s) s = hd_tokenizer_load(&t, tokenizer, m->vocab, err);
+    if (!s) s = tokenizer ? hd_tokenizer_load(&t, tokenizer, m->vocab, err) : hd_tokenizer_load_gguf(&t, a->operand, m->vocab, err);
     if (!s) s = hd_llama_state_new(&state, m, err);
     if (!s && !(x.token = malloc((size_t)m->max_tokens * sizeof *x.token))) s = hd_fail(err, HD_NOMEM, "no memory for %d tokens", m->max_tokens);
     if (!s) s = write_text(&x, m, t, state, p, !a->json, err);
@@ -129,7 +129,10 @@ static hd_status generate(const cli_args *a, const char *tokenizer, const plan *
 static hd_status run(const cli_args *a, hd_err *err) {
     const char *tokenizer, *prompt = cli_text(a, "--prompt");
     plan p = {.prompt = prompt ? prompt : ""};
-    hd_status s = cli_need(&tokenizer, a, "--tokenizer", err);
+    uint32_t magic = 0;
+    hd_status s = cli_file_magic(&magic, a->operand, err);
+    if (!s && magic != CLI_GGUF_MAGIC) s = cli_need(&tokenizer, a, "--tokenizer", err);
+    else tokenizer = cli_text(a, "--tokenizer");
     if (!s) s = cli_int(&p.steps, a, "--steps", 256, 1, 32767, err);
     if (!s) s = cli_float(&p.temperature, a, "--temperature", 0, 0, 100, err);
     if (!s) s = cli_float(&p.top_p, a, "--top-p", 0.9, 0, 1, err);

@@ -41,7 +41,7 @@ static const cli_option options[] = {
     {"--labels", "Y.idx", "their labels"},
     {"--test-images", "X.idx", "measure accuracies: float, one-shot and tuned"},
     {"--test-labels", "Y.idx", "their labels"},
-    {"--tokens", "X.idx", "MODEL is a language model (llama2.c), -o an .hlm: int16 rows to train on"},
+    {"--tokens", "X.idx", "MODEL is a language model (llama2.c, GGUF), -o an .hlm: int16 rows to train on"},
     {"--rows", "FIRST:COUNT", "only these rows of --tokens (all)"},
     {"--structure", "S", "what --sparsity removes: block or N:M (block); with --tokens block, unstructured or N:M (unstructured; with --block: block)"},
     {"--written", "N", "with --tokens: rows that MODEL writes itself first, to train on too (800; with pv 160)"},

@@ -12,6 +12,7 @@ hd_status cli_llama_load(hd_llama **out, const char *path, hd_err *err) {
     uint32_t magic;
     *out = NULL;
     hd_status s = cli_file_magic(&magic, path, err);
+    if (!s && magic == CLI_GGUF_MAGIC) return hd_import_gguf(out, path, err);
     if (s || magic != (uint32_t)HD_HLM_MAGIC) return s ? s : hd_import_llama2c(out, path, err);
     hd_lm *c;
     s = hd_lm_load(&c, path, err);
@@ -150,7 +151,7 @@ hd_status cli_compress_llama(const cli_args *a, const char *tokens, const char *
     if (!s) s = cli_can_write(out, err);
     if (!s && policy_out) s = cli_can_write(policy_out, err);
     if (!s) s = cli_file_magic(&magic, a->operand, err);
-    if (!s && magic == (uint32_t)HD_HLM_MAGIC) s = hd_fail(err, HD_FORMAT, "%s: compressed already; allowed is a llama2.c checkpoint", a->operand);
+    if (!s && magic == (uint32_t)HD_HLM_MAGIC) s = hd_fail(err, HD_FORMAT, "%s: compressed already; allowed are a llama2.c checkpoint and a GGUF file", a->operand);
     if (!s) s = hd_import_llama2c(&m, a->operand, err);
     if (!s) s = cli_tokens_load(&idx, tokens, m, err);
     if (!s) s = cli_rows(&first, &count, a, tokens, idx->dim[0], err);
