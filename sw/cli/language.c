@@ -152,7 +152,7 @@ hd_status cli_compress_llama(const cli_args *a, const char *tokens, const char *
     if (!s && policy_out) s = cli_can_write(policy_out, err);
     if (!s) s = cli_file_magic(&magic, a->operand, err);
     if (!s && magic == (uint32_t)HD_HLM_MAGIC) s = hd_fail(err, HD_FORMAT, "%s: compressed already; allowed are a llama2.c checkpoint and a GGUF file", a->operand);
-    if (!s) s = hd_import_llama2c(&m, a->operand, err);
+    if (!s) s = cli_llama_load(&m, a->operand, err);
     if (!s) s = cli_tokens_load(&idx, tokens, m, err);
     if (!s) s = cli_rows(&first, &count, a, tokens, idx->dim[0], err);
     const int16_t *rows = s ? NULL : (const int16_t *)idx->data + first * idx->item;

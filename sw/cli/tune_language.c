@@ -24,7 +24,7 @@ static hd_status load_float(hd_llama **out, const char *path, hd_err *err) {
     uint32_t magic;
     hd_status s = cli_file_magic(&magic, path, err);
     if (!s && magic == (uint32_t)HD_HLM_MAGIC) s = hd_fail(err, HD_FORMAT, "%s: compressed already; allowed are a llama2.c checkpoint and a GGUF file", path);
-    return s ? s : hd_import_llama2c(out, path, err);
+    return s ? s : cli_llama_load(out, path, err);
 }
 
 /* Steps of --steps, or of --epochs passes over `rows` rows. */

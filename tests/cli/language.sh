@@ -50,7 +50,7 @@ error "compress: --method: method 'table:8.5': 'table' takes a whole number of b
 printf 'HLM1 and more' >fake.hlm
 error "fake.hlm: a language model (.hlm); it goes with --tokens" eval fake.hlm
 error "fake.hlm: 13 bytes; the header of a 'HLM1' file alone has 16" eval fake.hlm --tokens t.idx
-error "fake.hlm: compressed already; allowed is a llama2.c checkpoint" compress fake.hlm --tokens t.idx -o x.hlm
+error "fake.hlm: compressed already; allowed are a llama2.c checkpoint and a GGUF file" compress fake.hlm --tokens t.idx -o x.hlm
 rm fake.hlm
 printf 'short' >short.bin
 error "short.bin: 5 bytes; the header of a llama2.c checkpoint alone has 28" eval short.bin --tokens t.idx
@@ -132,7 +132,7 @@ ok eval n2.hlm --tokens "$tokens" --rows 89:6 --json
 awk -v a="$tuned" -v b="$(json cross_entropy)" 'BEGIN { exit !(a < b - 0.1) }' || fail "2 bits: tuned $tuned, one-shot $(json cross_entropy)"
 error "tune: --teacher: found 'mutual'; allowed are self, none and a FILE for a language model" tune "$model" --tokens "$tokens" --teacher mutual -o x.hlm
 error "tune: --steps and --epochs do not go together" tune "$model" --tokens "$tokens" --steps 3 --epochs 1 -o x.hlm
-error "t2.hlm: compressed already; allowed is a llama2.c checkpoint" tune t2.hlm --tokens "$tokens" -o x.hlm
+error "t2.hlm: compressed already; allowed are a llama2.c checkpoint and a GGUF file" tune t2.hlm --tokens "$tokens" -o x.hlm
 ok train --tokens "$tokens" --rows 0:16 --shape 16,24,1,4,2 --vocab 512 --steps 30 --batch 2 --rate 0.01 --teacher "$model" --written 4 -o new.bin --json
 [ "$(json block_weights)" = 1920 ] || fail "block weights: $(cat stdout)"
 ok eval new.bin --tokens "$tokens" --rows 89:6 --json
