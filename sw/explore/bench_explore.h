@@ -9,6 +9,6 @@ hd_status hd_bench_cycles(hd_figures *f, hd_err *err);
 hd_status hd_bench_sweep(hd_figures *f, hd_err *err);
 /* The SystemC platform: its speed beside the plain RTL, and its links beside the virtual board's. */
 hd_status hd_bench_sysc(hd_figures *f, hd_err *err);
-/* Payload written and read through the link's RTL at a board of 48 MHz, MB/s in the board's time (bench_usb.c). wire: 0 a UART of 12 Mbit/s, 1 full-speed USB, 2 ULPI. */
+/* Payload written and read through the link's RTL, MB/s in the board's time (bench_usb.c). wire: 0 a UART of 12 Mbit/s (44.25 MHz; the others 48), 1 full-speed USB, 2 ULPI. */
 hd_status hd_bench_wire(double mbps[2], int wire, hd_err *err);
 #endif
