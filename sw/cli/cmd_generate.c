@@ -130,9 +130,10 @@ static hd_status run(const cli_args *a, hd_err *err) {
     const char *tokenizer, *prompt = cli_text(a, "--prompt");
     plan p = {.prompt = prompt ? prompt : ""};
     uint32_t magic = 0;
-    hd_status s = cli_file_magic(&magic, a->operand, err);
-    if (!s && magic != CLI_GGUF_MAGIC) s = cli_need(&tokenizer, a, "--tokenizer", err);
-    else tokenizer = cli_text(a, "--tokenizer");
+    hd_err none;
+    hd_status s = HD_OK;
+    tokenizer = cli_text(a, "--tokenizer");
+    if (!tokenizer && (cli_file_magic(&magic, a->operand, &none) || magic != CLI_GGUF_MAGIC)) s = cli_need(&tokenizer, a, "--tokenizer", err);
     if (!s) s = cli_int(&p.steps, a, "--steps", 256, 1, 32767, err);
     if (!s) s = cli_float(&p.temperature, a, "--temperature", 0, 0, 100, err);
     if (!s) s = cli_float(&p.top_p, a, "--top-p", 0.9, 0, 1, err);
