@@ -8,7 +8,6 @@
 #include <tlm_utils/simple_target_socket.h>
 
 #include <cstdlib>
-#include <cstring>
 #include <memory>
 #include <new>
 
