@@ -101,13 +101,13 @@ module datapath_pumped #(
             assign write_at[r*(WW+PB) +: WW+PB] = {w_addr[r*WW +: WW], w_piece[SB-1 -: PB]};
         end
     end else begin : g_words
-        reg  [ROWS-1:0]    en_q;
+        reg  [ROWS-1:0]    en_n;        // as the masks of iCE40's block RAM take it: no cell on the way to them
         reg                buffer_q;
         reg  [ROWS*WW-1:0] at;
         always @(posedge clk_fast) if (take) begin
-            en_q <= w_en; buffer_q <= w_buf; at <= w_addr;
+            en_n <= ~w_en; buffer_q <= w_buf; at <= w_addr;
         end
-        assign en = en_q;
+        assign en = ~en_n;
         assign buffer = buffer_q;
         assign w_clk = clk_fast;
         assign piece = {$clog2(PART/2){1'b0}};

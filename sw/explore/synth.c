@@ -30,9 +30,9 @@ typedef struct fpga {
     {name, synth, {"nextpnr-ice40", part, "--package", package, NULL}, {"--pcf", "--asc", NULL}, "pins.pcf", "top.asc", "icepack", "fpga-icestorm", "top.bin", NULL, 0}
 
 static const fpga fpgas[] = {
-    /* The array fills the small device: without abc9 it takes 1% fewer cells there, and enables of few flip-flops would leave cells of their tiles empty. */
+    /* Arrays fill these devices, and enables of few flip-flops would leave the other cells of their tiles empty. Without abc9 the smaller one takes 1% fewer cells. */
     ICE40("iCE40UP5K", "synth_ice40 -device u -dffe_min_ce_use 5", "--up5k", "sg48"),
-    ICE40("iCE40HX8K", "synth_ice40 -abc9 -device hx", "--hx8k", "ct256"),
+    ICE40("iCE40HX8K", "synth_ice40 -abc9 -device hx -dffe_min_ce_use 5", "--hx8k", "ct256"),
     /* Without wide LUTs multiplexers take fewer cells; the slowest speed grade is what the board carries; router1 had not ended on the whole board when it was stopped. */
     {"LFE5U-85F", "synth_ecp5 -nowidelut", {"nextpnr-ecp5", "--85k", "--package", "CABGA381", NULL}, {"--lpf", "--textcfg", "--speed=6", "--router=router2"}, "pins.lpf", "top.config", "ecppack",
      NULL, "top.bit", "hw/ecp5", 1},

@@ -77,17 +77,19 @@ static void read_path(hd_synth_report *r, const cJSON *steps) {
     }
 }
 
-/* What a path between two clock edges allows clk to have: paths of clk_fast and between the clocks must fit a cycle of clk_fast (hw/datapath_pumped.v). */
+/* What a path between two clock edges allows clk to have: paths of clk_fast and between the clocks must fit a cycle of clk_fast (hw/datapath_pumped.v), paths
+ * between the two edges of a clock (hw/link/uart_rx.v) half of one. */
 static double path_mhz(const cJSON *found, unsigned pump) {
     const cJSON *from = cJSON_GetObjectItem(found, "from"), *to = cJSON_GetObjectItem(found, "to"), *step;
-    if (!cJSON_IsString(from) || !cJSON_IsString(to) || strncmp(from->valuestring, "posedge ", 8) || strncmp(to->valuestring, "posedge ", 8)) return 0;
+    if (!cJSON_IsString(from) || !cJSON_IsString(to) || !strstr(from->valuestring, "edge ") || !strstr(to->valuestring, "edge ")) return 0;
     double ns = 0;
     cJSON_ArrayForEach(step, cJSON_GetObjectItem(found, "path")) {
         const cJSON *delay = cJSON_GetObjectItem(step, "delay");
         if (cJSON_IsNumber(delay)) ns += delay->valuedouble;
     }
     int fast = strstr(from->valuestring, "fast") || strstr(to->valuestring, "fast");
-    return ns > 0 ? 1000 / ns / (fast ? pump : 1) : 0;
+    int half = strncmp(from->valuestring, to->valuestring, 3) != 0;
+    return ns > 0 ? 1000 / ns / (fast ? pump : 1) / (half ? 2 : 1) : 0;
 }
 
 static hd_status read_timing(hd_synth_report *r, unsigned pump, const char *path, hd_err *err) {
