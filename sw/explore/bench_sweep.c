@@ -12,7 +12,7 @@
 static const char *const axes[HD_AXES] = {
     [HD_AXIS_WEIGHTS] = "1,2,4,8",
     [HD_AXIS_SPARSITY] = "0,0.25,0.5,0.625,0.75",
-    [HD_AXIS_GEOMETRY] = "1x4x8x2,2x4x8x2,2x8x8x2,4x4x8x2,4x8x8x2,4x16x8x2,8x8x8x2,4x8x16x2,8x8x16x2,8x16x16x2",
+    [HD_AXIS_GEOMETRY] = "1x4x8x2,2x4x8x2,1x8x8x2,2x8x8x2,4x4x8x2,4x8x8x2,2x8x16x2,4x16x8x2,8x8x8x2,4x8x16x2",
     [HD_AXIS_MEMORY] = "fit,extern=0",
 };
 

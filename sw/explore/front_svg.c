@@ -90,12 +90,28 @@ static const char *weights_of(const hd_row *r) {
     return cJSON_IsString(e) ? e->valuestring : "";
 }
 
-/* Series are the weights' bits, in the order in which they come. */
-static int series_of(const char *name[SERIES], int *n, const char *weights) {
-    for (int i = 0; i < *n; i++)
+static double bits_of(const char *weights) {
+    return !strcmp(weights, "ternary") ? 1.58 : strtod(weights + (strncmp(weights, "auto:", 5) ? 0 : 5), NULL);
+}
+
+/* Series are the weights, by their bits; beyond SERIES they share the last one. */
+static int find_series(const char *name[SERIES], const hd_table *t) {
+    int n = 0;
+    for (int i = 0; i < t->n; i++) {
+        const char *w = weights_of(&t->row[i]);
+        int at = 0;
+        while (at < n && strcmp(name[at], w)) at++;
+        if (at < n || n == SERIES) continue;
+        for (at = n++; at && bits_of(name[at - 1]) > bits_of(w); at--) name[at] = name[at - 1];
+        name[at] = w;
+    }
+    return n;
+}
+
+static int series_of(const char *const name[SERIES], int n, const char *weights) {
+    for (int i = 0; i < n; i++)
         if (!strcmp(name[i], weights)) return i;
-    if (*n < SERIES) name[(*n)++] = weights;
-    return *n - 1;
+    return n - 1;
 }
 
 /* The front of the two figures drawn: sorted by x from the good end, y must improve. */
@@ -133,7 +149,7 @@ static const char style[] =
 hd_status hd_table_svg(const hd_table *t, hd_figure_id x, hd_figure_id y, const char *path, hd_err *err) {
     hd_writer w = {0};
     const char *name[SERIES];
-    int n = 0;
+    const int n = find_series(name, t);
     page_print(&w, "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 %d %d' role='img' aria-label='%s over %s'>\n", WIDTH, HEIGHT, hd_figure_infos[y].title, hd_figure_infos[x].title);
     hd_put_bytes(&w, style, sizeof style - 1);
     page_print(&w, "<rect class='bg' width='%d' height='%d'/>\n", WIDTH, HEIGHT);
@@ -147,7 +163,7 @@ hd_status hd_table_svg(const hd_table *t, hd_figure_id x, hd_figure_id y, const 
             for (int i = 0; i < t->n; i++) {
                 const hd_row *r = &t->row[i];
                 if (!drawn(r, x, y) || r->front != front) continue;
-                marker(&w, at(&sx, r->figure[x].value), at(&sy, r->figure[y].value), series_of(name, &n, weights_of(r)), front ? 6 : 4.2, front);
+                marker(&w, at(&sx, r->figure[x].value), at(&sy, r->figure[y].value), series_of(name, n, weights_of(r)), front ? 6 : 4.2, front);
             }
     }
     page_print(&w, "<text x='%d' y='%d' text-anchor='middle'>%s</text><text transform='translate(16 %d) rotate(-90)' text-anchor='middle'>%s</text>\n", (LEFT + RIGHT) / 2, BOTTOM + 44,

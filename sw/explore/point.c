@@ -34,6 +34,7 @@ typedef struct work {
     hd_cost *cost;
     double clock_hz;
     const char *clock_fidelity;
+    char clock_basis[240];
     hd_point_figure figure[HD_FIGURES];
     int fits;          /* 1: the FPGA holds it; 0: it does not; -1: not known */
     char room[240];    /* what it lacks, or "" */
@@ -192,7 +193,9 @@ static void choose_clock(work *w, const hd_study *s, const hd_point_spec *p) {
     w->clock_hz = s->clock_hz > 0 ? s->clock_hz : w->board ? w->board->clock_hz : 48e6;
     /* A placed clock is that of the design that was placed. */
     const int own = w->board && !strcmp(p->axis[HD_AXIS_GEOMETRY], "board") && !strcmp(p->axis[HD_AXIS_MEMORY], "board");
-    w->clock_fidelity = own && !w->board->clock_assumed && s->clock_hz <= 0 ? "placed" : "assumed";
+    const int placed = own && !w->board->clock_assumed && s->clock_hz <= 0;
+    w->clock_fidelity = placed ? "placed" : "assumed";
+    snprintf(w->clock_basis, sizeof w->clock_basis, "%s", placed || own ? w->board->clock_basis : s->clock_hz > 0 ? "given" : w->board ? "the board's clock, assumed for this array" : "48 MHz, assumed");
 }
 
 static void lack(work *w, const char *what, unsigned need, unsigned have) {
@@ -323,7 +326,7 @@ static cJSON *result_json(const work *w, const hd_explorer *x, const hd_point_sp
     if (*w->room) cJSON_AddStringToObject(o, "lacks", w->room);
     if (w->program) memory_json(o, &w->program->geometry);
     if (w->board) cJSON_AddStringToObject(o, "fpga", w->board->fpga);
-    if (w->board && w->clock_fidelity) cJSON_AddStringToObject(o, "clock_basis", !strcmp(w->clock_fidelity, "placed") ? w->board->clock_basis : x->study.clock_hz > 0 ? "given" : "the board's clock, assumed for this array");
+    if (*w->clock_basis) cJSON_AddStringToObject(o, "clock_basis", w->clock_basis);
     cJSON *figures = cJSON_AddObjectToObject(o, "figures");
     for (int i = 0; i < HD_FIGURES; i++) {
         const hd_point_figure *f = &w->figure[i];
@@ -385,21 +388,23 @@ hd_status hd_point_check(hd_explorer *x, const hd_point_spec *p, uint64_t *cycle
     return s;
 }
 
-/* What the placer found stands for what was synthesised and assumed. */
+/* The whole design, synthesised as one, stands for the sum of its units; the placer's clock for the assumed one. The PLL makes the clock that was asked for, so a faster design runs no faster. */
 static void add_placed(work *w, const hd_synth_report *r, const hd_area *a) {
+    static const char whole[] = "whole design, synthesised";
     w->fits = r->placed;
     *w->room = 0;
-    set(w, HD_FIGURE_LUT, a->lut4, "placed");
-    set(w, HD_FIGURE_FF, a->ff, "placed");
-    set(w, HD_FIGURE_CELLS, a->cells, "placed");
-    set(w, HD_FIGURE_DSP, a->dsp, "placed");
-    set(w, HD_FIGURE_RAM, a->ram, "placed");
+    set(w, HD_FIGURE_LUT, a->lut4, whole);
+    set(w, HD_FIGURE_FF, a->ff, whole);
+    set(w, HD_FIGURE_CELLS, a->cells, whole);
+    set(w, HD_FIGURE_DSP, a->dsp, whole);
+    set(w, HD_FIGURE_RAM, a->ram, whole);
     for (int i = 0; i < r->n_uses; i++)
         if (r->use[i].used > r->use[i].available) lack(w, r->use[i].name, r->use[i].used, r->use[i].available);
     if (!r->placed && !*w->room) snprintf(w->room, sizeof w->room, r->given_up ? "not routed within %u s" : "the placer found no room", r->given_up);
     if (!r->placed) return;
-    w->clock_hz = 1e6 * r->reached_mhz;
+    w->clock_hz = 1e6 * fmin(r->reached_mhz, r->wanted_mhz);
     w->clock_fidelity = "placed";
+    snprintf(w->clock_basis, sizeof w->clock_basis, "nextpnr, seed 1: %.2f MHz reached, %.2f asked for", r->reached_mhz, r->wanted_mhz);
 }
 
 hd_status hd_point_place(hd_explorer *x, const hd_point_spec *p, int *fit, hd_err *err) {

@@ -69,6 +69,12 @@ SLURM_ARRAY_TASK_ID=0 "$heddle" point --sweep "$sweep" --json >stdout 2>stderr |
 LSB_JOBINDEX=7 "$heddle" point --sweep "$sweep" >stdout 2>stderr && fail "LSB_JOBINDEX=7 was taken"
 [ "$(cat stderr)" = "heddle: point: LSB_JOBINDEX=7; the sweep has tasks 0..0" ] || fail "LSB_JOBINDEX=7: $(cat stderr)"
 
+# A sample on the RTL takes the cycles that its points say.
+if command -v verilator >/dev/null; then
+    ok explore default --weights 2 --sparsity 0.5 --geometry 2x4x8x2 "${few[@]}" -o sweep --check 1 --json
+    [ "$(json checked)" = 1 ] && [ "$(json different)" = 0 ] || fail "RTL: $(json checked) checked, $(json different) different"
+fi
+
 # Wrong input.
 error "explore: --weights: found '9'; allowed are 1..8, ternary, and auto:B with B 0.5..8" explore default --weights 2,9
 error "explore: --weights: an empty value; a value looks like 8" explore default --weights 2,
