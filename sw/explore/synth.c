@@ -19,7 +19,7 @@ enum { PATH_BYTES = HD_SYNTH_PATH, TIMED_OUT = 124 /* exit code of timeout(1) */
 typedef struct fpga {
     const char *name, *synth;        /* yosys' command */
     const char *place[5];            /* nextpnr and the part */
-    const char *options[4];          /* of nextpnr: pins, placed design, more */
+    const char *options[5];          /* of nextpnr: pins, placed design, more */
     const char *pins, *design;       /* files: constraints in the board's folder, placed design */
     const char *pack, *package;      /* the program that makes the bitstream, and what brings it */
     const char *bitstream, *folder;  /* file; folder of hw/ whose modules stand for the general ones, or NULL */
@@ -34,7 +34,7 @@ static const fpga fpgas[] = {
     ICE40("iCE40UP5K", "synth_ice40 -device u -dffe_min_ce_use 5", "--up5k", "sg48"),
     ICE40("iCE40HX8K", "synth_ice40 -abc9 -device hx -dffe_min_ce_use 5", "--hx8k", "ct256"),
     /* Without wide LUTs multiplexers take fewer cells; the slowest speed grade is what the board carries; router1 had not ended on the whole board when it was stopped. */
-    {"LFE5U-85F", "synth_ecp5 -nowidelut", {"nextpnr-ecp5", "--85k", "--package", "CABGA381", NULL}, {"--lpf", "--textcfg", "--speed=6", "--router=router2"}, "pins.lpf", "top.config", "ecppack",
+    {"LFE5U-85F", "synth_ecp5 -nowidelut", {"nextpnr-ecp5", "--85k", "--package", "CABGA381", NULL}, {"--lpf", "--textcfg", "--speed=6", "--router=router2", "--placer-heap-timingweight=40"}, "pins.lpf", "top.config", "ecppack",
      NULL, "top.bit", "hw/ecp5", 1},
 };
 
@@ -187,7 +187,7 @@ static hd_status run_nextpnr(job *j, hd_synth_report *r, int *fit, hd_err *err) 
     snprintf(seed, sizeof seed, "%u", j->seed);
     const char *const *part = j->fpga->place, *const *option = j->fpga->options;
     const char *const argv[] = {"timeout", limit, j->place, part[1], part[2], part[3], "--json", "top.json", option[0], pins, option[1], j->fpga->design, "--report", "report.json",
-                                "--freq", mhz, "--seed", seed, "--timing-allow-fail", option[2], option[2] ? option[3] : NULL, NULL};
+                                "--freq", mhz, "--seed", seed, "--timing-allow-fail", option[2], option[2] ? option[3] : NULL, option[2] ? option[4] : NULL, NULL};
     int rc = hd_tool_run(argv + (j->time_limit ? 0 : 2), j->dir, j->log, j->progress, j->seconds * 0.7);
     if (rc < 0) return tool_failed(j, part[0], rc, err);
     if (j->time_limit && rc == TIMED_OUT) {

@@ -31,7 +31,7 @@ error "board 'nexys': unknown; there are icebreaker, hx8k, ulx3s" demo --board n
 # Bitstreams.
 error "ulx3s: no PLL setting gives 5.000 MHz within 2%; allowed are 10 to 400 MHz" synth --board ulx3s --clock 5000000
 error "hx8k: no PLL setting gives 8.000 MHz within 2%; allowed are 16 to 275 MHz" synth --board hx8k --clock 2000000
-error "ulx3s: external memory timed for 75 MHz, clock 50.000 MHz; they must agree, give --clock and --memory mhz= together" synth --board ulx3s --clock 50000000
+error "ulx3s: external memory timed for 55 MHz, clock 50.000 MHz; they must agree, give --clock and --memory mhz= together" synth --board ulx3s --clock 50000000
 printf '\377\000Part: LFE5U-25F-6CABGA381\000\377\377\377\275\263' >small.bit
 error "small.bit: its comment does not say 'Part: LFE5U-85F'; a bitstream for ulx3s does" flash --board ulx3s small.bit
 error "small.bit: no iCE40 bitstream (no 7e aa 99 7e in its first 1024 bytes)" flash --board hx8k small.bit
