@@ -46,6 +46,8 @@ hd_status hd_export_llama2c(const hd_llama *m, const char *path, hd_err *err);
  * HD_UNSUPPORTED (other architectures, biases, other norms or rotary positions than above), HD_IO, HD_NOMEM. */
 hd_status hd_import_gguf(hd_llama **out, const char *path, hd_err *err);
 hd_status hd_import_gguf_memory(hd_llama **out, const uint8_t *data, size_t size, const char *label, hd_err *err);
+/* A model of Hugging Face's LlamaForCausalLM in one file `path` (F32, F16, BF16), config.json in the same folder. HD_FORMAT, HD_RANGE, HD_MISMATCH, HD_UNSUPPORTED, HD_IO, HD_NOMEM. */
+hd_status hd_import_safetensors(hd_llama **out, const char *path, hd_err *err);
 /* NULL when out of memory. */
 hd_llama *hd_llama_clone(const hd_llama *m);
 void hd_llama_free(hd_llama *m);

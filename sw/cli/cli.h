@@ -71,7 +71,7 @@ hd_status cli_codes(const cli_args *a, hd_idx **x, const char *path, hd_tensor_i
 /* With the flag --hwc: items of x that are [h][w][c], as TFLite has them, become [c][h][w]. */
 hd_status cli_hwc(const cli_args *a, hd_idx *x, const char *path, int c, int h, int w, hd_err *err);
 
-/* A language model: a llama2.c checkpoint, a GGUF file or an .hlm. */
+/* A language model: a llama2.c checkpoint, a GGUF or .safetensors file, or an .hlm. */
 enum { CLI_GGUF_MAGIC = 0x46554747 }; /* "GGUF" */
 hd_status cli_llama_load(hd_llama **out, const char *path, hd_err *err);
 /* Rows of int16 tokens that the model takes (all but a row's last are inputs), and --rows FIRST:COUNT of them, or all. */

@@ -13,6 +13,8 @@ hd_status cli_llama_load(hd_llama **out, const char *path, hd_err *err) {
     *out = NULL;
     hd_status s = cli_file_magic(&magic, path, err);
     if (!s && magic == CLI_GGUF_MAGIC) return hd_import_gguf(out, path, err);
+    size_t length = strlen(path), ending = strlen(".safetensors"); /* the format has no number to know it by */
+    if (!s && length > ending && !strcmp(path + length - ending, ".safetensors")) return hd_import_safetensors(out, path, err);
     if (s || magic != (uint32_t)HD_HLM_MAGIC) return s ? s : hd_import_llama2c(out, path, err);
     hd_lm *c;
     s = hd_lm_load(&c, path, err);
