@@ -202,7 +202,7 @@ hd_status hd_area_unit(hd_area *out, const hd_synth_report *r, const hd_board *b
     if (access(folder, R_OK)) {
         s = need_yosys(err);
         if (s) return s;
-        snprintf(script, sizeof script, "read_rtlil %s\n%s -top %s\nsetattr -mod -unset keep_hierarchy *\nflatten\nopt_clean\ntee -q -o cells.json stat -json\n", design, command, name);
+        snprintf(script, sizeof script, "read_rtlil %s\n%s -top %s\nsetattr -mod -unset keep_hierarchy *\nflatten\nopt_clean\nwrite_json top.json\ntee -q -o cells.json stat -json\n", design, command, name);
         s = open_work(work, folder, err);
         if (s) return s;
         s = yosys(work, script, err);
