@@ -377,7 +377,7 @@ hd_status hd_usb_pipe_open(hd_pipe **out, libusb_context *context, libusb_device
     p->kind = kind;
     p->interface = interface;
     p->size = o.transfer_bytes;
-    p->depth = o.depth;
+    p->depth = o.depth < MOST_DEPTH ? o.depth : MOST_DEPTH; /* what is refused below is closed all the same */
     hd_status s = HD_OK;
     if (o.depth > MOST_DEPTH || o.transfer_bytes % 512 || o.transfer_bytes > 1u << 20 || o.transfer_bytes > o.in_flight / 2)
         s = hd_fail(err, HD_RANGE, "%s: %u transfers of %u bytes; allowed are 1 to %d, of a multiple of 512 bytes up to 1 MiB, and %u bytes in all for at least one each way", p->name, o.depth,
