@@ -8,11 +8,14 @@
 
 volatile int hd_interrupted;
 
-double hd_seconds(void) {
+static double seconds_of(clockid_t clock) {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(clock, &t);
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
+
+double hd_seconds(void) { return seconds_of(CLOCK_MONOTONIC); }
+double hd_cpu_seconds(void) { return seconds_of(CLOCK_PROCESS_CPUTIME_ID); }
 
 void hd_progress_start(hd_progress *p, const char *label, double total) {
     *p = (hd_progress){.label = label, .start = hd_seconds(), .total = total, .on = isatty(STDERR_FILENO)};

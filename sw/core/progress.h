@@ -14,6 +14,8 @@ void hd_progress_show(hd_progress *p, double done, const char *note);
 void hd_progress_end(hd_progress *p);
 /* Seconds of a monotonic clock. */
 double hd_seconds(void);
+/* Processor time of all threads of this process, in seconds: what other work on the machine does not change much. */
+double hd_cpu_seconds(void);
 /* Set by the CLI's SIGINT handler; long work looks at it and returns HD_INTERRUPTED. */
 extern volatile int hd_interrupted;
 #endif

@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "../../compiler/compress/compress.h"
 #include "../../compiler/import/import.h"
@@ -42,12 +41,6 @@ static const network networks[] = {
     {"dscnn_w4", "dscnn-float.tflite", "kws01-inputs.idx", 4, 0, "4x8x8x2", ""},
 };
 
-static double cpu_seconds(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static hd_status geometry_of(hd_geometry *g, const char *shape, const char *memory, hd_err *err) {
     hd_status s = hd_geometry_parse(g, shape, err);
     return s || !*memory ? s : hd_geometry_memory(g, memory, err);
@@ -65,12 +58,12 @@ static hd_status compare(double *difference, double *seconds, const hd_program *
     hd_status s = codes && record ? HD_OK : hd_fail(err, HD_NOMEM, "no memory for an image of %zu bytes", in);
     if (!s) s = hd_predict(&r, p, err);
     if (!s) s = hd_session_open(&device, p, &hd_driver_sim, &quiet, err);
-    double start = cpu_seconds(), spent = 0;
+    double start = hd_cpu_seconds(), spent = 0;
     int runs = 0;
     do {
         if (!s) s = hd_interrupted ? hd_fail(err, HD_INTERRUPTED, "stopped") : hd_session_run(device, codes, codes + in, err);
         runs++;
-        spent = cpu_seconds() - start;
+        spent = hd_cpu_seconds() - start;
     } while (!s && seconds && spent < rtl_seconds);
     if (seconds) *seconds = spent / runs;
     if (!s) s = hd_session_cycles(device, &cycles, err);
@@ -91,7 +84,7 @@ static hd_status compare(double *difference, double *seconds, const hd_program *
 }
 
 static hd_status time_model(double *seconds, const hd_program *p, hd_err *err) {
-    double start = cpu_seconds();
+    double start = hd_cpu_seconds();
     int n = 0;
     hd_status s = HD_OK;
     do {
@@ -100,7 +93,7 @@ static hd_status time_model(double *seconds, const hd_program *p, hd_err *err) {
             s = hd_predict(&r, p, err);
             if (!s) hd_prediction_free(r);
         }
-        *seconds = cpu_seconds() - start;
+        *seconds = hd_cpu_seconds() - start;
     } while (!s && *seconds < model_seconds);
     *seconds /= n;
     return s;
@@ -142,6 +135,10 @@ static hd_status compile_network(hd_program **p, const network *n, hd_err *err) 
     if (g) hd_graph_free(g);
     hd_policy_free(&policy);
     return s;
+}
+
+hd_status hd_bench_fashion_program(hd_program **p, int bits, const char *geometry, hd_err *err) {
+    return compile_network(p, &(network){.bits = bits, .geometry = geometry, .memory = ""}, err);
 }
 
 /* ---- random layers ---- */

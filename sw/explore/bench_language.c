@@ -1,7 +1,6 @@
 #include "bench_language.h"
 
-#include <time.h>
-
+#include "../core/progress.h"
 #include "models.h"
 
 hd_status hd_language_open(hd_language *r, hd_err *err) {
@@ -27,9 +26,7 @@ void hd_language_close(hd_language *r) {
 }
 
 double hd_two_core_seconds(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return 0.5 * ((double)t.tv_sec + 1e-9 * (double)t.tv_nsec);
+    return 0.5 * hd_cpu_seconds();
 }
 
 hd_status hd_language_add(hd_figures *f, const hd_language *r, const hd_lm *c, const char *name, double reference, const char *compared, double seconds, double most,

@@ -2,7 +2,6 @@
  * arithmetic in the same process. Both on one thread; processor time, so that a busy machine does not change the ratio. */
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "../../compiler/compress/compress.h"
 #include "../core/progress.h"
@@ -14,12 +13,6 @@
 static const char geometry_text[] = "8x16x16x2";
 enum { CALIBRATION_IMAGES = 256, IMAGES = 64 };
 static const double run_seconds = 3; /* for each side, at least */
-
-static double cpu_seconds(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 typedef struct rig {
     hd_idx *images;
@@ -101,11 +94,11 @@ static hd_status time_sim(rig *r, hd_err *err) {
         if (!s && memcmp(r->out, hd_native_run(r->native, r->codes + (size_t)i * r->in_bytes), r->out_bytes))
             s = hd_fail(err, HD_MISMATCH, "image %d: the RTL and the native loops give different outputs", i);
     }
-    double start = cpu_seconds();
+    double start = hd_cpu_seconds();
     for (int i = 0; !s && r->sim_seconds < run_seconds; i = (i + 1) % IMAGES) {
         s = hd_interrupted ? hd_fail(err, HD_INTERRUPTED, "stopped") : hd_session_run(r->s, r->codes + (size_t)i * r->in_bytes, r->out, err);
         r->sim_images++;
-        r->sim_seconds = cpu_seconds() - start;
+        r->sim_seconds = hd_cpu_seconds() - start;
         hd_progress_show(&progress, r->sim_seconds, NULL);
     }
     hd_progress_end(&progress);
@@ -115,11 +108,11 @@ static hd_status time_sim(rig *r, hd_err *err) {
 }
 
 static void time_native(rig *r) {
-    double start = cpu_seconds();
+    double start = hd_cpu_seconds();
     while (r->native_seconds < run_seconds && !hd_interrupted) {
         for (int i = 0; i < IMAGES; i++) hd_native_run(r->native, r->codes + (size_t)i * r->in_bytes);
         r->native_images += IMAGES;
-        r->native_seconds = cpu_seconds() - start;
+        r->native_seconds = hd_cpu_seconds() - start;
     }
 }
 

@@ -3,15 +3,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#include "../../compiler/compress/compress.h"
 #include "../../drivers/sysc.h"
+#include "../core/progress.h"
 #include "../runtime/runtime.h"
 #include "bench_explore.h"
-#include "dataset.h"
 
-enum { CALIBRATION_IMAGES = 16, ROUNDS = 8, RUNS = 12, BOARD_HZ = 48000000, PAYLOAD = 65536, LINKS = 3 };
+enum { ROUNDS = 8, RUNS = 12, BOARD_HZ = 48000000, PAYLOAD = 65536, LINKS = 3 };
 static const char geometry_text[] = "4x8x8x2";
 static const char *const wire_name[LINKS] = {"uart", "full_speed", "high_speed"};
 static const enum hd_sysc_link wire_link[LINKS] = {HD_SYSC_UART, HD_SYSC_FULL_SPEED, HD_SYSC_HIGH_SPEED};
@@ -22,36 +20,14 @@ typedef struct rig {
     size_t out_bytes;
 } rig;
 
-static double cpu_seconds(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static hd_status open_rig(rig *r, hd_err *err) {
-    hd_graph *g = NULL;
-    hd_idx *images = NULL;
-    hd_model *m = NULL;
-    hd_policy policy;
-    hd_geometry geometry;
-    hd_lower_options lower = {.board = "", .expand_input = -1};
-    hd_policy_default(&policy);
-    policy.base.bits = 4;
-    hd_status s = hd_default_graph(&g, err);
-    if (!s) s = hd_fashion_mnist(&images, NULL, 1, err);
-    if (!s) s = hd_compress(&m, g, &policy, images, CALIBRATION_IMAGES, 1, err);
-    if (!s) s = hd_geometry_parse(&geometry, geometry_text, err);
-    if (!s) s = hd_lower(&r->p, m, &geometry, &lower, err);
+    hd_status s = hd_bench_fashion_program(&r->p, 4, geometry_text, err);
     if (!s) {
         r->out_bytes = (size_t)r->p->output.h * r->p->output.w * r->p->output.c;
         r->input = calloc((size_t)r->p->input.h * r->p->input.w, r->p->input.c);
         for (int i = 0; i < 2; i++) r->out[i] = calloc(r->out_bytes, 1);
         if (!r->input || !r->out[0] || !r->out[1]) s = hd_fail(err, HD_NOMEM, "no memory for an image");
     }
-    if (m) hd_model_free(m);
-    if (images) hd_idx_free(images);
-    if (g) hd_graph_free(g);
-    hd_policy_free(&policy);
     return s;
 }
 
@@ -67,9 +43,9 @@ static hd_status compare_speed(hd_figures *f, const rig *r, hd_err *err) {
     for (int i = 0; i < 2 && !s; i++) s = hd_session_open(&session[i], r->p, driver[i], &device[i], err);
     for (int n = 0; n < ROUNDS && !s; n++)
         for (int i = 0; i < 2 && !s; i++) {
-            double start = cpu_seconds();
+            double start = hd_cpu_seconds();
             for (int k = 0; k < RUNS && !s; k++) s = hd_session_run(session[i], r->input, r->out[i], err);
-            seconds[i] += cpu_seconds() - start;
+            seconds[i] += hd_cpu_seconds() - start;
         }
     for (int i = 0; i < 2 && !s; i++) s = hd_session_cycles(session[i], &cycles[i], err);
     if (!s && (cycles[0] != cycles[1] || memcmp(r->out[0], r->out[1], r->out_bytes))) s = hd_fail(err, HD_MISMATCH, "sysc and sim give different cycles or outputs");

@@ -5,9 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "../../drivers/usb_find.h"
+#include "../core/progress.h"
 #include "null_usbfs.h"
 
 enum { DEPTH = 8, TRANSFER = 16384, PAIRS = 41, STREAM_BYTES = 8 << 20, SMALL = 65536, ROUNDS = 2000, MESSAGE = 64 };
@@ -15,12 +15,6 @@ enum { DEPTH = 8, TRANSFER = 16384, PAIRS = 41, STREAM_BYTES = 8 << 20, SMALL = 
 #define must(c) ((c) ? (void)0 : (fprintf(stderr, "heddle-usb-bench: line %d: not so: %s\n", __LINE__, #c), exit(1)))
 
 static uint8_t user[1 << 20]; /* what is sent, and where what comes is wanted */
-
-static double seconds(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* ---- bare libusb */
 
@@ -131,22 +125,22 @@ static pair measure(enum what what) {
     for (int i = 0; i < PAIRS; i++) {
         enum null_usbfs_mode mode = what == ROUND_TRIP ? NULL_USBFS_ECHO : NULL_USBFS_STREAM;
         bare_open(&b, null_usbfs_plug(mode));
-        double start = seconds();
+        double start = hd_cpu_seconds();
         if (what == ROUND_TRIP)
             for (int k = 0; k < ROUNDS; k++) bare_round(&b);
         else bare_stream(&b, what == IN ? 0x81 : 0x01, STREAM_BYTES);
-        of_bare[i] = seconds() - start;
+        of_bare[i] = hd_cpu_seconds() - start;
         must(what == ROUND_TRIP || (what == IN ? null_usbfs_in() : null_usbfs_out()) == STREAM_BYTES);
         bare_close(&b);
 
         hd_pipe *p;
         hd_err err = {0};
         if (hd_usb_open_fd(&p, null_usbfs_plug(mode), &o, &err)) fprintf(stderr, "heddle-usb-bench: %s\n", err.message), exit(1);
-        start = seconds();
+        start = hd_cpu_seconds();
         if (what == ROUND_TRIP)
             for (int k = 0; k < ROUNDS; k++) driver_round(p);
         else driver_stream(p, what == IN, what == OUT_SMALL ? SMALL : sizeof user, STREAM_BYTES);
-        of_driver[i] = seconds() - start;
+        of_driver[i] = hd_cpu_seconds() - start;
         p->close(p);
         must(what == IN || what == ROUND_TRIP || null_usbfs_out() == STREAM_BYTES);
         null_usbfs_remove();
