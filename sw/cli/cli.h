@@ -74,6 +74,8 @@ hd_status cli_hwc(const cli_args *a, hd_idx *x, const char *path, int c, int h, 
 /* A language model: a llama2.c checkpoint, a GGUF or .safetensors file, or an .hlm. */
 enum { CLI_GGUF_MAGIC = 0x46554747 }; /* "GGUF" */
 hd_status cli_llama_load(hd_llama **out, const char *path, hd_err *err);
+/* The same but for an .hlm, which is compressed already: HD_FORMAT. */
+hd_status cli_llama_load_float(hd_llama **out, const char *path, hd_err *err);
 /* Rows of int16 tokens that the model takes (all but a row's last are inputs), and --rows FIRST:COUNT of them, or all. */
 hd_status cli_tokens_load(hd_idx **out, const char *path, const hd_llama *m, hd_err *err);
 hd_status cli_rows(uint32_t *first, uint32_t *count, const cli_args *a, const char *path, uint32_t rows, hd_err *err);

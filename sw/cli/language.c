@@ -24,6 +24,13 @@ hd_status cli_llama_load(hd_llama **out, const char *path, hd_err *err) {
     return *out ? HD_OK : hd_fail(err, HD_NOMEM, "%s: no memory for its weights", path);
 }
 
+hd_status cli_llama_load_float(hd_llama **out, const char *path, hd_err *err) {
+    uint32_t magic;
+    hd_status s = cli_file_magic(&magic, path, err);
+    if (!s && magic == (uint32_t)HD_HLM_MAGIC) s = hd_fail(err, HD_FORMAT, "%s: compressed already; allowed are a llama2.c checkpoint and a GGUF file", path);
+    return s ? s : cli_llama_load(out, path, err);
+}
+
 hd_status cli_tokens_load(hd_idx **out, const char *path, const hd_llama *m, hd_err *err) {
     hd_status s = hd_idx_load(out, path, err);
     if (s) return s;
@@ -143,7 +150,7 @@ hd_status cli_compress_llama(const cli_args *a, const char *tokens, const char *
     hd_lm *c = NULL;
     hd_auto_lm *chosen = NULL;
     const char *policy_out = cli_text(a, "--policy-out");
-    uint32_t first = 0, count = 0, magic = 0;
+    uint32_t first = 0, count = 0;
     double start = hd_seconds();
     static const char *const others[] = {"--calib", "--calib-count", "--raw", "--hwc", "--budget-cycles", "--geometry", "--board", "--memory", "--judge", "--judge-count", NULL};
     hd_status s = cli_refuse(a, others, 1, err);
@@ -152,9 +159,7 @@ hd_status cli_compress_llama(const cli_args *a, const char *tokens, const char *
     if (!s && !cli_has_budget(a)) s = cli_only_with_budget(a, err);
     if (!s) s = cli_can_write(out, err);
     if (!s && policy_out) s = cli_can_write(policy_out, err);
-    if (!s) s = cli_file_magic(&magic, a->operand, err);
-    if (!s && magic == (uint32_t)HD_HLM_MAGIC) s = hd_fail(err, HD_FORMAT, "%s: compressed already; allowed are a llama2.c checkpoint and a GGUF file", a->operand);
-    if (!s) s = cli_llama_load(&m, a->operand, err);
+    if (!s) s = cli_llama_load_float(&m, a->operand, err);
     if (!s) s = cli_tokens_load(&idx, tokens, m, err);
     if (!s) s = cli_rows(&first, &count, a, tokens, idx->dim[0], err);
     const int16_t *rows = s ? NULL : (const int16_t *)idx->data + first * idx->item;

@@ -19,14 +19,6 @@ hd_status cli_refuse(const cli_args *a, const char *const *names, int with, hd_e
     return HD_OK;
 }
 
-/* A float language model; what: "MODEL" or an option. */
-static hd_status load_float(hd_llama **out, const char *path, hd_err *err) {
-    uint32_t magic;
-    hd_status s = cli_file_magic(&magic, path, err);
-    if (!s && magic == (uint32_t)HD_HLM_MAGIC) s = hd_fail(err, HD_FORMAT, "%s: compressed already; allowed are a llama2.c checkpoint and a GGUF file", path);
-    return s ? s : cli_llama_load(out, path, err);
-}
-
 /* Steps of --steps, or of --epochs passes over `rows` rows. */
 static hd_status read_steps(long *steps, const cli_args *a, uint32_t rows, int batch, hd_err *err) {
     int64_t n, epochs;
@@ -94,7 +86,7 @@ static hd_status tune_options(hd_llama_tune_options *o, job *j, const cli_args *
     if (!s) s = read_common(&c, a, err);
     if (!s) s = read_steps(&o->steps, a, (uint32_t)j->n, (int)c.batch, err);
     if (!s && teacher && !strcmp(teacher, "mutual")) s = hd_fail(err, HD_USAGE, "tune: --teacher: found 'mutual'; allowed are self, none and a FILE for a language model");
-    if (!s && teacher && strcmp(teacher, "self") && strcmp(teacher, "none")) s = load_float(&j->teacher, teacher, err);
+    if (!s && teacher && strcmp(teacher, "self") && strcmp(teacher, "none")) s = cli_llama_load_float(&j->teacher, teacher, err);
     if (s) return s;
     o->settled = (float)settled;
     o->batch = (int)c.batch;
@@ -162,7 +154,7 @@ hd_status cli_tune_llama(const cli_args *a, const char *out, hd_err *err) {
     if (!s && cli_text(a, "--granularity") && policy.base.granularity == HD_GRANULARITY_TENSOR)
         s = hd_fail(err, HD_USAGE, "tune: --granularity: found 'tensor'; allowed are channel and group:N for a language model");
     if (!s) s = cli_can_write(out, err);
-    if (!s) s = load_float(&j.model, a->operand, err);
+    if (!s) s = cli_llama_load_float(&j.model, a->operand, err);
     if (!s) s = read_rows(&j, a, err);
     hd_pv_options p = {0};
     hd_pv_report report = {0};
