@@ -11,29 +11,19 @@ enum { MAX_VALUES = 1 << 16, MAX_TENSORS = 1 << 16, MAX_NAME = 1 << 16 };
 
 /* ---- block formats: `elements` values in `bytes` bytes ---- */
 
-static float half_at(const uint8_t *b) { return hd_half_value((unsigned)b[0] | (unsigned)b[1] << 8); }
-
-static float bits_value(uint32_t bits) {
-    float v;
-    memcpy(&v, &bits, sizeof v);
-    return v;
-}
-
-static uint32_t u32_at(const uint8_t *b) { return (uint32_t)b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24; }
-
-static void decode_f32(float *to, const uint8_t *b) { *to = bits_value(u32_at(b)); }
-static void decode_f16(float *to, const uint8_t *b) { *to = half_at(b); }
-static void decode_bf16(float *to, const uint8_t *b) { *to = bits_value((uint32_t)b[0] << 16 | (uint32_t)b[1] << 24); }
+static void decode_f32(float *to, const uint8_t *b) { *to = hd_f32_at(b); }
+static void decode_f16(float *to, const uint8_t *b) { *to = hd_f16_at(b); }
+static void decode_bf16(float *to, const uint8_t *b) { *to = hd_bf16_at(b); }
 
 /* A scale, then 32 int8. */
 static void decode_q8_0(float *to, const uint8_t *b) {
-    float scale = half_at(b);
+    float scale = hd_f16_at(b);
     for (int i = 0; i < 32; i++) to[i] = scale * (float)(int8_t)b[2 + i];
 }
 
 /* A scale, then 16 bytes: the low nibbles are elements 0..15, the high ones 16..31, each less 8. */
 static void decode_q4_0(float *to, const uint8_t *b) {
-    float scale = half_at(b);
+    float scale = hd_f16_at(b);
     for (int i = 0; i < 16; i++) {
         to[i] = scale * (float)((b[2 + i] & 15) - 8);
         to[i + 16] = scale * (float)((b[2 + i] >> 4) - 8);
@@ -42,7 +32,7 @@ static void decode_q4_0(float *to, const uint8_t *b) {
 
 /* 256 elements in 8 groups of 32: scales of scales and of minima, 8 + 8 numbers of 6 bits in 12 bytes, then nibbles; 32 bytes hold two groups, the first in their low nibbles. */
 static void decode_q4_k(float *to, const uint8_t *b) {
-    float scale = half_at(b), low = half_at(b + 2);
+    float scale = hd_f16_at(b), low = hd_f16_at(b + 2);
     const uint8_t *six = b + 4, *nibbles = b + 16;
     for (int g = 0; g < 8; g++) {
         int s = g < 4 ? six[g] & 63 : (six[g + 4] & 15) | six[g - 4] >> 6 << 4, m = g < 4 ? six[g + 4] & 63 : six[g + 4] >> 4 | six[g] >> 6 << 4;
@@ -57,7 +47,7 @@ static void decode_q4_k(float *to, const uint8_t *b) {
 /* 256 elements in 16 groups of 16 with int8 scales; 4 low bits in nibbles, 2 high bits in quarters of bytes, less 32; then the scale of scales. */
 static void decode_q6_k(float *to, const uint8_t *b) {
     const uint8_t *low = b, *high = b + 128, *scales = b + 192;
-    float scale = half_at(b + 208);
+    float scale = hd_f16_at(b + 208);
     for (int i = 0; i < 256; i++) {
         int half = i / 128, quarter = i / 32 % 4, at = i % 32;
         int nibble = low[half * 64 + quarter % 2 * 32 + at] >> (quarter / 2 * 4) & 15, top = high[half * 32 + at] >> (2 * quarter) & 3;

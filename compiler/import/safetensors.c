@@ -15,6 +15,9 @@
 
 enum { PATH_BYTES = 4096, LONGEST_CONTEXT = 32767 };
 
+static const struct { const char *name; int bytes; float (*at)(const uint8_t *b); } types[] = {{"F32", 4, hd_f32_at}, {"F16", 2, hd_f16_at}, {"BF16", 2, hd_bf16_at}};
+enum { TYPES = sizeof types / sizeof *types };
+
 typedef struct source {
     const char *path; /* of the tensors, for messages */
     const uint8_t *data;
@@ -87,13 +90,12 @@ static hd_status broken(const source *f, const char *name, const char *what, hd_
 
 /* The first byte of a tensor of rows x columns (rows 0: one dimension), its dtype checked. */
 static hd_status locate(const uint8_t **at, int *type, const source *f, const char *name, size_t rows, size_t columns, hd_err *err) {
-    static const struct { const char *name; int bytes; } types[] = {{"F32", 4}, {"F16", 2}, {"BF16", 2}};
     const cJSON *t = cJSON_GetObjectItemCaseSensitive(f->header, name), *dtype = cJSON_GetObjectItemCaseSensitive(t, "dtype");
     const cJSON *shape = cJSON_GetObjectItemCaseSensitive(t, "shape"), *offsets = cJSON_GetObjectItemCaseSensitive(t, "data_offsets");
     if (!t) return hd_fail(err, HD_FORMAT, "%s: tensor '%s' is missing", f->path, name);
     if (!cJSON_IsString(dtype) || !cJSON_IsArray(shape) || !cJSON_IsArray(offsets) || cJSON_GetArraySize(offsets) != 2) return broken(f, name, "dtype, shape or data_offsets are missing", err);
-    for (*type = 0; *type < 3 && strcmp(types[*type].name, dtype->valuestring);) ++*type;
-    if (*type == 3) return hd_fail(err, HD_UNSUPPORTED, "%s: tensor '%s' is %.20s; supported are F32, F16 and BF16", f->path, name, dtype->valuestring);
+    for (*type = 0; *type < TYPES && strcmp(types[*type].name, dtype->valuestring);) ++*type;
+    if (*type == TYPES) return hd_fail(err, HD_UNSUPPORTED, "%s: tensor '%s' is %.20s; supported are F32, F16 and BF16", f->path, name, dtype->valuestring);
     const cJSON *a = cJSON_GetArrayItem(shape, 0), *b = cJSON_GetArrayItem(shape, 1), *first = cJSON_GetArrayItem(offsets, 0), *last = cJSON_GetArrayItem(offsets, 1);
     int dims = cJSON_GetArraySize(shape);
     if (dims != (rows ? 2 : 1) || a->valuedouble != (double)(rows ? rows : columns) || (rows && b->valuedouble != (double)columns))
@@ -105,24 +107,15 @@ static hd_status locate(const uint8_t **at, int *type, const source *f, const ch
     return HD_OK;
 }
 
-static float element(const uint8_t *b, int type) {
-    uint32_t bits = type == 0 ? (uint32_t)b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24 : (uint32_t)b[0] << 16 | (uint32_t)b[1] << 24;
-    float v;
-    if (type == 1) return hd_half_value((unsigned)b[0] | (unsigned)b[1] << 8);
-    memcpy(&v, &bits, sizeof v);
-    return v;
-}
-
 /* head: 0, or the size of a head whose rows are put from halves into pairs. */
 static hd_status load(float *to, const source *f, const char *name, size_t rows, size_t columns, size_t head, hd_err *err) {
     const uint8_t *at = NULL;
     int type = 0;
     hd_status s = locate(&at, &type, f, name, rows, columns, err);
-    size_t bytes = type == 0 ? 4 : 2;
     for (size_t r = 0; !s && r < (rows ? rows : 1); r++) {
         size_t in_head = head ? r % head : 0, from = head ? r - in_head + in_head / 2 + in_head % 2 * (head / 2) : r;
         for (size_t c = 0; c < columns; c++) {
-            float v = element(at + (from * columns + c) * bytes, type);
+            float v = types[type].at(at + (from * columns + c) * (size_t)types[type].bytes);
             if (!isfinite(v)) return broken(f, name, "an element is not finite", err);
             to[r * columns + c] = v;
         }

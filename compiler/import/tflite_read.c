@@ -54,14 +54,7 @@ void hd_tflite_node_name(const hd_tflite *t, int node, char *name, size_t size) 
 
 static uint64_t u64(const uint8_t *b) { return (uint64_t)hd_flat_u32(b) | (uint64_t)hd_flat_u32(b + 4) << 32; }
 
-static float f32(const uint8_t *b) {
-    uint32_t bits = hd_flat_u32(b);
-    float v;
-    memcpy(&v, &bits, sizeof v);
-    return v;
-}
-
-float hd_tflite_scale(const hd_tflite_tensor *x, size_t channel) { return f32(x->scale + 4 * (x->scales > 1 ? channel : 0)); }
+float hd_tflite_scale(const hd_tflite_tensor *x, size_t channel) { return hd_f32_at(x->scale + 4 * (x->scales > 1 ? channel : 0)); }
 int64_t hd_tflite_zero(const hd_tflite_tensor *x, size_t channel) { return (int64_t)u64(x->zero + 8 * (x->scales > 1 ? channel : 0)); }
 
 void hd_tflite_values(const hd_tflite_tensor *x, float *to) {
@@ -69,8 +62,8 @@ void hd_tflite_values(const hd_tflite_tensor *x, float *to) {
     for (int i = x->axis + 1; i < x->rank; i++) inner *= (size_t)x->dim[i];
     for (size_t i = 0; i < x->count; i++) {
         const uint8_t *b = x->data + i * type_bytes(x->type);
-        if (x->type == HD_TFLITE_FLOAT32) to[i] = f32(b);
-        else if (x->type == HD_TFLITE_FLOAT16) to[i] = hd_half_value((unsigned)b[0] | (unsigned)b[1] << 8);
+        if (x->type == HD_TFLITE_FLOAT32) to[i] = hd_f32_at(b);
+        else if (x->type == HD_TFLITE_FLOAT16) to[i] = hd_f16_at(b);
         else {
             int64_t v = x->type == HD_TFLITE_INT8 ? (int8_t)*b : x->type == HD_TFLITE_UINT8 ? *b : x->type == HD_TFLITE_INT16 ? (int16_t)(b[0] | b[1] << 8)
                         : x->type == HD_TFLITE_INT32 ? (int32_t)hd_flat_u32(b) : (int64_t)u64(b);

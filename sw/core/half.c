@@ -24,3 +24,13 @@ float hd_half_value(unsigned bits) {
     float v = e == 31 ? (m ? NAN : INFINITY) : e ? ldexpf((float)(m + 1024), e - 25) : ldexpf((float)m, -24);
     return bits & 0x8000u ? -v : v;
 }
+
+static float value_of(uint32_t bits) {
+    float v;
+    memcpy(&v, &bits, sizeof v);
+    return v;
+}
+
+float hd_f32_at(const uint8_t *b) { return value_of((uint32_t)b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24); }
+float hd_f16_at(const uint8_t *b) { return hd_half_value((unsigned)b[0] | (unsigned)b[1] << 8); }
+float hd_bf16_at(const uint8_t *b) { return value_of((uint32_t)b[0] << 16 | (uint32_t)b[1] << 24); }
