@@ -255,15 +255,16 @@ static void set_kernel(const builder *b, hd_stage *s, const hd_step *step) {
     }
 }
 
+/* Has the step a table behind codes of its own? A lone function looks its input's codes up directly. */
+static int has_own_index(const hd_plan *p, const hd_step *s) { return hd_step_has_table(p, s) && !(s->role == HD_ROLE_IDENTITY && s->residual < 0); }
+
 static hd_status build_conv(builder *b, hd_stage *s, int index) {
     const hd_step *step = &b->plan.step[index];
     const hd_node *n = &b->g->node[step->node];
     hd_qparams in = params_of(b, step->input), out = output_params(b, step), pre = out;
     if (hd_step_has_table(&b->plan, step)) {
-        /* A lone function looks its input's codes up directly. */
-        int direct = step->role == HD_ROLE_IDENTITY && step->residual < 0;
         const hd_histogram *h = &b->histogram[step->pre];
-        pre = direct ? in : b->keep ? codes_of(b->g, step->pre) : b->policy->ranges == HD_RANGES_MSE ? hd_qparams_search_table(h, &b->plan, step, out) : hd_qparams_of(h, b->policy);
+        pre = !has_own_index(&b->plan, step) ? in : b->keep ? codes_of(b->g, step->pre) : b->policy->ranges == HD_RANGES_MSE ? hd_qparams_search_table(h, &b->plan, step, out) : hd_qparams_of(h, b->policy);
     }
     b->pre[index] = pre;
     hd_status status = add_tensor(b, step->output, out);
@@ -333,8 +334,7 @@ static hd_status check_codes(const builder *b) {
     const hd_graph *g = b->g;
     for (int i = 0; i < b->plan.n_steps; i++) {
         const hd_step *s = &b->plan.step[i];
-        int direct = s->role == HD_ROLE_IDENTITY && s->residual < 0, table = hd_step_has_table(&b->plan, s) && !direct;
-        const int used[4] = {s->input, s->residual, table ? s->pre : -1, s->output};
+        const int used[4] = {s->input, s->residual, has_own_index(&b->plan, s) ? s->pre : -1, s->output};
         for (int k = 0; k < 4; k++)
             if (used[k] >= 0 && !(g->tensor[used[k]].scale > 0))
                 return hd_fail(b->err, HD_UNSUPPORTED, "node '%s': tensor '%s' has no scale of its own, so its integers cannot be kept; with calibration data (--calib) they need not be",
@@ -356,13 +356,13 @@ static hd_status run(builder *b, const hd_idx *calib, int samples, int unit) {
     b->pre = calloc((size_t)b->plan.n_steps, sizeof *b->pre);
     uint8_t *wanted = calloc(tensors, 1);
     b->m = calloc(1, sizeof *b->m);
-    if (b->histogram && b->tensor && b->pre && wanted && b->m && b->keep) status = check_codes(b);
-    else if (b->histogram && b->tensor && b->pre && wanted && b->m) {
+    if (!b->histogram || !b->tensor || !b->pre || !wanted || !b->m) status = no_memory(b);
+    else if (b->keep) status = check_codes(b);
+    else {
         wanted[b->g->input] = 1;
         for (int i = 0; i < b->plan.n_steps; i++) wanted[b->plan.step[i].pre] = wanted[b->plan.step[i].output] = 1;
         status = hd_calibrate(b->histogram, wanted, b->g, calib, samples, unit, b->err);
-    } else
-        status = no_memory(b);
+    }
     free(wanted);
     if (status == HD_OK) status = build(b, calib, unit);
     if (status == HD_OK && !b->keep) status = hd_correct_channels(b->m, &b->plan, b->pre, b->policy, b->trained, calib, samples, unit, b->err);
