@@ -186,8 +186,9 @@ static hd_status run_nextpnr(job *j, hd_synth_report *r, int *fit, hd_err *err) 
     snprintf(mhz, sizeof mhz, "%.4f", j->mhz);
     snprintf(seed, sizeof seed, "%u", j->seed);
     const char *const *part = j->fpga->place, *const *option = j->fpga->options;
+    /* Those of the FPGA are the last, so that the first that is missing ends the list. */
     const char *const argv[] = {"timeout", limit, j->place, part[1], part[2], part[3], "--json", "top.json", option[0], pins, option[1], j->fpga->design, "--report", "report.json",
-                                "--freq", mhz, "--seed", seed, "--timing-allow-fail", option[2], option[2] ? option[3] : NULL, option[2] ? option[4] : NULL, NULL};
+                                "--freq", mhz, "--seed", seed, "--timing-allow-fail", option[2], option[3], option[4], NULL};
     int rc = hd_tool_run(argv + (j->time_limit ? 0 : 2), j->dir, j->log, j->progress, j->seconds * 0.7);
     if (rc < 0) return tool_failed(j, part[0], rc, err);
     if (j->time_limit && rc == TIMED_OUT) {
