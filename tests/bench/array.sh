@@ -1,19 +1,9 @@
 # array.sh HEDDLE JSON_GET: `heddle bench array` against the least that is wanted. Cycles are exact, so the bounds are too.
-. "$(dirname "$0")/../cli/common.sh"
+. "$(dirname "$0")/common.sh"
 
 command -v verilator >/dev/null || skip "verilator is not installed"
 [ -d "$data" ] || skip "Debian package dataset-fashion-mnist is not installed"
-ok bench array --json
-count=$(json figures.#)
-declare -A value
-for ((i = 0; i < count; i++)); do value[$(json "figures.$i.name")]=$(json "figures.$i.value"); done
-
-# within NAME LOW HIGH
-within() {
-    local v=${value[$1]:-missing}
-    [ "$v" != missing ] && awk -v v="$v" -v lo="$2" -v hi="$3" 'BEGIN { exit !(v >= lo && v <= hi) }' || fail "$1: found $v, wanted $2..$3"
-}
-
+bench array
 # Utilisation of the default network at W4, dense, on 4x8x8x2.
 within array.w4.utilisation.conv2 0.85 1
 within array.w4.utilisation.conv3 0.85 1

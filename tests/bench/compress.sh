@@ -1,19 +1,9 @@
 # compress.sh HEDDLE JSON_GET: `heddle bench compress` against the bars: authors' figures less a margin, at no more bits, in under 10 s.
-. "$(dirname "$0")/../cli/common.sh"
+. "$(dirname "$0")/common.sh"
 
 models=${HEDDLE_MODELS:-$(dirname "$0")/../../../shared/models}
 [ -r "$models/stories260K.bin" ] || skip "stories260K.bin not found in '$models' (set HEDDLE_MODELS)"
-ok bench compress --json
-count=$(json figures.#)
-declare -A value
-for ((i = 0; i < count; i++)); do value[$(json "figures.$i.name")]=$(json "figures.$i.value"); done
-
-# within NAME LOW HIGH
-within() {
-    local v=${value[$1]:-missing}
-    [ "$v" != missing ] && awk -v v="$v" -v lo="$2" -v hi="$3" 'BEGIN { exit !(v >= lo && v <= hi) }' || fail "$1: found $v, wanted $2..$3"
-}
-
+bench compress
 within float 1.6855 1.6865
 within w4g32 1.69 1.735
 within w4g32.bpw 4 4.55

@@ -1,18 +1,8 @@
 # decode.sh HEDDLE JSON_GET: `heddle bench decode`: codes of 2 bits a weight halve a layer that external memory bounds, up to index entries and tables.
-. "$(dirname "$0")/../cli/common.sh"
+. "$(dirname "$0")/common.sh"
 
 command -v verilator >/dev/null || skip "verilator is not installed"
-ok bench decode --json
-count=$(json figures.#)
-declare -A value
-for ((i = 0; i < count; i++)); do value[$(json "figures.$i.name")]=$(json "figures.$i.value"); done
-
-# within NAME LOW HIGH
-within() {
-    local v=${value[$1]:-missing}
-    [ "$v" != missing ] && awk -v v="$v" -v lo="$2" -v hi="$3" 'BEGIN { exit !(v >= lo && v <= hi) }' || fail "$1: found $v, wanted $2..$3"
-}
-
+bench decode
 for density in 100 50; do
     for code in table4 e8p; do within decode.$code.density$density.of_plain4 1.9 2; done
     within decode.books.density$density.of_plain4 1.7 2

@@ -1,20 +1,10 @@
 # explore.sh HEDDLE JSON_GET: `heddle bench explore`: the cycle model is the RTL's, at a thousand times its speed; the SystemC platform costs little and its links are near the
 # virtual board's; a sweep of 200 points ends in time.
-. "$(dirname "$0")/../cli/common.sh"
+. "$(dirname "$0")/common.sh"
 
 command -v verilator >/dev/null || skip "verilator is not installed"
 [ -r $data/train-images-idx3-ubyte.gz ] || skip "no dataset-fashion-mnist"
-ok bench explore --json
-count=$(json figures.#)
-declare -A value
-for ((i = 0; i < count; i++)); do value[$(json "figures.$i.name")]=$(json "figures.$i.value"); done
-
-# within NAME LOW HIGH
-within() {
-    local v=${value[$1]:-missing}
-    [ "$v" != missing ] && awk -v v="$v" -v lo="$2" -v hi="$3" 'BEGIN { exit !(v >= lo && v <= hi) }' || fail "$1: found $v, wanted $2..$3"
-}
-
+bench explore
 within explore.model_rtl_cycle_difference 0 0
 within explore.model_speedup 1000 1e9
 if "$heddle" devices | grep -q "^sysc *usable"; then

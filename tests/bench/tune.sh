@@ -1,23 +1,9 @@
 # tune.sh HEDDLE JSON_GET: `heddle bench tune`: accuracy after training in the stored format, shares of blocks, cycles, time, against the bars.
-. "$(dirname "$0")/../cli/common.sh"
+. "$(dirname "$0")/common.sh"
 
 command -v verilator >/dev/null || skip "verilator is not installed"
 [ -d "$data" ] || skip "Debian package dataset-fashion-mnist is not installed"
-ok bench tune --json
-count=$(json figures.#)
-declare -A value reference
-for ((i = 0; i < count; i++)); do
-    name=$(json "figures.$i.name")
-    value[$name]=$(json "figures.$i.value")
-    reference[$name]=$(json "figures.$i.reference")
-done
-
-# within NAME LOW HIGH
-within() {
-    local v=${value[$1]:-missing}
-    [ "$v" != missing ] && awk -v v="$v" -v lo="$2" -v hi="$3" 'BEGIN { exit !(v >= lo && v <= hi) }' || fail "$1: found $v, wanted $2..$3"
-}
-
+bench tune
 within fashion.w4 0.9118 1
 within fashion.w2_block50 0.9048 1
 within fashion.w2_block50.removed 0.5 0.51

@@ -1,18 +1,8 @@
 # usb.sh HEDDLE JSON_GET: `heddle bench usb` against the least that is wanted. The driver's shares are medians of pairs in one process; the rest is simulated, so exact.
-. "$(dirname "$0")/../cli/common.sh"
+. "$(dirname "$0")/common.sh"
 
 command -v verilator >/dev/null || skip "verilator is not installed"
-ok bench usb --json
-count=$(json figures.#)
-declare -A value
-for ((i = 0; i < count; i++)); do value[$(json "figures.$i.name")]=$(json "figures.$i.value"); done
-
-# within NAME LOW HIGH
-within() {
-    local v=${value[$1]:-missing}
-    [ "$v" != missing ] && awk -v v="$v" -v lo="$2" -v hi="$3" 'BEGIN { exit !(v >= lo && v <= hi) }' || fail "$1: found $v, wanted $2..$3"
-}
-
+bench usb
 within usb.driver_share 0.90 2
 within usb.round_trip_ratio 0.01 1.3
 within usb.framing 0.97 1
