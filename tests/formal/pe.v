@@ -3,12 +3,25 @@
 // The reference decodes each plane bit to its sign and multiplies, as docs/formats.md section 2 defines it. It has a register where the design has
 // one, so that the induction goes from register to register; `exact` is the sum in more bits than any stream needs, lo and hi the compiler's
 // range of it (compiler/lower/encode.c: weights known, activations any). While that range fits ACC_BITS, which is what compile checks, acc is
-// the exact sum: no overflow. PLANES 4 is left to the tests: the induction over its three adders did not end. The cases `range*` prove that a step's sum lies in its range.
+// the exact sum: no overflow. With PLANES 2 and 4 planes, their
+// sum and the accumulator are three proofs, of which the second and the third take what the one before has proven for granted. The cases `range*` prove that a step's sum lies in its range.
 //@ files hw/pe.v hw/lib/add_tree.v
 //@ case planes1 induct:2 PLANES=1 SUM=10
-//@ case planes2 induct:2 PLANES=2 SUM=12
+//@ case planes2_plane0 induct:2 PLANES=2 SUM=12 PART=1 PLANE=0
+//@ case planes2_plane1 induct:2 PLANES=2 SUM=12 PART=1 PLANE=1
+//@ case planes2_sum induct:2 PLANES=2 SUM=12 PART=2
+//@ case planes2_acc induct:2 PLANES=2 SUM=12 PART=3
+//@ case planes4_plane0 induct:2 PLANES=4 SUM=14 PART=1 PLANE=0
+//@ case planes4_plane1 induct:2 PLANES=4 SUM=14 PART=1 PLANE=1
+//@ case planes4_plane2 induct:2 PLANES=4 SUM=14 PART=1 PLANE=2
+//@ case planes4_plane3 induct:2 PLANES=4 SUM=14 PART=1 PLANE=3
+//@ case planes4_sum induct:2 PLANES=4 SUM=14 PART=2
+//@ case planes4_acc induct:2 PLANES=4 SUM=14 PART=3
 //@ case range1 bmc:1 PLANES=1 SUM=10 RANGE=1
 //@ case range2 bmc:1 PLANES=2 SUM=12 RANGE=1
+//@ mutant planes2_sum hw/pe.v s/p1 = \{plane\[TREE \+: TREE\], 1'b0\};/p1 = {1'b0, plane[TREE +: TREE]};/
+//@ mutant planes4_plane3 hw/pe.v s/wire neg = w\[p\*LANES/wire neg = w[(p % 3)*LANES/
+//@ mutant planes4_sum hw/pe.v s/\{hi, 2'b00\}/{1'b0, hi, 1'b0}/
 //@ mutant planes1 hw/pe.v s/\^ \{9\{neg\}\}/^ {9{sel}}/
 //@ mutant planes1 hw/pe.v s/first \? wide : acc/first ? acc : acc/
 //@ mutant planes1 hw/pe.v s/capture \? acc/capture ? drain_in/
@@ -17,7 +30,9 @@ module proof #(
     parameter PLANES = 1,
     parameter LANES  = 4,
     parameter SUM    = 10,
-    parameter RANGE  = 0
+    parameter RANGE  = 0,
+    parameter PLANE  = 0,
+    parameter PART   = 0        // 0: all, 1: the sum of plane PLANE, 2: a step's sum, given the planes', 3: the accumulator, given a step's sum
 ) (
     input wire                    clk,
     input wire [LANES*8-1:0]      act,
@@ -39,6 +54,8 @@ module proof #(
     (* hierconn *) wire signed [SUM-1:0] \u_pe.sum ;
     (* hierconn *) wire [NP*9-1:0] \u_pe.g_plane[0].leaf , \u_pe.g_plane[1].leaf , \u_pe.g_plane[2].leaf , \u_pe.g_plane[3].leaf ;
     (* hierconn *) wire [9:0] \u_pe.g_plane[0].u_tree.y , \u_pe.g_plane[1].u_tree.y , \u_pe.g_plane[2].u_tree.y , \u_pe.g_plane[3].u_tree.y ;
+    (* hierconn *) wire [11:0] \u_pe.genblk2.g_p4.lo , \u_pe.genblk2.g_p4.hi ;
+    wire [23:0] pairs = {\u_pe.genblk2.g_p4.hi , \u_pe.genblk2.g_p4.lo };
     wire [4*NP*9-1:0] leaf = {\u_pe.g_plane[3].leaf , \u_pe.g_plane[2].leaf , \u_pe.g_plane[1].leaf , \u_pe.g_plane[0].leaf };
     wire [4*10-1:0]   tree = {\u_pe.g_plane[3].u_tree.y , \u_pe.g_plane[2].u_tree.y , \u_pe.g_plane[1].u_tree.y , \u_pe.g_plane[0].u_tree.y };
 
@@ -62,12 +79,13 @@ module proof #(
                     wire signed [1:0] s0 = neg ? -2'sd1 : 2'sd1;            // the first lane's sign
                     wire signed [1:0] s1 = sel != neg ? -2'sd1 : 2'sd1;     // sel: the signs differ
                     always @(posedge clk) begin
-                        if (!RANGE && age >= 1) assert ($signed(leaf[(p*NP + i)*9 +: 9]) == pair[i]);
+                        if (!RANGE && (PART == 0 || (PART == 1 && p == PLANE)) && age >= 1) assert ($signed(leaf[(p*NP + i)*9 +: 9]) == pair[i]);
                         pair[i] <= s0 * g_lanes[i].a0 + s1 * g_lanes[i].a1 - $signed({1'b0, neg});
                     end
                 end
                 always @(posedge clk) begin
-                    if (!RANGE && age >= 2) assert ($signed(tree[p*10 +: 10]) == sum);
+                    if (!RANGE && (PART == 0 || (PART == 1 && p == PLANE)) && age >= 2) assert ($signed(tree[p*10 +: 10]) == sum);
+                    if (PART == 2 && age >= 2) assume ($signed(tree[p*10 +: 10]) == sum);
                     sum <= pair[0] + pair[1];
                 end
                 assign of_plane[p] = sum;
@@ -129,8 +147,14 @@ module proof #(
             if (running) assume (hi <= LIMIT - 1 && lo >= -LIMIT);
         end
         always @(posedge clk) begin
-            if (age >= LATE) assert (\u_pe.sum  == step);
-            if (running) begin
+            if (PLANES == 4 && PART == 2 && age >= LATE - 1) begin
+                assert ($signed(pairs[0 +: 12]) == low && $signed(pairs[12 +: 12]) == high);
+                // Of planes with two pairs of lanes each, whose sums are 10 bits.
+                assert (low >= -1536 && low <= 1533 && high >= -1536 && high <= 1533);
+            end
+            if (age >= LATE && (PART == 0 || PART == 2)) assert (\u_pe.sum  == step);
+            if (age >= LATE && PART == 3) assume (\u_pe.sum  == step);
+            if (running && (PART == 0 || PART == 3)) begin
                 assert (age >= LATE);
                 assert (exact <= hi && exact >= lo);
                 assert (\u_pe.acc  == exact);

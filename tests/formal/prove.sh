@@ -6,6 +6,7 @@
 #   //@ case NAME ENGINE [P=V ...]     an engine below with these parameters of `proof`
 #   //@ mutant CASE FILE SED           one line of FILE broken by this sed expression; CASE must then find a counterexample
 #   //@ smtbmc OPTION...               options of yosys-smtbmc: --unroll where z3 does not end at expanding the transition
+#   //@ clocks free                    clocks are inputs, and in each step of the search any of them may rise or fall; memories become registers
 # Engines:
 #   induct:K   yosys-smtbmc and z3: no counterexample in the first K cycles, and K good cycles are followed by a good one
 #   bmc:K      only the first K cycles; the harness says what they hold
@@ -28,7 +29,7 @@ PATH="$work/bin:$PATH"
 
 directive() { sed -n "s|^//@ $1 ||p" "$harness"; }
 read -r -a files <<<"$(directive files | tr '\n' ' ')"
-options=$(directive smtbmc)
+options=$(directive smtbmc) clocks=$(directive clocks)
 
 # elaborate TREE PARAMETERS...: $work/model.smt2 from the sources in TREE
 elaborate() {
@@ -36,8 +37,10 @@ elaborate() {
     shift
     for p in "$@"; do set+="chparam -set ${p%%=*} ${p##*=} proof; "; done
     for f in "${files[@]}"; do sources+=("$tree/$f"); done
-    local common="read_verilog -formal -sv -I$tree/hw/include ${sources[*]} $harness; $set setattr -mod -unset keep_hierarchy *; prep -flatten -top proof"
-    yosys -q -p "$common; async2sync; opt; dffunmap; opt_clean; write_smt2 -wires $work/model.smt2" >"$work/log" 2>&1 ||
+    local common="read_verilog -formal -sv -I$tree/hw/include ${sources[*]} $harness; $set setattr -mod -unset keep_hierarchy *" model="prep -flatten -top proof; async2sync"
+    # Memories before the hierarchy goes, so that a harness can name their words.
+    [ "$clocks" = free ] && model="hierarchy -top proof; proc; memory_collect; memory_map; prep -flatten -top proof; clk2fflogic"
+    yosys -q -p "$common; $model; opt; dffunmap; opt_clean; write_smt2 -wires $work/model.smt2" >"$work/log" 2>&1 ||
         { echo "FAILED $name: yosys"; grep -i error "$work/log" | head; return 1; }
 }
 
@@ -45,7 +48,7 @@ elaborate() {
 run() {
     local engine=${1%%:*} depth=${1##*:}
     # A mutant of an inductive proof may need more cycles to be seen than the induction.
-    [ "$engine" = induct ] && [ "${2-}" = base ] && depth=$((depth + 6))
+    [ "$engine" = induct ] && [ "${2-}" = base ] && depth=$((depth + (${#clocks} ? 20 : 6)))
     case $engine in
     bmc | induct)
         # shellcheck disable=SC2086
