@@ -250,6 +250,7 @@ void hd_lm_free(hd_lm *c) {
     free(c->table);
     hd_llama_free(c->model);
     free(c->matrix);
+    free(c->reach);
     free(c);
 }
 

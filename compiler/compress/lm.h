@@ -40,6 +40,7 @@ typedef struct hd_lm {
     hd_codebook **table;      /* [tables] shared by the matrices with codes of them; owned */
     int tables;
     double shared_bits;       /* of the tables */
+    float *reach;             /* owned, or NULL: how far outputs go (lm_integer.h, hd_lm_measure_reach): of the matrices in their order, [out] each, then [vocab] of the classifier */
 } hd_lm;
 
 /* Solves one matrix: p is lent, out is zero. May be called for several matrices at a time; the order of calls must not matter.
@@ -66,7 +67,7 @@ hd_status hd_lm_compress(hd_lm **out, const hd_llama *m, const int16_t *tokens, 
 void hd_lm_free(hd_lm *c);
 /* What a matrix owns. */
 void hd_lm_matrix_free(hd_lm_matrix *m);
-/* NULL when out of memory. */
+/* NULL when out of memory. The copy has no `reach`: it is made to be changed. */
 hd_lm *hd_lm_clone(const hd_lm *c);
 void hd_lm_code_free(hd_lm_code *k);
 /* What the codes of a matrix decode to, as a file's reader does: sets w, and for tables v and scale; all are made when NULL. table: hd_lm.table. */

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lm_integer.h"
 #include "lm_internal.h"
 
 /* How a matrix is written. */
@@ -46,6 +47,8 @@ hd_status hd_lm_save(const hd_lm *c, const char *path, hd_err *err) {
     if (!tied) put_floats(&w, m->classifier, table);
     hd_status s = hd_lm_put_tables(&w, c, err);
     if (!s) s = put_blocks(&w, c, err);
+    hd_put_u8(&w, c->reach != NULL);
+    for (size_t i = 0; c->reach && i < hd_lm_reach_size(m); i++) hd_put_u16(&w, (uint16_t)hd_half_bits(c->reach[i]));
     if (s) hd_fail_in(err, path);
     else s = hd_container_write(path, HD_HLM_MAGIC, HD_HLM_VERSION, &w, err);
     hd_writer_free(&w);
@@ -90,8 +93,22 @@ static hd_status get_blocks(hd_reader *r, hd_lm *c, hd_err *err) {
             if (!s) memcpy(m->layer[l].matrix[k], to->linear.w, (size_t)out * (size_t)in * sizeof(float));
         }
     }
-    if (!s && r->at != r->size) s = hd_fail(err, HD_FORMAT, "%zu bytes follow the last matrix", r->size - r->at);
     return s;
+}
+
+static hd_status get_reach(hd_reader *r, hd_lm *c, hd_err *err) {
+    size_t n = hd_lm_reach_size(c->model);
+    hd_status s = hd_lm_need(r, 1, "file", "ranges", err);
+    if (s) return s;
+    unsigned has = hd_get_u8(r);
+    if (has > 1) return hd_fail(err, HD_FORMAT, "ranges: found %u; allowed are 0 and 1", has);
+    if (has && (s = hd_lm_need(r, 2 * n, "file", "ranges", err)) != HD_OK) return s;
+    if (has && !(c->reach = malloc(n * sizeof *c->reach))) return hd_fail(err, HD_NOMEM, "no memory for the ranges of %zu channels", n);
+    for (size_t i = 0; has && i < n; i++) {
+        c->reach[i] = hd_half_value(hd_get_u16(r));
+        if (!(c->reach[i] >= 0 && isfinite(c->reach[i]))) return hd_fail(err, HD_FORMAT, "range %zu is %f; allowed are 0 and positive numbers", i, (double)c->reach[i]);
+    }
+    return r->at == r->size ? HD_OK : hd_fail(err, HD_FORMAT, "%zu bytes follow the ranges", r->size - r->at);
 }
 
 static hd_status parse(hd_lm *c, hd_reader *r, hd_err *err) {
@@ -114,7 +131,8 @@ static hd_status parse(hd_lm *c, hd_reader *r, hd_err *err) {
     if (!s) s = get_floats(r, c->model->norm_final, (size_t)want.dim, "final norm", err);
     if (!s && !tied) s = get_floats(r, c->model->classifier, table, "classifier", err);
     if (!s) s = hd_lm_get_tables(r, c, err);
-    return s ? s : get_blocks(r, c, err);
+    if (!s) s = get_blocks(r, c, err);
+    return s ? s : get_reach(r, c, err);
 }
 
 hd_status hd_lm_load(hd_lm **out, const char *path, hd_err *err) {

@@ -160,7 +160,7 @@ static hd_status check_steps(const hd_geometry *g, const char *layer, const hd_w
     return most >> 24 ? hd_nofit(g, layer, most, "words of address step", (1u << 24) - 1, err) : HD_OK;
 }
 
-hd_status hd_emit_conv(hd_emit *e, const hd_plan *pl, uint32_t in, uint32_t res, uint32_t out, hd_layer_info *info, hd_err *err) {
+hd_status hd_emit_conv(hd_emit *e, const hd_plan *pl, uint32_t in, uint32_t res, uint32_t out, uint32_t stride, hd_layer_info *info, hd_err *err) {
     const hd_stage *s = pl->s;
     const hd_geometry *g = pl->g;
     const hd_qtensor *tin = &pl->m->tensor[s->input], *tout = &pl->m->tensor[s->output];
@@ -183,7 +183,7 @@ hd_status hd_emit_conv(hd_emit *e, const hd_plan *pl, uint32_t in, uint32_t res,
         hd_field_set(d, HD_F_OPCODE, HD_OP_CONV);
         hd_field_set(d, HD_F_EVEN, pl->encoding != HD_ENC_ODD && !hd_plan_subtracts(pl));
         set_fetch(d, &pl->walk, in + sl->cb0, sl->ncb, tin->zero, pl->walk.dx > 1 || pl->walk.sx > pl->walk.kw, g->rows);
-        set_output(d, out + sl->o0 / g->lanes, out_words, g->rows);
+        set_output(d, out + sl->o0 / g->lanes, stride, g->rows);
         if (s->has_table) {
             hd_field_set(d, HD_F_TABLE, 1);
             hd_field_set(d, HD_F_TABLE_ID, table);

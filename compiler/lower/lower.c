@@ -11,7 +11,22 @@ typedef struct lowering {
     hd_lifetime *life;
     int expand;    /* stage that reads an expanded input, or -1 */
     hd_plan wide;  /* its plan with the input expanded */
+    uint32_t joined; /* words of a position of all outputs, or 0: the model has one output */
 } lowering;
+
+static uint32_t words_of(const lowering *l, int tensor) { return hd_ceil_div((uint32_t)l->m->tensor[tensor].c, l->g->lanes); }
+
+/* The input, then all outputs position after position. Returns the words needed. */
+static uint64_t place_joined(lowering *l) {
+    const hd_qtensor *in = &l->m->tensor[l->m->input], *out = &l->m->tensor[l->m->output];
+    uint64_t at = (uint64_t)in->h * (uint64_t)in->w * words_of(l, l->m->input);
+    l->joined = 0;
+    for (int i = 0; i < l->m->n_stages; i++) {
+        l->life[l->m->stage[i].output].address = at + l->joined;
+        l->joined += words_of(l, l->m->stage[i].output);
+    }
+    return at + (uint64_t)out->h * (uint64_t)out->w * l->joined;
+}
 
 /* The stage whose input the runtime may expand: the only reader of the model's input, if it is a convolution. */
 static int expandable(const hd_model *m) {
@@ -103,7 +118,7 @@ static hd_status place_error(const lowering *l, uint64_t need, hd_err *err) {
 
 static hd_status plan_all(lowering *l, const hd_lower_options *o, hd_err *err) {
     const hd_model *m = l->m;
-    int can = o->expand_input ? expandable(m) : -1;
+    int can = o->expand_input && !o->join_outputs ? expandable(m) : -1;
     hd_status narrow = HD_OK, st = HD_OK;
     hd_err kept = {0};
     for (int i = 0; i < m->n_stages && !st; i++) {
@@ -125,7 +140,8 @@ static hd_status plan_all(lowering *l, const hd_lower_options *o, hd_err *err) {
             return narrow;
         }
     }
-    uint64_t need = place(l, 0);
+    uint64_t need = o->join_outputs ? place_joined(l) : place(l, 0);
+    if (o->join_outputs && need > l->g->act_words) return hd_nofit(l->g, m->stage[0].name, need, "activation words", l->g->act_words, err);
     return need > l->g->act_words ? place_error(l, need, err) : HD_OK;
 }
 
@@ -164,7 +180,7 @@ static hd_status emit_all(lowering *l, hd_program *p, hd_err *err) {
         uint32_t in = (uint32_t)l->life[s->input].address, out = (uint32_t)l->life[s->output].address;
         if (s->kind == HD_STAGE_CONV) {
             uint32_t res = s->residual >= 0 ? (uint32_t)l->life[s->residual].address : 0;
-            st = hd_emit_conv(&e, i == l->expand ? &l->wide : &l->plan[i], in, res, out, info, err);
+            st = hd_emit_conv(&e, i == l->expand ? &l->wide : &l->plan[i], in, res, out, l->joined ? l->joined : words_of(l, s->output), info, err);
         } else {
             st = hd_emit_maxpool(&e, m, s, in, out, info, err);
         }
@@ -193,6 +209,11 @@ hd_status hd_lower(hd_program **out, const hd_model *m, const hd_geometry *g, co
     if (!st) {
         set_port(&p->input, &l, m->input);
         set_port(&p->output, &l, m->output);
+        if (l.joined) {
+            p->output.address = (uint32_t)l.life[m->stage[0].output].address;
+            p->output.c = l.joined * g->lanes;
+            p->output.stride = l.joined;
+        }
         if (l.expand >= 0) set_expanded(&p->input, &l.wide);
         st = emit_all(&l, p, err);
         if (!st) st = hd_external_make(p, m, o->raw_stream, err);

@@ -98,7 +98,8 @@ typedef struct hd_emit {
     uint32_t cap_desc, cap_stream, cap_param, cap_table;
     uint32_t slice_first; /* first stream entry of the slice under construction */
 } hd_emit;
-hd_status hd_emit_conv(hd_emit *e, const hd_plan *pl, uint32_t in, uint32_t res, uint32_t out, hd_layer_info *info, hd_err *err);
+/* stride: words from one output position to the next. */
+hd_status hd_emit_conv(hd_emit *e, const hd_plan *pl, uint32_t in, uint32_t res, uint32_t out, uint32_t stride, hd_layer_info *info, hd_err *err);
 hd_status hd_emit_maxpool(hd_emit *e, const hd_model *m, const hd_stage *s, uint32_t in, uint32_t out, hd_layer_info *info, hd_err *err);
 hd_status hd_emit_end(hd_emit *e, hd_err *err);
 /* Appends one entry with an all-zero weight word and returns its index in *at. */

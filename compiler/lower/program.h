@@ -89,6 +89,8 @@ typedef struct hd_lower_options {
     const char *board;  /* name or "" */
     int expand_input;   /* -1 the compiler decides, 0 never, 1 always where possible */
     int raw_stream;     /* 1: no codes in the external stream */
+    int join_outputs;   /* 1: the outputs of all stages are the program's output, beside each other in each position, every one from a whole word on. The stages are convolutions
+                         * of the model's input without residual, their outputs have one height and width */
 } hd_lower_options;
 
 hd_status hd_lower(hd_program **out, const hd_model *m, const hd_geometry *g, const hd_lower_options *o, hd_err *err);

@@ -12,6 +12,7 @@
 #include "../../compiler/graph/graph.h"
 #include "../../compiler/graph/llama.h"
 #include "../../compiler/lower/program.h"
+#include "../../drivers/driver.h"
 #include "../core/err.h"
 #include "../core/idx.h"
 #include "../train/tune.h"
@@ -121,6 +122,9 @@ hd_status cli_compress_budget(const cli_args *a, const hd_graph *g, const char *
 /* Why each layer has its format: a table, and an object with all that was measured. */
 void cli_auto_print(const hd_auto_problem *p, const hd_auto_result *r, const char *loss_name);
 cJSON *cli_auto_json(const hd_auto_problem *p, const hd_auto_result *r, const char *loss_name);
+
+/* The device of --device; HD_RANGE with the list of them. usb's where goes into o. */
+hd_status cli_driver_find(const hd_driver **out, hd_device_options *o, const char *name, hd_err *err);
 
 /* Prints the object with a newline and frees it. */
 hd_status cli_json(cJSON *json, hd_err *err);

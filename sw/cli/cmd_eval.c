@@ -10,6 +10,7 @@
 #include "../explore/dataset.h"
 #include "../train/train.h"
 #include "cli.h"
+#include "language_device.h"
 
 static const cli_option options[] = {
     {"--images", "X.idx", "idx or idx.gz of u8, i8 or float (the test images of Debian's Fashion-MNIST)"},
@@ -22,6 +23,7 @@ static const cli_option options[] = {
     {"--rows", "FIRST:COUNT", "only these rows of --tokens (all)"},
     {"--activations", "B", "what a language model's block matrices read is rounded to B bits, 4..8 (float)"},
     {"--ranges", "R", "of these codes: dynamic (a scale a token) or static[:N] (calibrated on N rows that are not evaluated; 32) (dynamic)"},
+    CLI_LANGUAGE_OPTIONS,
     {"--outliers", "T", "columns with a magnitude above T stay float; 0 = none do (0)"},
     {NULL, NULL, NULL},
 };
@@ -140,16 +142,75 @@ static hd_status print_tokens(const cli_args *a, const coding *c, double nats, u
     return cli_json(o, err);
 }
 
+enum { STEP_TOKENS = 64 }; /* that a device takes at once */
+
+static hd_status eval_rows(int64_t *nats, cli_device_model *d, hd_lm_state *state, const int16_t *row, int stride, uint32_t n, int t, hd_err *err) {
+    hd_progress progress;
+    hd_status s = HD_OK;
+    hd_progress_start(&progress, "evaluating", n);
+    for (uint32_t i = 0; !s && i < n; i++) {
+        int64_t more;
+        s = hd_lm_row_nats(state, row + (size_t)i * (size_t)stride, t, &more, err);
+        for (int at = 0; !s && at < t; at += STEP_TOKENS) s = cli_device_predict(d, t - at < STEP_TOKENS ? t - at : STEP_TOKENS, t - at < STEP_TOKENS ? t - at : STEP_TOKENS, err);
+        if (!s) *nats += more;
+        hd_progress_show(&progress, i + 1, NULL);
+    }
+    hd_progress_end(&progress);
+    return s;
+}
+
+static hd_status print_device(const cli_args *a, const cli_device_model *d, int64_t nats, uint32_t rows, size_t tokens, double seconds, hd_err *err) {
+    double mean = (double)nats / 1073741824.0 / ((double)rows * (double)tokens); /* 30 fraction bits */
+    if (!a->json) {
+        printf("%s: cross-entropy %.4f nats a token over %u rows of %zu tokens (perplexity %.3f, integers, %.1f s)\n", a->operand, mean, rows, tokens, exp(mean), seconds);
+        return cli_device_print(stdout, d, a, 0, err);
+    }
+    cJSON *o = cJSON_CreateObject();
+    cJSON_AddStringToObject(o, "model", a->operand);
+    cJSON_AddNumberToObject(o, "cross_entropy", mean);
+    cJSON_AddNumberToObject(o, "nats_30", (double)nats);
+    cJSON_AddNumberToObject(o, "perplexity", exp(mean));
+    cJSON_AddNumberToObject(o, "rows", rows);
+    cJSON_AddNumberToObject(o, "tokens_per_row", (double)tokens);
+    cJSON_AddNumberToObject(o, "seconds", seconds);
+    hd_status s = cli_device_json(o, d, a, 0, err);
+    if (!s) return cli_json(o, err);
+    cJSON_Delete(o);
+    return s;
+}
+
+static hd_status eval_device(const cli_args *a, const char *path, hd_err *err) {
+    cli_device_model d = {0};
+    hd_lm_state *state = NULL;
+    hd_idx *idx = NULL;
+    uint32_t first, count;
+    int64_t nats = 0;
+    double start = hd_seconds();
+    hd_status s = cli_text(a, "--activations") ? hd_fail(err, HD_USAGE, "eval: --device and --activations do not go together") : HD_OK;
+    if (!s) s = cli_device_open(&d, a, STEP_TOKENS, err);
+    if (!s) s = cli_tokens_load(&idx, path, d.lm->model, err);
+    if (!s) s = cli_rows(&first, &count, a, path, idx->dim[0], err);
+    if (!s) s = hd_lm_state_new(&state, d.integer, STEP_TOKENS < d.integer->max_tokens ? STEP_TOKENS : d.integer->max_tokens, cli_device_project, &d, err);
+    if (!s) s = eval_rows(&nats, &d, state, (const int16_t *)idx->data + first * idx->item, (int)idx->item, count, (int)idx->item - 1, err);
+    if (!s) s = print_device(a, &d, nats, count, idx->item - 1, hd_seconds() - start, err);
+    if (idx) hd_idx_free(idx);
+    hd_lm_state_free(state);
+    cli_device_close(&d);
+    return s;
+}
+
 static hd_status eval_tokens(const cli_args *a, const char *path, hd_err *err) {
     static const char *const others[] = {"--images", "--labels", "--count", "--raw", "--hwc"};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if (cli_text(a, others[i])) return hd_fail(err, HD_USAGE, "eval: --tokens and %s do not go together", others[i]);
+    if (cli_text(a, "--device")) return eval_device(a, path, err);
     hd_llama *m = NULL;
     hd_idx *idx = NULL;
     uint32_t first, count;
     double nats = 0, start = hd_seconds();
-    coding c;
-    hd_status s = read_coding(&c, a, err);
+    coding c = {0};
+    hd_status s = cli_device_refuse(a, err);
+    if (!s) s = read_coding(&c, a, err);
     if (!s) s = cli_llama_load(&m, a->operand, err);
     if (!s) s = cli_tokens_load(&idx, path, m, err);
     if (!s) s = cli_rows(&first, &count, a, path, idx->dim[0], err);
@@ -167,7 +228,7 @@ static hd_status run(const cli_args *a, hd_err *err) {
     const char *x = cli_text(a, "--images"), *y = cli_text(a, "--labels");
     int64_t count;
     if (cli_text(a, "--tokens")) return eval_tokens(a, cli_text(a, "--tokens"), err);
-    static const char *const tokens_only[] = {"--rows", "--activations", "--ranges", "--outliers"};
+    static const char *const tokens_only[] = {"--rows", "--device", "--geometry", "--board", "--memory", "--clock", "--activations", "--ranges", "--outliers"};
     for (size_t i = 0; i < sizeof tokens_only / sizeof *tokens_only; i++)
         if (cli_text(a, tokens_only[i])) return hd_fail(err, HD_USAGE, "eval: %s goes with --tokens", tokens_only[i]);
     if (!x != !y) return hd_fail(err, HD_USAGE, "eval: --images and --labels go together");

@@ -5,6 +5,7 @@
 
 #include "../core/progress.h"
 #include "cli.h"
+#include "language_device.h"
 
 static const cli_option options[] = {
     {"--tokenizer", "T.bin", "the model's tokenizer, llama2.c format (required, but for a GGUF file, which carries its own)"},
@@ -13,6 +14,7 @@ static const cli_option options[] = {
     {"--temperature", "T", "0 = always the likeliest token; 1 = as the model says (0)"},
     {"--top-p", "P", "draw from the likeliest tokens that together reach P (0.9)"},
     {"--seed", "S", "of the draws (1)"},
+    CLI_LANGUAGE_OPTIONS,
     {NULL, NULL, NULL},
 };
 
@@ -53,8 +55,59 @@ static hd_status put(text *to, const char *piece, size_t n, int show, hd_err *er
     return HD_OK;
 }
 
-static hd_status write_text(text *to, const hd_llama *m, const hd_tokenizer *t, hd_llama_state *state, const plan *p, int show, hd_err *err) {
-    int limit = m->max_tokens;
+/* Where the next token comes from: floats on the host, or integers with the matrices on a device. */
+typedef struct source {
+    int vocab, max_tokens;
+    hd_llama *model;
+    hd_llama_state *state;
+    cli_device_model device;
+    hd_lm_state *integers;
+    int fed; /* tokens that the integers have seen */
+} source;
+
+enum { PROMPT_TOKENS = 64 }; /* that a device takes at once */
+
+static hd_status open_source(source *from, const cli_args *a, hd_err *err) {
+    hd_status s;
+    if (cli_text(a, "--device")) {
+        cli_device_model *d = &from->device;
+        s = cli_device_open(d, a, PROMPT_TOKENS, err);
+        if (s) return s;
+        from->vocab = d->integer->vocab;
+        from->max_tokens = d->integer->max_tokens;
+        return hd_lm_state_new(&from->integers, d->integer, PROMPT_TOKENS < from->max_tokens ? PROMPT_TOKENS : from->max_tokens, cli_device_project, d, err);
+    }
+    s = cli_device_refuse(a, err);
+    if (!s) s = cli_llama_load(&from->model, a->operand, err);
+    if (s) return s;
+    from->vocab = from->model->vocab;
+    from->max_tokens = from->model->max_tokens;
+    return hd_llama_state_new(&from->state, from->model, err);
+}
+
+static void close_source(source *from) {
+    hd_llama_state_free(from->state);
+    hd_llama_free(from->model);
+    hd_lm_state_free(from->integers);
+    cli_device_close(&from->device);
+}
+
+/* The token after token[0..count-1]. */
+static hd_status next_on_device(int *next, source *from, const int16_t *token, int count, const plan *p, hd_rng *rng, hd_err *err) {
+    const int32_t *logits = NULL;
+    while (from->fed < count) {
+        int n = count - from->fed < PROMPT_TOKENS ? count - from->fed : PROMPT_TOKENS, wanted = from->fed + n == count;
+        hd_status s = hd_lm_state_step(from->integers, token + from->fed, n, from->fed, wanted, &logits, err);
+        if (!s) s = cli_device_predict(&from->device, n, wanted, err);
+        if (s) return s;
+        from->fed += n;
+    }
+    *next = hd_lm_sample(logits, from->vocab, (int64_t)(p->temperature * 65536 + 0.5), (int64_t)(p->top_p * 65536 + 0.5), rng);
+    return HD_OK;
+}
+
+static hd_status write_text(text *to, source *from, const hd_tokenizer *t, const plan *p, int show, hd_err *err) {
+    int limit = from->max_tokens;
     int16_t *token = to->token;
     to->prompt_tokens = hd_tokenizer_encode(t, p->prompt, token, limit, err);
     if (to->prompt_tokens < 0) return (hd_status)to->prompt_tokens;
@@ -64,10 +117,12 @@ static hd_status write_text(text *to, const hd_llama *m, const hd_tokenizer *t, 
     int count = to->prompt_tokens;
     double start = hd_seconds();
     for (int at = 0; !s && at + 1 < limit && at + 1 < to->prompt_tokens + p->steps; at++) {
-        const float *logits = hd_llama_step(state, token[at], at);
+        const float *logits = from->state ? hd_llama_step(from->state, token[at], at) : NULL;
         if (at + 1 >= count) {
-            int next = hd_llama_sample(logits, m->vocab, p->temperature, p->top_p, &rng);
-            if (next == HD_TOKEN_BOS || next == HD_TOKEN_EOS) break; /* the story is over */
+            int next = 0;
+            if (logits) next = hd_llama_sample(logits, from->vocab, p->temperature, p->top_p, &rng);
+            else s = next_on_device(&next, from, token, count, p, &rng, err);
+            if (s || next == HD_TOKEN_BOS || next == HD_TOKEN_EOS) break; /* the story is over */
             token[count++] = (int16_t)next;
         }
         size_t n;
@@ -80,6 +135,9 @@ static hd_status write_text(text *to, const hd_llama *m, const hd_tokenizer *t, 
     return s;
 }
 
+/* The host's seconds for each token that went through the model. */
+static double host_seconds(const source *from, const text *x) { return (x->seconds - from->device.seconds) / (from->fed ? from->fed : 1); }
+
 /* JSON is UTF-8; half a character, as a byte token leaves it, becomes '?'. The tokens tell what it was. */
 static void repair_utf8(char *s) {
     for (unsigned char *p = (unsigned char *)s; *p;) {
@@ -90,7 +148,7 @@ static void repair_utf8(char *s) {
     }
 }
 
-static hd_status print_json(const cli_args *a, const plan *p, text *x, hd_err *err) {
+static hd_status print_json(const cli_args *a, const plan *p, const source *from, text *x, hd_err *err) {
     cJSON *o = cJSON_CreateObject();
     repair_utf8(x->bytes);
     cJSON_AddStringToObject(o, "model", a->operand);
@@ -103,26 +161,30 @@ static hd_status print_json(const cli_args *a, const plan *p, text *x, hd_err *e
     for (int i = x->prompt_tokens; i < x->tokens; i++) cJSON_AddItemToArray(list, cJSON_CreateNumber(x->token[i]));
     cJSON_AddNumberToObject(o, "prompt_tokens", x->prompt_tokens);
     cJSON_AddNumberToObject(o, "seconds", x->seconds);
-    return cli_json(o, err);
+    hd_status s = from->integers ? cli_device_json(o, &from->device, a, host_seconds(from, x), err) : HD_OK;
+    if (!s) return cli_json(o, err);
+    cJSON_Delete(o);
+    return s;
 }
 
 static hd_status generate(const cli_args *a, const char *tokenizer, const plan *p, hd_err *err) {
-    hd_llama *m = NULL;
+    source from = {0};
     hd_tokenizer *t = NULL;
-    hd_llama_state *state = NULL;
     text x = {0};
-    hd_status s = cli_llama_load(&m, a->operand, err);
-    if (!s) s = tokenizer ? hd_tokenizer_load(&t, tokenizer, m->vocab, err) : hd_tokenizer_load_gguf(&t, a->operand, m->vocab, err);
-    if (!s) s = hd_llama_state_new(&state, m, err);
-    if (!s && !(x.token = malloc((size_t)m->max_tokens * sizeof *x.token))) s = hd_fail(err, HD_NOMEM, "no memory for %d tokens", m->max_tokens);
-    if (!s) s = write_text(&x, m, t, state, p, !a->json, err);
-    if (!s && a->json) s = print_json(a, p, &x, err);
+    hd_status s = open_source(&from, a, err);
+    if (!s) s = tokenizer ? hd_tokenizer_load(&t, tokenizer, from.vocab, err) : hd_tokenizer_load_gguf(&t, a->operand, from.vocab, err);
+    if (!s && !(x.token = malloc((size_t)from.max_tokens * sizeof *x.token))) s = hd_fail(err, HD_NOMEM, "no memory for %d tokens", from.max_tokens);
+    if (!s) s = write_text(&x, &from, t, p, !a->json, err);
+    if (!s && a->json) s = print_json(a, p, &from, &x, err);
     else if (!s) putchar('\n');
+    if (!s && !a->json && from.integers) {
+        fflush(stdout);
+        s = cli_device_print(stderr, &from.device, a, host_seconds(&from, &x), err); /* the text alone is the output */
+    }
     free(x.bytes);
     free(x.token);
-    hd_llama_state_free(state);
     hd_tokenizer_free(t);
-    hd_llama_free(m);
+    close_source(&from);
     return s;
 }
 

@@ -129,14 +129,6 @@ static hd_status print_run(const cli_args *a, const job *j, const hd_cost *c, do
     return HD_OK;
 }
 
-static hd_status find_driver(const hd_driver **out, hd_device_options *o, const char *name, hd_err *err) {
-    *out = hd_driver_find(name, &o->where);
-    if (*out) return HD_OK;
-    char list[128] = "";
-    for (int i = 0; hd_drivers[i]; i++) snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", i ? ", " : "", hd_drivers[i]->name);
-    return hd_fail(err, HD_RANGE, "device '%.60s': unknown; there are %s", name, list);
-}
-
 /* N[,BYTES[,ALL]] */
 static hd_status read_queue(hd_device_options *o, const char *text, hd_err *err) {
     unsigned *const field[] = {&o->usb_depth, &o->usb_transfer_bytes, &o->usb_in_flight};
@@ -160,7 +152,7 @@ static hd_status run_program(const cli_args *a, job *j, const char *input, int64
     double seconds = 0;
     int64_t rate;
     hd_status s = cli_int(&rate, a, "--bit-rate", 0, 0, 12000000, err);
-    if (!s) s = find_driver(&j->driver, &o, device ? device : "ref", err);
+    if (!s) s = cli_driver_find(&j->driver, &o, device ? device : "ref", err);
     if (!s && rate && j->driver != &hd_driver_usb && j->driver != &hd_driver_sysc)
         s = hd_fail(err, HD_USAGE, "run: --bit-rate: only devices usb and sysc have one; found %s", j->driver->name);
     if (!s) s = cli_sysc_options(&j->sysc, a, j->p, j->driver->name, rate, err);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "../../compiler/compress/auto_lm.h"
+#include "../../compiler/compress/lm_integer.h"
 #include "../../compiler/compress/lm_policy.h"
 #include "../core/progress.h"
 #include "cli.h"
@@ -166,6 +167,7 @@ hd_status cli_compress_llama(const cli_args *a, const char *tokens, const char *
     if (!s && cli_has_budget(a)) s = choose(&chosen, &policy, a, m, rows, (int)idx->item, (int)count, err);
     /* A row's last token is only ever predicted: it is no input. */
     if (!s) s = hd_lm_compress_policy(&c, m, &policy, rows, (int)idx->item, (int)count, (int)idx->item - 1, "compress", err);
+    if (!s) s = hd_lm_measure_reach(c, rows, (int)idx->item, (int)count, (int)idx->item - 1, err);
     if (!s) s = hd_lm_save(c, out, err);
     if (!s && policy_out && (s = hd_policy_save(&policy, policy_out, err)) != HD_OK) remove(out);
     if (!s) s = print_result(a, c, chosen, out, hd_seconds() - start, err);

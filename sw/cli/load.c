@@ -98,3 +98,11 @@ hd_status cli_can_write(const char *path, hd_err *err) {
     if (access(n ? folder : "/", W_OK | X_OK)) return hd_fail(err, HD_IO, "%s: %s", path, strerror(errno));
     return HD_OK;
 }
+
+hd_status cli_driver_find(const hd_driver **out, hd_device_options *o, const char *name, hd_err *err) {
+    *out = hd_driver_find(name, &o->where);
+    if (*out) return HD_OK;
+    char list[128] = "";
+    for (int i = 0; hd_drivers[i]; i++) snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", i ? ", " : "", hd_drivers[i]->name);
+    return hd_fail(err, HD_RANGE, "device '%.60s': unknown; there are %s", name, list);
+}

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../../compiler/compress/lm_integer.h"
 #include "../../compiler/compress/lm_policy.h"
 #include "../core/progress.h"
 #include "../train/llama_train.h"
@@ -165,6 +166,7 @@ hd_status cli_tune_llama(const cli_args *a, const char *out, hd_err *err) {
     if (!s && pv) s = hd_pv_tune(&tuned, j.model, oneshot, j.rows, j.stride, j.n, j.t, &p, &report, err);
     if (pv) loss = report.last;
     if (!s && !pv) s = hd_llama_tune(&tuned, oneshot, j.model, j.rows, j.stride, j.n, j.t, &o, &loss, err);
+    if (!s) s = hd_lm_measure_reach(tuned, j.rows, j.stride, j.n, j.t, err);
     if (!s) s = hd_lm_save(tuned, out, err);
     if (!s) s = print_tuned(a, tuned, out, &o, loss, hd_seconds() - start, err);
     hd_lm_free(oneshot);

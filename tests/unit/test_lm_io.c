@@ -210,7 +210,7 @@ static void coding_errors(void) {
         {0, SHAPE + 1, 1, 0, HD_RANGE, "table 0: codebook: books 0; allowed 1..4"},
         {0, SHAPE + 3, 1, 4, HD_RANGE, "table 0: codebook: window 4; allowed 5..12"},
         {0, SHAPE + 4, 1, 1, HD_RANGE, "table 0: codebook: planes 1; allowed 2..8"},
-        {0, SHAPE + 3, 1, 12, HD_FORMAT, "table 0: entries: 12288 bytes needed, 598 left in the file"},
+        {0, SHAPE + 3, 1, 12, HD_FORMAT, "table 0: entries: 12288 bytes needed, 599 left in the file"},
         {0, CODED, 1, 1, HD_FORMAT, "layer0.q: shared table 1; the file has 1"},
         {0, CODED + 1, 2, 101, HD_RANGE, "layer0.q: scales from 2^101; allowed exponents are -126 to 100"},
         {3, E8P, 1, 5, HD_FORMAT, "layer0.q: 5 bits a weight on E8P; allowed 2 to 4"},
@@ -251,7 +251,7 @@ static void older_version(void) {
     size_t size;
     uint8_t *data = saved(0, &size);
     put(data + 4, 1, 4);
-    refuses(data, size, HD_UNSUPPORTED, "version 1; this program reads version 2");
+    refuses(data, size, HD_UNSUPPORTED, "version 1; this program reads version 3");
     free(data);
 }
 
@@ -265,8 +265,8 @@ static void errors(void **state) {
     } wrong[] = {
         {SIZES, 4, 9, HD_RANGE, "dim 9, 2 heads; a head needs an even number of whole elements"},
         {SIZES + 8, 4, 0xffffffff, HD_RANGE, "layers is -1; allowed 1 to 1024"},
-        {SIZES + 4, 4, 1 << 18, HD_FORMAT, "1733 bytes left for a vocabulary of 13 x 8 and 12583296 block weights; too few"},
-        {SIZES + 20, 4, 32767, HD_FORMAT, "1733 bytes left for a vocabulary of 32767 x 8 and 1344 block weights; too few"},
+        {SIZES + 4, 4, 1 << 18, HD_FORMAT, "1734 bytes left for a vocabulary of 13 x 8 and 12583296 block weights; too few"},
+        {SIZES + 20, 4, 32767, HD_FORMAT, "1734 bytes left for a vocabulary of 32767 x 8 and 1344 block weights; too few"},
         {SIZES + 28, 1, 2, HD_FORMAT, "tied classifier: found 2; allowed are 0 and 1"},
         {EMBEDDING + 4, 4, 0x7f800000, HD_FORMAT, "embedding: element 1 is inf; weights are finite"},
         {TABLES, 1, 1, HD_RANGE, "table 0: codebook: group 0; allowed 1..8"},
@@ -296,13 +296,17 @@ static void errors(void **state) {
     older_version();
     /* Ternary: a byte above 242 is no five trits. */
     data = saved(4, &size);
-    put(data + size - 1, 250, 1);
+    put(data + size - 2, 250, 1); /* behind the codes: no ranges */
     refuses(data, size, HD_FORMAT, "layer1.w3: byte 31 of the codes is 0xfa, no code of its grid");
     data = realloc(data, size + 1);
     assert_non_null(data);
-    data[size - 1] = 121;
+    data[size - 2] = 121;
     data[size] = 0;
-    refuses(data, size + 1, HD_FORMAT, "1 bytes follow the last matrix");
+    refuses(data, size + 1, HD_FORMAT, "1 bytes follow the ranges");
+    data[size - 1] = 2;
+    refuses(data, size, HD_FORMAT, "ranges: found 2; allowed are 0 and 1");
+    data[size - 1] = 1;
+    refuses(data, size, HD_FORMAT, "file: ranges: 314 bytes needed, 0 left in the file");
     free(data);
 }
 
