@@ -107,7 +107,7 @@ static hd_status read_input(hd_onnx *o, hd_err *err) {
         return hd_fail(err, HD_FORMAT, "%s: input '%s' has no tensor type and shape", o->label, v->name);
     const Onnx__TypeProto__Tensor *t = info->type->tensor_type;
     if (t->elem_type != ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT)
-        return hd_fail(err, HD_UNSUPPORTED, "%s: input '%s' has element type %s (%d); float (1) is supported", o->label, v->name, hd_onnx_type_name(t->elem_type), (int)t->elem_type);
+        return hd_fail(err, HD_UNSUPPORTED, "%s: input '%s' has element type %s (%d); float (1) is supported", o->label, v->name, hd_type_name(t->elem_type), (int)t->elem_type);
     if (t->shape->n_dim < 2 || t->shape->n_dim > 4)
         return hd_fail(err, HD_UNSUPPORTED, "%s: input '%s' has %zu dimensions; 2 to 4 (batch first) are supported", o->label, v->name, t->shape->n_dim);
     v->rank = (int)t->shape->n_dim;

@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 #include "import.h"
-#include "onnx.pb-c.h"
+#include "../onnx/proto.h"
 
 enum { HD_ONNX_MAX_RANK = 8, HD_ONNX_MAX_ELEMENTS = 1 << 26, HD_ONNX_MAX_STEP = 65535, HD_ONNX_MAX_PAD = 32767 };
 
@@ -55,13 +55,11 @@ typedef struct hd_onnx {
     hd_graph *g;
 } hd_onnx;
 
-/* onnx_wire.c: a message whose nesting and memory are bounded. Free with onnx__model_proto__free_unpacked(m, NULL). */
-hd_status hd_onnx_parse(Onnx__ModelProto **out, const uint8_t *data, size_t size, const char *label, hd_err *err);
-
 /* onnx_tensor.c */
 hd_status hd_onnx_const_read(hd_onnx_const *c, const Onnx__TensorProto *t, const char *label, hd_err *err);
+/* The same from a value, which is lent. */
+hd_status hd_onnx_const_take(hd_onnx_const *c, const hd_nd *v, const char *label, hd_err *err);
 void hd_onnx_const_free(hd_onnx_const *c);
-const char *hd_onnx_type_name(int type);
 
 /* onnx_order.c: the values, the resolved names and the order of execution. */
 hd_status hd_onnx_index(hd_onnx *o, hd_err *err);

@@ -68,7 +68,7 @@ hd_status hd_onnx_cast(hd_onnx *o, int n, hd_err *err) {
     int want_float = to == ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT, want_int = to == ONNX__TENSOR_PROTO__DATA_TYPE__INT64 || to == ONNX__TENSOR_PROTO__DATA_TYPE__INT32;
     if (!(is_float ? want_float : want_int))
         return hd_onnx_fail(o, n, err, HD_UNSUPPORTED, "casts %s to %s (%lld); only casts that change nothing are supported", is_float ? "float" : "integers",
-                            hd_onnx_type_name(to < 0 || to > 99 ? -1 : (int)to), (long long)to);
+                            hd_type_name(to < 0 || to > 99 ? -1 : (int)to), (long long)to);
     return hd_onnx_identity(o, n, err);
 }
 

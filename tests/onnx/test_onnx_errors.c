@@ -112,7 +112,7 @@ static void edit(Onnx__ModelProto *m, int kind) {
     case NEGATIVE_DIM: w->dims[0] = -4; break;
     case HUGE_DIM: w->dims[0] = INT64_MAX; break;
     case SHORT_DATA: w->raw_data.len -= 4; break;
-    case WEIGHT_TYPE: w->data_type = 3; break;
+    case WEIGHT_TYPE: w->data_type = 14; break;
     case WEIGHT_RANK: w->dims[2] = 9, w->n_dims = 3; break;
     case EXTERNAL: w->has_data_location = 1, w->data_location = ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL; break;
     case BIAS_SIZE: set_text(&conv->input[2], "fc1.bias"); break;
@@ -162,7 +162,7 @@ static const struct {
     {NEGATIVE_DIM, HD_FORMAT, "m.onnx: tensor 'conv1.weight': dimension 0 is -4; must not be negative"},
     {HUGE_DIM, HD_FORMAT, "m.onnx: tensor 'conv1.weight': dimension 0 is 9223372036854775807, which needs more elements than the 72 stored"},
     {SHORT_DATA, HD_FORMAT, "m.onnx: tensor 'conv1.weight': dimension 3 is 3, which needs more elements than the 71 stored"},
-    {WEIGHT_TYPE, HD_UNSUPPORTED, "m.onnx: tensor 'conv1.weight': element type int8 (3); allowed are float, double, float16, bfloat16, int32, int64 and bool"},
+    {WEIGHT_TYPE, HD_UNSUPPORTED, "m.onnx: tensor 'conv1.weight': element type complex64 (14); allowed are float, double, float16, bfloat16, integers, bool and string"},
     {WEIGHT_RANK, HD_UNSUPPORTED, "m.onnx: node 'conv1' (Conv): weights have 3 dimensions; 4 are supported"},
     {EXTERNAL, HD_UNSUPPORTED, "m.onnx: tensor 'conv1.weight': its data are in another file; only models in one file are read"},
     {BIAS_SIZE, HD_MISMATCH, "m.onnx: node 'conv1' (Conv): bias of 3 elements; 4 output channels need as many"},

@@ -5,7 +5,7 @@
  * runs on an allocator with a budget. */
 #include <stdlib.h>
 
-#include "onnx_internal.h"
+#include "proto.h"
 
 enum { MAX_DEPTH = 24 };
 static const size_t budget_base = (size_t)64 << 20, budget_factor = 4;
