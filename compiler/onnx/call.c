@@ -131,7 +131,7 @@ hd_status hd_axis(hd_call *c, int64_t axis, int rank, int *out) {
     return HD_OK;
 }
 
-hd_status hd_axes(hd_call *c, const int64_t *axes, size_t n, int rank, int all, unsigned *set) {
+hd_status hd_axis_set(hd_call *c, const int64_t *axes, size_t n, int rank, int all, unsigned *set) {
     *set = n == 0 && all ? (1u << rank) - 1u : 0;
     for (size_t k = 0; k < n; k++) {
         int axis;

@@ -8,7 +8,7 @@ typedef struct hd_call {
     hd_host *host;
     const Onnx__NodeProto *node;
     const hd_host_op *op;
-    struct hd_plan *plan;  /* the graph the node is in */
+    struct hd_host_plan *plan;  /* the graph the node is in */
     struct hd_frame *frame; /* that graph's values, for the bodies of If and Loop */
     int64_t opset;
     int n_in, n_out;
@@ -42,7 +42,7 @@ hd_status hd_in_number(hd_call *c, int k, double fallback, double *value);
 /* An axis, -rank..rank-1, as 0..rank-1. */
 hd_status hd_axis(hd_call *c, int64_t axis, int rank, int *out);
 /* Axes as a set of bits; none given: all when `all`. */
-hd_status hd_axes(hd_call *c, const int64_t *axes, size_t n, int rank, int all, unsigned *set);
+hd_status hd_axis_set(hd_call *c, const int64_t *axes, size_t n, int rank, int all, unsigned *set);
 /* Output k as a new tensor of zeros, which the operator fills; counts its elements as operations. */
 hd_status hd_out(hd_call *c, int k, hd_type type, int rank, const int64_t *dim);
 static inline hd_status hd_out_like(hd_call *c, int k, hd_type type, const hd_nd *v) { return hd_out(c, k, type, v->rank, v->dim); }

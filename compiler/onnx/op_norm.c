@@ -184,7 +184,7 @@ hd_status hd_op_mvn(hd_call *c) {
     unsigned set;
     if (!x) return HD_NOMEM;
     if (!axes) axes = usual, n = 3;
-    HD_TRY(hd_axes(c, axes, n, x->rank, 0, &set));
+    HD_TRY(hd_axis_set(c, axes, n, x->rank, 0, &set));
     int64_t stride[HD_ND_MAX_RANK], groups = 1;
     for (int k = x->rank; k-- > 0;) {
         stride[k] = set >> k & 1u ? 0 : groups;

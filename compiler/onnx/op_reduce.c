@@ -82,7 +82,7 @@ hd_status hd_op_reduce(hd_call *c) {
     unsigned set;
     HD_TRY(hd_list(c, "axes", 1, how == R_SUM ? 13 : 18, &axes, &n_axes));
     if (n_axes == 0 && hd_attr_i(c, "noop_with_empty_axes", 0)) return hd_out_view(c, 0, x, x->rank, x->dim);
-    HD_TRY(hd_axes(c, axes, n_axes, x->rank, 1, &set));
+    HD_TRY(hd_axis_set(c, axes, n_axes, x->rank, 1, &set));
     int64_t dim[HD_ND_MAX_RANK], stride[HD_ND_MAX_RANK], keep = hd_attr_i(c, "keepdims", 1);
     int rank = 0;
     for (int k = 0; k < x->rank; k++) {

@@ -50,7 +50,7 @@ hd_status hd_op_squeeze(hd_call *c) {
     int64_t dim[HD_ND_MAX_RANK];
     int rank = 0;
     HD_TRY(hd_list(c, "axes", 1, 13, &axes, &n));
-    HD_TRY(hd_axes(c, axes, n, x->rank, 0, &set));
+    HD_TRY(hd_axis_set(c, axes, n, x->rank, 0, &set));
     for (int k = 0; k < x->rank; k++) {
         int drop = axes ? (int)(set >> k & 1u) : x->dim[k] == 1;
         if (drop && x->dim[k] != 1) return hd_call_fail(c, HD_MISMATCH, "axis %d has size %lld; only size 1 can be squeezed", k, (long long)x->dim[k]);
@@ -69,7 +69,7 @@ hd_status hd_op_unsqueeze(hd_call *c) {
     if (!axes) return hd_call_fail(c, HD_FORMAT, "has no axes");
     if (n > (size_t)(HD_ND_MAX_RANK - x->rank)) return hd_call_fail(c, HD_UNSUPPORTED, "gives %zu dimensions; at most %d are allowed", n + (size_t)x->rank, HD_ND_MAX_RANK);
     int rank = x->rank + (int)n;
-    HD_TRY(hd_axes(c, axes, n, rank, 0, &set));
+    HD_TRY(hd_axis_set(c, axes, n, rank, 0, &set));
     for (int k = 0, from = 0; k < rank; k++) dim[k] = set >> k & 1u ? 1 : x->dim[from++];
     return hd_out_view(c, 0, x, rank, dim);
 }

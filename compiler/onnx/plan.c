@@ -10,12 +10,12 @@ static const char *text(const char *s) { return s ? s : ""; }
 
 static int by_text(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
 
-static int slot_of(const hd_plan *p, const char *name) {
+static int slot_of(const hd_host_plan *p, const char *name) {
     const char **found = bsearch(&name, p->name, (size_t)p->n_names, sizeof *p->name, by_text);
     return found ? (int)(found - p->name) : -1;
 }
 
-hd_ref hd_plan_find(hd_plan *p, const char *name) {
+hd_ref hd_host_plan_find(hd_host_plan *p, const char *name) {
     hd_ref r = {0, -1};
     for (; p; p = p->parent, r.up++) {
         r.slot = slot_of(p, name);
@@ -26,7 +26,7 @@ hd_ref hd_plan_find(hd_plan *p, const char *name) {
 }
 
 /* Marks what `ref`, seen from p, reads: it has to live until the node that owns the inner graphs is done. */
-static void mark_read(hd_plan *p, hd_ref ref, int node) {
+static void mark_read(hd_host_plan *p, hd_ref ref, int node) {
     for (; ref.up > 0; ref.up--, p = p->parent) node = p->owner;
     if (p->last[ref.slot] < node) p->last[ref.slot] = node;
 }
@@ -92,7 +92,7 @@ static hd_status check_node(hd_step *s, const hd_host *h, const Onnx__NodeProto 
 }
 
 /* The names a graph defines, sorted and distinct. */
-static hd_status collect(hd_plan *p, const hd_host *h, hd_err *err) {
+static hd_status collect(hd_host_plan *p, const hd_host *h, hd_err *err) {
     const Onnx__GraphProto *g = p->graph;
     size_t most = g->n_input + g->n_initializer, n = 0;
     for (size_t k = 0; k < g->n_node; k++) most += g->node[k]->n_output;
@@ -119,7 +119,7 @@ static hd_status collect(hd_plan *p, const hd_host *h, hd_err *err) {
     return HD_OK;
 }
 
-static hd_status define(hd_plan *p, const hd_host *h, const char *name, int *slot, hd_err *err) {
+static hd_status define(hd_host_plan *p, const hd_host *h, const char *name, int *slot, hd_err *err) {
     *slot = slot_of(p, name);
     if (p->defined[*slot]) return hd_fail(err, HD_FORMAT, "%s: value '%s' is defined twice", h->label, name);
     p->defined[*slot] = 1;
@@ -127,13 +127,13 @@ static hd_status define(hd_plan *p, const hd_host *h, const char *name, int *slo
 }
 
 /* The nodes' bodies are prepared before their outputs are known, as the definition asks. */
-static hd_status add_bodies(hd_plan *p, hd_host *h, int node, hd_err *err) {
+static hd_status add_bodies(hd_host_plan *p, hd_host *h, int node, hd_err *err) {
     hd_step *s = &p->step[node];
     s->first_body = p->n_bodies;
     for (size_t k = 0; k < s->node->n_attribute; k++) {
         const Onnx__AttributeProto *a = s->node->attribute[k];
         if (kind_of(a) != 'g') continue;
-        hd_status status = hd_plan_new(&p->body[p->n_bodies++], h, a->g, p, node, err);
+        hd_status status = hd_host_plan_new(&p->body[p->n_bodies++], h, a->g, p, node, err);
         if (status != HD_OK) return status;
     }
     return HD_OK;
@@ -141,7 +141,7 @@ static hd_status add_bodies(hd_plan *p, hd_host *h, int node, hd_err *err) {
 
 static int is_constant(const hd_step *s) { return strcmp(s->op->name, "Constant") == 0; }
 
-static hd_status add_node(hd_plan *p, hd_host *h, int node, hd_err *err) {
+static hd_status add_node(hd_host_plan *p, hd_host *h, int node, hd_err *err) {
     hd_step *s = &p->step[node];
     const Onnx__NodeProto *n = p->graph->node[node];
     hd_status status = check_node(s, h, n, err);
@@ -152,7 +152,7 @@ static hd_status add_node(hd_plan *p, hd_host *h, int node, hd_err *err) {
     for (size_t k = 0; k < n->n_input; k++) {
         s->in[k] = (hd_ref){0, -1};
         if (!n->input[k][0]) continue;
-        s->in[k] = hd_plan_find(p, n->input[k]);
+        s->in[k] = hd_host_plan_find(p, n->input[k]);
         if (s->in[k].slot < 0) return fail(h, n, err, HD_FORMAT, "no input, initializer or earlier node gives the input ", n->input[k]);
         mark_read(p, s->in[k], node);
     }
@@ -165,7 +165,7 @@ static hd_status add_node(hd_plan *p, hd_host *h, int node, hd_err *err) {
     return status;
 }
 
-static hd_status add_inputs(hd_plan *p, const hd_host *h, hd_err *err) {
+static hd_status add_inputs(hd_host_plan *p, const hd_host *h, hd_err *err) {
     const Onnx__GraphProto *g = p->graph;
     for (size_t k = 0; k < g->n_initializer; k++) {
         int slot;
@@ -183,10 +183,10 @@ static hd_status add_inputs(hd_plan *p, const hd_host *h, hd_err *err) {
     return HD_OK;
 }
 
-static hd_status add_outputs(hd_plan *p, const hd_host *h, hd_err *err) {
+static hd_status add_outputs(hd_host_plan *p, const hd_host *h, hd_err *err) {
     const Onnx__GraphProto *g = p->graph;
     for (size_t k = 0; k < g->n_output; k++) {
-        hd_ref r = hd_plan_find(p, text(g->output[k]->name));
+        hd_ref r = hd_host_plan_find(p, text(g->output[k]->name));
         if (r.slot < 0) return hd_fail(err, HD_FORMAT, "%s: nothing computes output '%s'", h->label, text(g->output[k]->name));
         p->output[k] = r.up ? -1 : r.slot;
         mark_read(p, r, p->n_nodes);
@@ -194,10 +194,10 @@ static hd_status add_outputs(hd_plan *p, const hd_host *h, hd_err *err) {
     return HD_OK;
 }
 
-hd_status hd_plan_new(hd_plan *p, hd_host *h, const Onnx__GraphProto *g, hd_plan *parent, int node, hd_err *err) {
-    *p = (hd_plan){.graph = g, .parent = parent, .owner = node, .n_nodes = (int)g->n_node};
+hd_status hd_host_plan_new(hd_host_plan *p, hd_host *h, const Onnx__GraphProto *g, hd_host_plan *parent, int node, hd_err *err) {
+    *p = (hd_host_plan){.graph = g, .parent = parent, .owner = node, .n_nodes = (int)g->n_node};
     int depth = 0, bodies = 0;
-    for (const hd_plan *q = parent; q; q = q->parent) depth++;
+    for (const hd_host_plan *q = parent; q; q = q->parent) depth++;
     if (depth > MAX_DEPTH) return hd_fail(err, HD_RANGE, "%s: graphs in graphs are nested more than %d deep", h->label, MAX_DEPTH);
     if (g->n_sparse_initializer) return hd_fail(err, HD_UNSUPPORTED, "%s: has sparse initializers; only dense ones are supported", h->label);
     hd_status status = collect(p, h, err);
@@ -210,13 +210,13 @@ hd_status hd_plan_new(hd_plan *p, hd_host *h, const Onnx__GraphProto *g, hd_plan
     return status == HD_OK ? add_outputs(p, h, err) : status;
 }
 
-void hd_plan_free(hd_plan *p) {
+void hd_host_plan_free(hd_host_plan *p) {
     for (int k = 0; p->constant && k < p->n_names; k++) hd_nd_free(&p->constant[k]);
     for (int k = 0; p->step && k < p->n_nodes; k++) {
         free(p->step[k].in);
         free(p->step[k].out);
     }
-    for (int k = 0; k < p->n_bodies; k++) hd_plan_free(&p->body[k]);
+    for (int k = 0; k < p->n_bodies; k++) hd_host_plan_free(&p->body[k]);
     free(p->body);
     free(p->name);
     free(p->last);

@@ -15,7 +15,7 @@ static char letter(const hd_nd *v) {
     return hd_type_is_int(v->type) ? 'i' : v->type == HD_TYPE_BOOL ? 'b' : 's';
 }
 
-hd_status hd_step_run(hd_host *h, hd_plan *p, hd_frame *frame, const hd_step *step, const hd_nd *const *in, hd_nd *out, hd_err *err) {
+hd_status hd_step_run(hd_host *h, hd_host_plan *p, hd_frame *frame, const hd_step *step, const hd_nd *const *in, hd_nd *out, hd_err *err) {
     hd_err local = {0};
     hd_call c = {.host = h, .node = step->node, .op = step->op, .plan = p, .frame = frame, .opset = h->opset, .err = err ? err : &local,
                  .n_in = (int)step->node->n_input, .n_out = (int)step->node->n_output, .out = out, .operations = 1};
@@ -39,13 +39,13 @@ hd_status hd_step_run(hd_host *h, hd_plan *p, hd_frame *frame, const hd_step *st
     return status;
 }
 
-static const hd_nd *value_at(hd_plan *p, const hd_frame *f, hd_ref r) {
+static const hd_nd *value_at(hd_host_plan *p, const hd_frame *f, hd_ref r) {
     for (; r.up > 0; r.up--) p = p->parent, f = f->parent;
     const hd_nd *v = p->constant[r.slot].kind != HD_ND_NONE ? &p->constant[r.slot] : &f->value[r.slot];
     return v->kind == HD_ND_NONE ? NULL : v;
 }
 
-static hd_status run_step(hd_host *h, hd_plan *p, hd_frame *f, int k, hd_err *err) {
+static hd_status run_step(hd_host *h, hd_host_plan *p, hd_frame *f, int k, hd_err *err) {
     const hd_step *s = &p->step[k];
     const hd_nd *in[HD_CALL_MAX_IN];
     hd_nd made[HD_CALL_MAX_OUT] = {0};
@@ -63,7 +63,7 @@ static hd_status run_step(hd_host *h, hd_plan *p, hd_frame *f, int k, hd_err *er
     return HD_OK;
 }
 
-hd_status hd_plan_run(hd_host *h, hd_plan *p, hd_frame *parent, hd_nd *in, int n_in, hd_nd *out, hd_err *err) {
+hd_status hd_host_plan_run(hd_host *h, hd_host_plan *p, hd_frame *parent, hd_nd *in, int n_in, hd_nd *out, hd_err *err) {
     hd_frame f = {parent, calloc((size_t)p->n_names + 1, sizeof *f.value)};
     hd_status status = f.value ? HD_OK : hd_fail(err, HD_NOMEM, "%s: out of memory", h->label);
     if (status == HD_OK && n_in != p->n_inputs)
@@ -76,7 +76,7 @@ hd_status hd_plan_run(hd_host *h, hd_plan *p, hd_frame *parent, hd_nd *in, int n
     for (int k = 0; status == HD_OK && k < p->n_nodes; k++)
         if (p->step[k].node->n_output && (p->step[k].out[0] < 0 || p->constant[p->step[k].out[0]].kind == HD_ND_NONE)) status = run_step(h, p, &f, k, err);
     for (size_t k = 0; status == HD_OK && k < p->graph->n_output; k++) {
-        const hd_nd *v = value_at(p, &f, hd_plan_find(p, p->graph->output[k]->name));
+        const hd_nd *v = value_at(p, &f, hd_host_plan_find(p, p->graph->output[k]->name));
         if (!v) status = hd_fail(err, HD_FORMAT, "%s: output '%s' has no value", h->label, p->graph->output[k]->name);
         else out[k] = hd_nd_share(v);
     }
@@ -96,10 +96,10 @@ hd_status hd_call_body(hd_call *c, const char *name, hd_nd *in, int n_in, hd_nd 
     const Onnx__AttributeProto *a = hd_attribute(c, name);
     hd_status status = a ? HD_OK : hd_call_fail(c, HD_FORMAT, "has no attribute '%s'", name);
     if (status == HD_OK && (size_t)n_out != a->g->n_output) status = hd_call_fail(c, HD_MISMATCH, "the graph '%s' has %zu outputs; %d are expected", name, a->g->n_output, n_out);
-    hd_plan *body = NULL;
+    hd_host_plan *body = NULL;
     for (int k = 0; status == HD_OK && !body; k++)
         if (c->plan->body[k].graph == a->g) body = &c->plan->body[k];
-    if (status == HD_OK) return hd_plan_run(c->host, body, c->frame, in, n_in, out, c->err);
+    if (status == HD_OK) return hd_host_plan_run(c->host, body, c->frame, in, n_in, out, c->err);
     for (int k = 0; k < n_in; k++) hd_nd_free(&in[k]);
     return status;
 }
@@ -126,7 +126,7 @@ static hd_status prepare(hd_host *h, hd_err *err) {
         if ((!domain || !domain[0] || strcmp(domain, "ai.onnx") == 0) && m->opset_import[k]->version > h->opset) h->opset = m->opset_import[k]->version;
     }
     if (h->opset < 1) return hd_fail(err, HD_FORMAT, "%s: names no version of the ONNX operator set", h->label);
-    hd_status status = hd_plan_new(&h->plan, h, m->graph, NULL, 0, err);
+    hd_status status = hd_host_plan_new(&h->plan, h, m->graph, NULL, 0, err);
     if (status != HD_OK) return status;
     h->input = calloc((size_t)h->plan.n_inputs + 1, sizeof *h->input);
     h->output = calloc(m->graph->n_output + 1, sizeof *h->output);
@@ -169,7 +169,7 @@ hd_status hd_host_load(hd_host **out, const char *path, hd_err *err) {
 
 void hd_host_free(hd_host *h) {
     if (!h) return;
-    hd_plan_free(&h->plan);
+    hd_host_plan_free(&h->plan);
     if (h->model) onnx__model_proto__free_unpacked(h->model, NULL);
     free(h->input);
     free(h->output);
@@ -193,7 +193,7 @@ hd_status hd_host_run(hd_host *h, const hd_nd *in, hd_nd *out, double *operation
         if (in[k].kind == HD_ND_NONE) status = hd_fail(err, HD_MISMATCH, "%s: input '%s' is not given", h->label, h->input[k].name);
         lent[k] = hd_nd_share(&in[k]);
     }
-    if (status == HD_OK) status = hd_plan_run(h, &h->plan, NULL, lent, h->n_inputs, out, err);
+    if (status == HD_OK) status = hd_host_plan_run(h, &h->plan, NULL, lent, h->n_inputs, out, err);
     for (int k = 0; lent && k < h->n_inputs; k++) hd_nd_free(&lent[k]);
     free(lent);
     if (operations) *operations = h->operations;

@@ -42,7 +42,7 @@ typedef struct cli_args {
     int json;
 } cli_args;
 
-extern const cli_command cli_train, cli_compress, cli_tune, cli_eval, cli_generate, cli_compile, cli_run, cli_synth, cli_flash, cli_serve, cli_profile, cli_predict, cli_devices, cli_point, cli_explore, cli_demo, cli_bench;
+extern const cli_command cli_train, cli_compress, cli_tune, cli_eval, cli_generate, cli_compile, cli_run, cli_synth, cli_flash, cli_serve, cli_profile, cli_predict, cli_operators, cli_devices, cli_point, cli_explore, cli_demo, cli_bench;
 
 /* Parses argv[2..] of a command; *help is set when --help was among them. */
 hd_status cli_parse(cli_args *a, const cli_command *c, int argc, char **argv, int *help, hd_err *err);

@@ -15,7 +15,7 @@
 #endif
 
 static const cli_command *const commands[] = {&cli_train,   &cli_compress, &cli_tune,    &cli_eval,    &cli_generate,
-                                              &cli_compile, &cli_run,      &cli_profile, &cli_predict, &cli_devices, &cli_synth,    &cli_flash,   &cli_serve, &cli_point, &cli_explore, &cli_demo, &cli_bench};
+                                              &cli_compile, &cli_run,      &cli_profile, &cli_predict, &cli_operators, &cli_devices, &cli_synth,    &cli_flash,   &cli_serve, &cli_point, &cli_explore, &cli_demo, &cli_bench};
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 
 static const char *partial;

@@ -3,7 +3,7 @@
 
 ok help
 commands=$(sed -n 's/^  \([a-z]*\) .*/\1/p' stdout | grep -v -x -e help -e version)
-[ "$(echo $commands)" = "train compress tune eval generate compile run profile predict devices synth flash serve point explore demo bench" ] || fail "commands: found '$(echo $commands)'"
+[ "$(echo $commands)" = "train compress tune eval generate compile run profile predict operators devices synth flash serve point explore demo bench" ] || fail "commands: found '$(echo $commands)'"
 for c in $commands; do
     ok "$c" --help
     grep -q "^usage: heddle $c " stdout || fail "$c --help: no usage line"
