@@ -85,11 +85,13 @@ static hd_status bench_element(hd_figures *f, const element *e, hd_err *err) {
 /* ---- whole designs ---- */
 
 typedef struct design {
-    const char *board, *geometry; /* NULL = the board's own */
-    double gops;                  /* wanted of the board, 0 = none */
+    const char *board, *geometry, *memory; /* geometry NULL = the board's own */
+    double gops;                           /* wanted of the board, 0 = none */
 } design;
 
-static const design designs[] = {{"hx8k", NULL, 50}, {"icebreaker", NULL, 7.5}, {"ulx3s", NULL, 300}, {"hx8k", "4x8x8x2", 0}};
+/* The README's array with memories of block RAM's own depth: with those that it has in simulation the count would be of memory alone, ten thousand block RAMs of it. */
+static const design designs[] = {{"hx8k", NULL, NULL, 50}, {"icebreaker", NULL, NULL, 7.5}, {"ulx3s", NULL, NULL, 300},
+                                 {"hx8k", "4x8x8x2", "act=256,window=64,stream=256,param=256,descriptors=16,tables=0", 0}};
 
 enum { PLACER_SECONDS = 900 };
 
@@ -134,6 +136,7 @@ static hd_status bench_design(hd_figures *f, const design *d, hd_err *err) {
     hd_status s = r ? HD_OK : hd_fail(err, HD_NOMEM, "area: out of memory");
     if (!s) s = hd_board_find(&board, d->board, err);
     if (!s) s = d->geometry ? hd_geometry_parse(&g, d->geometry, err) : hd_board_geometry(&g, board, err);
+    if (!s && d->memory) s = hd_geometry_memory(&g, d->memory, err);
     if (!s) s = hd_synth(r, board, &g, &o, err);
     /* Boards whose tools are absent are left out, not the others. */
     const int absent = s == HD_TOOL || s == HD_UNSUPPORTED;

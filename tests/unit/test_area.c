@@ -1,4 +1,4 @@
-/* Cells of processing elements: flip-flops against what hw/pe.v's structure asks for, logic cells against the bar, cached results, missing tools. */
+/* Cells of processing elements: flip-flops against what hw/pe.v's structure asks for, logic cells against the bar, cached results, missing tools. One unit of a design: cells that its text tells. */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "../../drivers/tools.h"
+#include "../../sw/core/file.h"
 #include "../../sw/core/progress.h"
 #include "../../sw/explore/area.h"
 
@@ -76,6 +77,68 @@ static void test_cached(void **state) {
     assert_true(hd_seconds() - start < 2);
 }
 
+/* A unit of WIDTH flip-flops that turn over together when its input differs from them, so that it takes a LUT and a flip-flop a bit; below it a part that has to be flattened. */
+static const char unit_text[] =
+    "module part #(parameter WIDTH = 4) (input clk, input [WIDTH-1:0] d, output reg [WIDTH-1:0] q);\n"
+    "    always @(posedge clk) q <= q ^ d;\n"
+    "endmodule\n"
+    "module unit #(parameter WIDTH = 4) (input clk, input [WIDTH-1:0] d, output [WIDTH-1:0] q);\n"
+    "    (* keep_hierarchy *) part #(.WIDTH(WIDTH)) u_part (.clk(clk), .d(d), .q(q));\n"
+    "endmodule\n"
+    "module units (input clk, input [1:0] d, output [1:0] q);\n"
+    "    assign q = d & {2{clk}};\n"
+    "endmodule\n"
+    "module top (input clk, input [11:0] d, output [11:0] q, input [1:0] e, output [1:0] f);\n"
+    "    units u_others (.clk(clk), .d(e), .q(f));\n"
+    "    unit #(.WIDTH(12)) u_unit (.clk(clk), .d(d), .q(q));\n"
+    "endmodule\n";
+
+static void write_text(const char *folder, const char *name, const char *text) {
+    char path[1200];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    assert_int_equal(hd_file_write(path, text, strlen(text), NULL), HD_OK);
+}
+
+static void test_unit(void **state) {
+    (void)state;
+    needs("yosys");
+    char folder[] = "/tmp/heddle-area-XXXXXX", path[1024], *kept = getenv("HEDDLE_CACHE") ? strdup(getenv("HEDDLE_CACHE")) : NULL;
+    assert_non_null(mkdtemp(folder));
+    hd_synth_report *r = calloc(1, sizeof *r);
+    assert_non_null(r);
+    snprintf(r->folder, sizeof r->folder, "%s", folder);
+    /* What hd_synth leaves of a design: the script and the elaborated modules. */
+    static const char script[] = "read_verilog unit.v\nhierarchy -top top\nwrite_rtlil design.il\nsynth_ice40 -device hx -top top\nstat\n";
+    const char *const argv[] = {"yosys", "-q", "design.ys", NULL};
+    write_text(folder, "unit.v", unit_text);
+    write_text(folder, "synth.ys", script);
+    write_text(folder, "design.ys", "read_verilog unit.v\nhierarchy -top top\nwrite_rtlil design.il\n");
+    snprintf(path, sizeof path, "%s/log", folder);
+    assert_int_equal(hd_tool_run(argv, folder, path, NULL, 1), 0);
+    /* Nothing of an earlier run may answer. */
+    snprintf(path, sizeof path, "%s/cache", folder);
+    setenv("HEDDLE_CACHE", path, 1);
+
+    hd_area a;
+    hd_err err = {0}, unknown = {0};
+    const hd_status s = hd_area_unit(&a, r, board_named("hx8k"), "unit", &err);
+    const hd_area first = a;
+    const hd_status again = hd_area_unit(&a, r, board_named("hx8k"), "unit", &err), none = hd_area_unit(&a, r, board_named("hx8k"), "uni", &unknown);
+    if (kept) setenv("HEDDLE_CACHE", kept, 1);
+    else unsetenv("HEDDLE_CACHE");
+    free(kept);
+    free(r);
+    hd_tool_remove(folder);
+    if (s) fail_msg("%s", err.message);
+    assert_int_equal(again, HD_OK);
+    assert_int_equal(first.lut4, 12);
+    assert_int_equal(first.ff, 12);
+    /* A LUT and its flip-flop share a cell, and the packer adds two of its own; it reads the netlist, which only a script that writes it gives. */
+    if (hd_tool_find("nextpnr-ice40", path, sizeof path)) assert_in_range(first.cells, 12, 14);
+    assert_int_equal(none, HD_TOOL);
+    assert_non_null(strstr(unknown.message, "'uni'"));
+}
+
 static void test_no_tools(void **state) {
     (void)state;
     hd_area a;
@@ -92,6 +155,6 @@ static void test_no_tools(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_flip_flops), cmocka_unit_test(test_bar), cmocka_unit_test(test_cached), cmocka_unit_test(test_no_tools)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_flip_flops), cmocka_unit_test(test_bar), cmocka_unit_test(test_cached), cmocka_unit_test(test_unit), cmocka_unit_test(test_no_tools)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
