@@ -120,7 +120,7 @@ static hd_status run_device(hd_device *d, uint64_t max_cycles, hd_err *err) {
         int pool = hd_field_get(d->layer[i].desc, HD_F_OPCODE) == HD_OP_MAXPOOL;
         hd_status st = pool ? hd_ref_maxpool(d, i, err) : hd_ref_conv(d, i, err);
         if (st) return st;
-        for (uint32_t k = 0; k < HD_PERF_WORDS; k++) d->perf[i * HD_PERF_WORDS + k] = (uint32_t)d->layer[i].perf[k];
+        for (uint32_t k = 0; k < HD_PERF_WORDS; k++) d->perf[(hd_ref_first(d) + i) * HD_PERF_WORDS + k] = (uint32_t)d->layer[i].perf[k];
     }
     d->cycles = total;
     d->done = 1;
@@ -159,6 +159,10 @@ static hd_status write_words(hd_device *d, enum hd_space space, uint32_t at, con
     case HD_SPACE_REG:
         for (size_t i = 0; i < n && !st; i++)
             if (at + i == HD_REG_CONTROL && (words[i] & 1)) st = run_device(d, 0, err);
+            else if (at + i == HD_REG_START && d->g.extern_log2 && words[i] != d->start) {
+                d->start = words[i];
+                hd_ref_forget(d);
+            }
         return st;
     }
     hd_ref_forget(d);

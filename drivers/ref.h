@@ -46,11 +46,18 @@ struct hd_device {
     hd_ref_layer *layer;   /* decoded program, up to END; dropped by writes to it */
     uint32_t n_layers;
     int decoded, done;
+    uint32_t start;        /* register START */
     uint64_t cycles;
     int16_t *window, *gather; /* scratch of a run */
     int8_t *out;
 };
 
+/* The descriptor that a run begins with, and the first word of its stream. */
+static inline uint32_t hd_ref_first(const hd_device *d) { return d->start & 1023 & (d->g.descriptors - 1); }
+static inline size_t hd_ref_first_word(const hd_device *d) {
+    size_t word = (size_t)(d->start >> 16) << 8 & (((size_t)1 << d->g.extern_log2) - 1);
+    return word < d->external_room ? word : d->external_room; /* nothing was written there: the stream is empty */
+}
 /* Decodes all descriptors up to END and computes their cycles; HD_DEVICE for a program no device can run. */
 hd_status hd_ref_decode(hd_device *d, hd_err *err);
 void hd_ref_forget(hd_device *d);

@@ -99,8 +99,8 @@ static void column_factors(const hd_device *d, const hd_ref_layer *l, const hd_r
     for (uint32_t s = 0; s < t->steps; s++) {
         size_t n = (size_t)GET(l, STREAM_FIRST) + t->first + s;
         const hd_ref_entry *e = d->g.extern_log2 ? &d->stream.entry[n] : NULL;
-        const uint32_t *memory = !e ? d->weight : e->coded ? d->stream.decoded : d->external;
-        size_t room = !e ? d->weight_room : e->coded ? d->stream.decoded_words : d->external_room;
+        const uint32_t *memory = !e ? d->weight : e->coded ? d->stream.decoded : d->external + hd_ref_first_word(d);
+        size_t room = !e ? d->weight_room : e->coded ? d->stream.decoded_words : d->external_room - hd_ref_first_word(d);
         for (uint32_t i = 0; i < lanes / 2; i++) {
             int32_t a0 = 0, a1 = 0;
             size_t element = e ? e->weights : (n * d->g.pump + 2 * i / part) << d->weight_shift;
@@ -235,9 +235,9 @@ static hd_status decode_all(hd_device *d, hd_ref_loader *loader, hd_err *err) {
     size_t gather = 1;
     uint64_t next = 0;
     for (uint32_t i = 0;; i++) {
-        if (i == d->g.descriptors) return refuse(i, "no END", err);
+        if (hd_ref_first(d) + i == d->g.descriptors) return refuse(i, "no END", err);
         hd_ref_layer *l = &d->layer[i];
-        memcpy(l->desc, d->desc + (size_t)i * HD_DESC_STRIDE, sizeof l->desc);
+        memcpy(l->desc, d->desc + (size_t)(hd_ref_first(d) + i) * HD_DESC_STRIDE, sizeof l->desc);
         if (GET(l, OPCODE) == HD_OP_END) break;
         d->n_layers = i + 1;
         if (GET(l, OPCODE) == HD_OP_CONV) {
@@ -266,8 +266,10 @@ hd_status hd_ref_decode(hd_device *d, hd_err *err) {
     if (!d->layer) return hd_fail(err, HD_NOMEM, "ref: out of memory");
     hd_status st = HD_OK;
     hd_ref_loader loader = {0};
-    if (d->g.extern_log2) st = hd_ref_stream_read(&d->stream, &d->g, d->external, d->external_room, err);
-    if (d->g.extern_log2 && !st) st = hd_ref_stream_decode(&d->stream, &d->g, d->external, err);
+    size_t from = d->g.extern_log2 ? hd_ref_first_word(d) : 0;
+    const uint32_t *words = d->external ? d->external + from : NULL;
+    if (d->g.extern_log2) st = hd_ref_stream_read(&d->stream, &d->g, words, d->external_room - from, err);
+    if (d->g.extern_log2 && !st) st = hd_ref_stream_decode(&d->stream, &d->g, words, err);
     if (d->g.extern_log2 && !st) st = hd_ref_loader_start(&loader, &d->stream, &d->g, err);
     if (!st) st = decode_all(d, d->g.extern_log2 ? &loader : NULL, err);
     hd_ref_loader_free(&loader);

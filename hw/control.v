@@ -1,4 +1,4 @@
-// Runs a list of descriptors: loads one, starts the units, waits for the layer's last write, records the
+// Runs a list of descriptors from `first` on: loads one, starts the units, waits for the layer's last write, records the
 // performance counters, goes on to the next; stops at END.
 //
 // Timing: HD_DESC_EARLY words are loaded in HD_DESC_EARLY + 1 cycles of LOAD; `go` is high in the first cycle of RUN, while the last words,
@@ -22,6 +22,7 @@ module control #(
     input  wire           clk,
     input  wire           rst_n,
     input  wire           start,        // one cycle, while not busy
+    input  wire [DW-1:0]  first,        // the descriptor that a run begins with
     input  wire           stall,
     output reg            busy,
     output reg            done,
@@ -131,7 +132,7 @@ module control #(
             case (state)
                 S_IDLE: if (start) begin
                     state <= S_LOAD; busy <= 1'b1; done <= 1'b0; cycles <= 32'd0;
-                    index <= {DW{1'b0}}; k <= 5'd0; recorded <= 1'b0; loading <= 1'b1;
+                    index <= first; k <= 5'd0; recorded <= 1'b0; loading <= 1'b1;
                 end
                 S_LOAD: if (!stall) begin
                     // END is known from k = 2 on; by k = 8 each counter was visited for the last time.

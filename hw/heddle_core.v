@@ -209,8 +209,9 @@ module heddle_core #(
     wire [ROWS*ACC_BITS-1:0] row_sum, array_sum;
     assign row_sum = SUMS != 0 ? array_sum : {ROWS*ACC_BITS{1'b0}};
 
+    wire [DW-1:0] first_desc;       // where a run begins
     control #(.DESCRIPTORS(DESCRIPTORS), .PERF(PERF)) u_control (
-        .clk(clk), .rst_n(rst_n), .start(start), .stall(stall[2]), .busy(busy), .done(done), .cycles(cycles),
+        .clk(clk), .rst_n(rst_n), .start(start), .first(first_desc), .stall(stall[2]), .busy(busy), .done(done), .cycles(cycles),
         .h_desc_we(we_desc), .h_desc_addr(h_addr[DW+4:0]), .h_wdata(h_wdata),
         .h_perf_re(h_re), .h_perf_addr(h_addr[DW+2:0]), .h_perf_rdata(perf_rdata),
         .go(go), .go_post(go_post), .desc(desc), .word(desc_word), .load(desc_load), .layer_done(post_done || pool_done),
@@ -297,6 +298,7 @@ module heddle_core #(
         assign {i_we, i_addr, i_data} = {we_index && (IC == 0 || h_addr[(IC == 0 ? 0 : IC - 1):0] == 0), h_addr[IC +: SW], h_wdata[15:0]};
         assign {l_we, l_addr, l_data} = {weight_write, far_addr[SW+PB+CHUNK-1:0], h_wdata};
         assign loaded = {(SW+1){1'b0}};
+        assign first_desc = {DW{1'b0}};
         assign x_rdata = 32'd0;
         assign h_wait = 1'b0;
         assign {sd_cmd, sd_bank, sd_addr, sd_dqm, sd_out, sd_oe} = {4'b1111, 33'd0};
@@ -320,8 +322,19 @@ module heddle_core #(
         end else begin : g_no_decode
             assign {d_busy, d_words, d_out_valid, d_out_data} = {1'b0, 10'd1, 1'b0, 32'd0};
         end
+        // Register START: programs that lie behind each other are run one by one.
+        reg [DW-1:0]     first_q;
+        reg [EXTERN-9:0] row_q;
+        assign first_desc = first_q;
+        always @(posedge clk) begin
+            if (!rst_n) begin
+                first_q <= {DW{1'b0}}; row_q <= {(EXTERN-8){1'b0}};
+            end else if (h_we && h_space == HD_SPACE_REG && h_addr[4:0] == HD_REG_START) begin
+                first_q <= h_wdata[DW-1:0]; row_q <= h_wdata[16 +: EXTERN-8];
+            end
+        end
         sdram #(.MHZ(EXTERN_MHZ), .EW(EXTERN)) u_sdram (
-            .clk(clk), .start(start), .stream(stream), .room(room), .asked(asked), .m_valid(m_valid), .m_data(m_data),
+            .clk(clk), .start(start), .first_row(row_q), .stream(stream), .room(room), .asked(asked), .m_valid(m_valid), .m_data(m_data),
             .x_we(we_weight), .x_re(h_re && h_space == HD_SPACE_WEIGHT && !busy), .x_addr(h_addr[EXTERN-1:0]), .x_wdata(h_wdata), .x_rdata(x_rdata), .x_wait(h_wait),
             .sd_cmd(sd_cmd), .sd_bank(sd_bank), .sd_addr(sd_addr), .sd_dqm(sd_dqm), .sd_out(sd_out), .sd_oe(sd_oe), .sd_in(sd_in));
         loader #(.SW(SW), .WORDS(WORDS), .CHUNK(CHUNK), .LATE(HOPS + 2)) u_loader (

@@ -21,6 +21,7 @@ module sdram #(
     input  wire          clk,
     // the stream
     input  wire          start,      // one clock; stream is low before and high after it
+    input  wire [EW-9:0] first_row,  // of 256 words: the stream begins with it; taken at start
     input  wire          stream,
     input  wire          room,       // a word asked for now will find room
     output wire          asked,
@@ -109,7 +110,7 @@ module sdram #(
     wire          row_end = &at[7:0];
     assign asked = stream && room && up && !other && t != 0 && here && (settle == 4'd0 || for_next);
     always @(posedge clk) begin
-        if (start) at <= {EW{1'b0}};
+        if (start) at <= {first_row, 8'd0};
         else if (asked) at <= at + 1'b1;
         if (start || !stream || close_now) begin
             here <= 1'b0; next <= 1'b0;

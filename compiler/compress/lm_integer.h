@@ -10,7 +10,7 @@
 
 /* Matrices that read the same codes. */
 typedef struct hd_lm_run {
-    char name[16];         /* "layer3.qkv", "layer3.o", "layer3.w13", "layer3.w2", "classifier" */
+    char name[32];         /* "layer3.qkv", "layer3.o", "layer3.w13", "layer3.w2", "classifier" */
     int matrices, in, out; /* out: rows of all, one matrix after the other */
     int rows[3];
     int bits;              /* smallest B with |v| < 2^B */

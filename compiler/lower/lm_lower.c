@@ -9,7 +9,7 @@ enum { MOST = 3 };
 
 hd_status hd_lm_lower(hd_program **out, const hd_lm_run *r, int tokens, const hd_geometry *g, const char *board, hd_err *err) {
     static const char *const layers[4][MOST] = {{NULL}, {NULL}, {"w1", "w3"}, {"q", "k", "v"}};
-    char name[MOST][32], input[] = "codes";
+    char name[MOST][48], input[] = "codes";
     hd_qtensor tensor[MOST + 1] = {{.name = input, .h = 1, .w = tokens, .c = r->in, .scale = 1}};
     hd_stage stage[MOST];
     int channel = 0;

@@ -16,6 +16,8 @@ typedef struct place {
     hd_port input, output;
 } place;
 
+enum { UNKNOWN = -1 };
+
 struct hd_lm_device {
     const hd_lm_integer *m;
     hd_geometry g;
@@ -23,6 +25,7 @@ struct hd_lm_device {
     place *place;
     const hd_driver *driver;
     hd_device *d;
+    uint32_t start; /* register START, UNKNOWN before the first run and after a failure */
     int params_stay, descs_stay, last_params, last_desc; /* last: the program whose they are, when they do not stay; -1 none */
     uint32_t *words;
     int8_t *codes;
@@ -64,24 +67,37 @@ static int tokens_that_fit(const hd_lm_integer *m, const hd_geometry *g, int mos
     return fit < 1 ? 1 : (int)(fit > g->rows ? fit / g->rows * g->rows : fit);
 }
 
-/* Lays the programs out behind each other. What has too little room is written for each run, but for weights. */
+/* Lays the programs out behind each other. What has too little room is written for each run, but for weights. In external memory each stream begins with a row, which
+ * register START names together with the first descriptor; on chip runs begin with descriptor 0. */
 static hd_status lay_out(hd_lm_device *l, hd_err *err) {
-    uint64_t entries = 0, params = 0;
+    enum { ROW = 256 };
+    uint64_t entries = 0, params = 0, descs = 0, words = 0;
+    int external = l->g.extern_log2 != 0;
     for (int i = 0; i < l->programs; i++) {
         place *x = &l->place[i];
-        x->entry = (uint32_t)entries;
+        x->entry = external ? 0 : (uint32_t)entries;
+        x->word = (uint32_t)words;
         x->param = (uint32_t)params;
+        x->first = (uint32_t)descs;
         entries += x->p->n_stream;
+        words += (x->p->n_extern + ROW - 1) / ROW * ROW;
         params += x->p->n_param;
+        descs += x->p->n_desc;
     }
-    if (entries > l->g.stream_words)
+    if (external && words > UINT64_C(1) << l->g.extern_log2)
+        return hd_fail(err, HD_NOFIT, "the model has %llu words of weights; external memory holds %llu: fewer bits, or more extern=", (unsigned long long)words,
+                       1ull << l->g.extern_log2);
+    if (!external && entries > l->g.stream_words)
         return hd_fail(err, HD_NOFIT, "the model has %llu weight blocks; geometry %ux%ux%ux%u holds %u: fewer bits, more stream= or external memory (--memory extern=23,mhz=50)",
                        (unsigned long long)entries, l->g.rows, l->g.cols, l->g.lanes, l->g.planes, l->g.stream_words);
     l->params_stay = params <= l->g.param_words;
+    l->descs_stay = external && descs <= l->g.descriptors;
     l->last_params = l->last_desc = -1;
+    l->start = (uint32_t)UNKNOWN;
     for (int i = 0; i < l->programs; i++) {
         place *x = &l->place[i];
         if (!l->params_stay) x->param = 0;
+        if (!l->descs_stay) x->first = 0;
         for (uint32_t k = 0; k + 1 < x->p->n_desc; k++) {
             uint32_t *d = x->desc + (size_t)k * HD_DESC_WORDS;
             hd_field_set(d, HD_F_STREAM_FIRST, hd_field_get(d, HD_F_STREAM_FIRST) + x->entry);
@@ -96,7 +112,6 @@ hd_status hd_lm_device_compile(hd_lm_device **out, const hd_lm_integer *m, const
     *out = NULL;
     hd_status s = hd_geometry_check(g, err);
     if (s) return s;
-    if (g->extern_log2) return hd_fail(err, HD_UNSUPPORTED, "language models from external memory are not there yet");
     hd_lm_device *l = calloc(1, sizeof *l);
     if (!l) return no_memory(err);
     *l = (hd_lm_device){.m = m, .g = *g, .tokens = tokens_that_fit(m, g, most < m->max_tokens ? most : m->max_tokens), .place = calloc((size_t)m->runs, sizeof *l->place)};
@@ -138,9 +153,13 @@ hd_status hd_lm_device_open(hd_lm_device **out, const hd_lm_integer *m, const hd
     s = driver->open(&l->d, g, o ? o : &defaults, err);
     if (!s) s = hd_load_check(driver, l->d, g, err);
     for (int i = 0; !s && i < l->programs; i++) {
-        const place *x = &l->place[i];
+        place *x = &l->place[i];
         s = hd_load_stream(driver, l->d, x->p, x->entry, x->word, err);
         if (!s && l->params_stay) s = hd_load_params(driver, l->d, x->p, x->param, err);
+        if (!s && l->descs_stay) s = hd_load_descriptors(driver, l->d, x->desc, x->p->n_desc, x->first, err);
+        if (!s && l->descs_stay) x->positions = x->p->input.w;
+        x->input = x->p->input;
+        x->output = x->p->output;
     }
     if (s) hd_lm_device_close(l);
     else *out = l;
@@ -153,14 +172,14 @@ enum { FRAME_WORDS = 1024 }; /* as drivers/link.c sends them */
 static uint64_t frames(uint64_t words) { return (words + FRAME_WORDS - 1) / FRAME_WORDS; }
 
 /* What a run of program x moves. */
-static void count_words(hd_lm_device_use *u, const place *x, const hd_port *in, const hd_port *out, uint32_t lanes, int params, int descs) {
+static void count_words(hd_lm_device_use *u, const place *x, const hd_port *in, const hd_port *out, uint32_t lanes, int params, int descs, int starts) {
     uint64_t of_params = params ? 2 * (uint64_t)x->p->n_param : 0, of_descs = descs ? (uint64_t)x->p->n_desc * HD_DESC_STRIDE : 0;
     uint64_t of_in = hd_port_words(in, lanes), of_out = hd_port_words(out, lanes);
     u->runs++;
     u->in_words += of_in;
     u->out_words += of_out;
-    u->program_words += of_params + of_descs;
-    u->frames += frames(of_params) + frames(of_descs) + frames(of_in) + frames(of_out);
+    u->program_words += of_params + of_descs + (starts ? 1 : 0);
+    u->frames += (starts ? 1 : 0) + frames(of_params) + frames(of_descs) + frames(of_in) + frames(of_out);
 }
 
 static hd_status prepare(hd_lm_device *l, int i, uint32_t positions, hd_err *err) {
@@ -177,10 +196,16 @@ static hd_status prepare(hd_lm_device *l, int i, uint32_t positions, hd_err *err
         l->last_params = -1;
         s = hd_load_params(l->driver, l->d, x->p, 0, err);
     }
+    int starts = l->g.extern_log2 && l->start != (x->first | x->word / 256 << 16);
+    if (!s && starts) {
+        l->start = x->first | x->word / 256 << 16;
+        s = l->driver->write(l->d, HD_SPACE_REG, HD_REG_START, &l->start, 1, err);
+        if (s) l->start = (uint32_t)UNKNOWN;
+    }
     if (s) return s;
     x->positions = positions;
     l->last_desc = l->last_params = i;
-    count_words(&l->use, x, &x->input, &x->output, l->g.lanes, params, descs);
+    count_words(&l->use, x, &x->input, &x->output, l->g.lanes, params, descs, starts);
     return HD_OK;
 }
 
@@ -212,7 +237,10 @@ hd_status hd_lm_device_project(void *arg, int run, const int8_t *codes, int toke
         if (!s) s = l->driver->run(l->d, 0, err);
         if (!s) s = l->driver->read(l->d, HD_SPACE_ACT, x->output.address * scale, l->words, out_words, err);
         if (!s && l->driver != &hd_driver_usb) s = l->driver->read(l->d, HD_SPACE_REG, HD_REG_CYCLES, &cycles, 1, err);
-        if (s) return s;
+        if (s) {
+            l->start = (uint32_t)UNKNOWN; /* a link that lost its board resets it */
+            return s;
+        }
         hd_unpack_output(l->codes, &x->output, lanes, l->words);
         take_channels(out + (size_t)at * (size_t)r->out, l, r, x, n);
         l->use.cycles += cycles;
@@ -237,7 +265,7 @@ static hd_status predict_run(hd_lm_device_use *u, const hd_lm_device *l, int i, 
         s = hd_predict(&r, &p, err);
         if (s) break;
         u->cycles += r->cycles;
-        count_words(u, x, &in, &out, l->g.lanes, !l->params_stay, !l->descs_stay);
+        count_words(u, x, &in, &out, l->g.lanes, !l->params_stay, !l->descs_stay, l->g.extern_log2 != 0);
         hd_prediction_free(r);
     }
     free(p.desc);

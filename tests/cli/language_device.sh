@@ -45,6 +45,18 @@ ok eval w4.hlm --tokens "$tokens" --rows "89:$stories" --device ref --geometry 2
 ok eval w4.hlm --tokens "$tokens" --rows "89:$stories" --device ref --memory param=512 --json
 [ "$(json nats_30)" = "$bits" ] || fail "cross-entropy with parameters written for each run: $(json nats_30), wanted $bits"
 
+# Weights, descriptors and streams behind each other in SDRAM.
+ok eval w4.hlm --tokens "$tokens" --rows 89:1 --device ref --json
+bits=$(json nats_30)
+for device in ref sim; do
+    ok eval w4.hlm --tokens "$tokens" --rows 89:1 --device $device --board ulx3s --json
+    [ "$(json nats_30)" = "$bits" ] || fail "cross-entropy on $device of ULX3S: $(json nats_30), wanted $bits"
+    [ "$(json predicted_cycles)" = "$(json cycles)" ] || fail "cycles on $device of ULX3S: $(cat stdout)"
+done
+error "w4.hlm: the model has 42240 words of weights; external memory holds 16384: fewer bits, or more extern=" eval w4.hlm --tokens "$tokens" --device ref --board ulx3s --memory extern=14
+"$heddle" generate w4.hlm --tokenizer "$tokenizer" --device ref --steps 3 --board ulx3s --memory param=4096 >stdout 2>stderr || fail "generate: $(cat stderr)"
+grep -q "^a token: [0-9]* cycles in 21 runs, [0-9.]* ms at 55.000 MHz (measured clock) \[simulated\]; [0-9]* bytes over UART at 3.0 Mbit/s, [0-9.]* ms \[derived\]; host" stderr || fail "figures: $(cat stderr)"
+
 # Text: prompt in one step, tokens one by one.
 for device in ref sim; do
     ok generate w4.hlm --tokenizer "$tokenizer" --device $device --steps 40 --prompt "The dog" --json

@@ -54,6 +54,7 @@ halves in the wrong order~assign m_data = {in_q, low}~assign m_data = {low, in_q
 data taken a clock early~assign m_valid = due[CL+2]~assign m_valid = due[CL+1]
 rows stay open when a stream ends~wire         stop = stream_q && !stream~wire         stop = 1'b0
 the next bank's row is the wrong one~sd_addr <= after[14:2]~sd_addr <= at_full[22:10]
+a stream begins with row 0~at <= {first_row, 8'd0}~at <= {EW{1'b0}}
 a word is asked for without room~assign asked = stream && room~assign asked = stream
 LIST
     echo "$n broken controllers" ;;

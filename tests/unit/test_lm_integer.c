@@ -304,7 +304,8 @@ static void compare(const hd_lm_integer *m, hd_lm_project project, void *arg, in
 }
 
 static void executor_and_array_follow_the_page(void **state) {
-    static const struct { const char *geometry, *memory; } arrays[] = {{"4x8x8x2", ""}, {"2x4x16x1", "act=64,post=1,fetch=1"}, {"4x8x16x2", "act=128,param=64,residual=0,pool=0,hop=2"}};
+    static const struct { const char *geometry, *memory; } arrays[] = {{"4x8x8x2", ""}, {"2x4x16x1", "act=64,post=1,fetch=1"}, {"4x8x16x2", "act=128,param=64,residual=0,pool=0,hop=2"},
+                                                                       {"4x8x16x2", "act=128,extern=13,mhz=55,stream=32,param=512"}, {"4x8x8x2", "extern=14,mhz=50,stream=64,param=64,descriptors=8"}};
     static wide logits[TOKENS][VOCAB];
     (void)state;
     for (int f = 0; f < FORMATS; f++) {
@@ -344,7 +345,7 @@ static void executor_and_array_follow_the_page(void **state) {
                 assert_int_equal(used.runs, want.runs);
                 assert_int_equal(used.in_words, want.in_words);
                 assert_int_equal(used.out_words, want.out_words);
-                assert_true(used.program_words <= want.program_words);
+                assert_true(g.extern_log2 || used.program_words <= want.program_words); /* descriptors that stay are written again for another step */
                 hd_lm_device_close(d);
             }
         }
