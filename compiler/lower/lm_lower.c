@@ -1,3 +1,4 @@
+/* A run becomes a model of fully connected layers on the same input, which hd_lower compiles. */
 #include "lm_lower.h"
 
 #include <stdio.h>

@@ -127,11 +127,15 @@ static hd_status run(const cli_args *a, hd_err *err) {
     hd_lower_options o = {.board = "", .expand_input = -1};
     cli_model m = {0};
     hd_program *p = NULL;
+    uint32_t magic;
+    hd_err none;
     hd_status s = cli_need(&out, a, "-o", err);
     if (!s) s = cli_geometry(&g, &o, a, err);
     if (!s) s = read_expand(&o, a, err);
     if (!s) s = read_stream_format(&o, a, err);
     if (!s) s = cli_can_write(out, err);
+    if (!s && !cli_file_magic(&magic, a->operand, &none) && magic == (uint32_t)HD_HLM_MAGIC)
+        s = hd_fail(err, HD_FORMAT, "%s: a language model is many programs and what the host computes between them: heddle generate --device and eval --device compile it for their array", a->operand);
     if (!s) s = cli_model_load(&m, a->operand, err);
     if (!s && m.graph) s = hd_fail(err, HD_FORMAT, "%s: a float network; compile takes an .hdm: run heddle compress first", a->operand);
     if (!s) s = hd_lower(&p, m.model, &g, &o, err);

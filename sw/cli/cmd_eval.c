@@ -151,7 +151,7 @@ static hd_status eval_rows(int64_t *nats, cli_device_model *d, hd_lm_state *stat
     for (uint32_t i = 0; !s && i < n; i++) {
         int64_t more;
         s = hd_lm_row_nats(state, row + (size_t)i * (size_t)stride, t, &more, err);
-        for (int at = 0; !s && at < t; at += STEP_TOKENS) s = cli_device_predict(d, t - at < STEP_TOKENS ? t - at : STEP_TOKENS, t - at < STEP_TOKENS ? t - at : STEP_TOKENS, err);
+        for (int at = 0; !s && at < t; at += STEP_TOKENS) s = cli_device_account(d, t - at < STEP_TOKENS ? t - at : STEP_TOKENS, t - at < STEP_TOKENS ? t - at : STEP_TOKENS, err);
         if (!s) *nats += more;
         hd_progress_show(&progress, i + 1, NULL);
     }
@@ -228,7 +228,7 @@ static hd_status run(const cli_args *a, hd_err *err) {
     const char *x = cli_text(a, "--images"), *y = cli_text(a, "--labels");
     int64_t count;
     if (cli_text(a, "--tokens")) return eval_tokens(a, cli_text(a, "--tokens"), err);
-    static const char *const tokens_only[] = {"--rows", "--device", "--geometry", "--board", "--memory", "--clock", "--activations", "--ranges", "--outliers"};
+    static const char *const tokens_only[] = {"--rows", "--device", "--geometry", "--board", "--memory", "--clock", "--link", "--activations", "--ranges", "--outliers"};
     for (size_t i = 0; i < sizeof tokens_only / sizeof *tokens_only; i++)
         if (cli_text(a, tokens_only[i])) return hd_fail(err, HD_USAGE, "eval: %s goes with --tokens", tokens_only[i]);
     if (!x != !y) return hd_fail(err, HD_USAGE, "eval: --images and --labels go together");

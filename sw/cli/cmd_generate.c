@@ -98,7 +98,7 @@ static hd_status next_on_device(int *next, source *from, const int16_t *token, i
     while (from->fed < count) {
         int n = count - from->fed < PROMPT_TOKENS ? count - from->fed : PROMPT_TOKENS, wanted = from->fed + n == count;
         hd_status s = hd_lm_state_step(from->integers, token + from->fed, n, from->fed, wanted, &logits, err);
-        if (!s) s = cli_device_predict(&from->device, n, wanted, err);
+        if (!s) s = cli_device_account(&from->device, n, wanted, err);
         if (s) return s;
         from->fed += n;
     }

@@ -1,3 +1,4 @@
+/* The programs of a language model in a device: compiled, laid out, loaded, run. */
 #include "lm_device.h"
 
 #include <stdlib.h>
@@ -48,6 +49,7 @@ void hd_lm_device_close(hd_lm_device *l) {
 }
 
 int hd_lm_device_tokens(const hd_lm_device *l) { return l->tokens; }
+hd_device *hd_lm_device_device(const hd_lm_device *l) { return l->d; }
 const hd_program *hd_lm_device_program(const hd_lm_device *l, int i) { return l->place[i].p; }
 void hd_lm_device_used(hd_lm_device_use *out, const hd_lm_device *l) { *out = l->use; }
 
@@ -236,7 +238,7 @@ hd_status hd_lm_device_project(void *arg, int run, const int8_t *codes, int toke
         s = l->driver->write(l->d, HD_SPACE_ACT, x->input.address * scale, l->words, in_words, err);
         if (!s) s = l->driver->run(l->d, 0, err);
         if (!s) s = l->driver->read(l->d, HD_SPACE_ACT, x->output.address * scale, l->words, out_words, err);
-        if (!s && l->driver != &hd_driver_usb) s = l->driver->read(l->d, HD_SPACE_REG, HD_REG_CYCLES, &cycles, 1, err);
+        if (!s && hd_lm_device_counts(l->driver)) s = l->driver->read(l->d, HD_SPACE_REG, HD_REG_CYCLES, &cycles, 1, err);
         if (s) {
             l->start = (uint32_t)UNKNOWN; /* a link that lost its board resets it */
             return s;

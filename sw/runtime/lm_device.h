@@ -9,7 +9,7 @@ typedef struct hd_lm_device hd_lm_device;
 
 /* What runs moved and took since the device was opened. Words have 32 bits. */
 typedef struct hd_lm_device_use {
-    uint64_t runs, cycles;                       /* cycles as the device counts them; not asked for on usb, where it would cost a round trip each run */
+    uint64_t runs, cycles;                       /* cycles as the device counts them; 0 where hd_lm_device_counts is 0 */
     uint64_t in_words, out_words, program_words; /* codes written and read; descriptors and parameters written for runs */
     uint64_t frames;                             /* of the link (docs/link.md) that carry these words; RUN's come beside them */
 } hd_lm_device_use;
@@ -29,6 +29,10 @@ void hd_lm_device_used(hd_lm_device_use *out, const hd_lm_device *l);
 /* What all runs of a step of `tokens` tokens take, with logits of `wanted`: exact cycles, without a device, and the words that they move when nothing is left over from a
  * step of another size. */
 hd_status hd_lm_device_predict(hd_lm_device_use *out, const hd_lm_device *l, int tokens, int wanted, hd_err *err);
+/* Is a device of this driver asked for its cycles? Behind a link it would cost a round trip each run. */
+static inline int hd_lm_device_counts(const hd_driver *driver) { return driver == &hd_driver_ref || driver == &hd_driver_sim; }
+/* The device, lent: what only its driver can tell. */
+hd_device *hd_lm_device_device(const hd_lm_device *l);
 /* Program i of hd_lm_integer.runs, lent. */
 const hd_program *hd_lm_device_program(const hd_lm_device *l, int i);
 #endif

@@ -9,6 +9,10 @@ error "generate: --geometry goes with --device" generate x.hlm --tokenizer t.bin
 error "generate: --clock goes with --device" generate x.hlm --tokenizer t.bin --clock 1e6
 error "eval: --board goes with --device" eval x.hlm --tokens t.idx --board ulx3s
 error "eval: --device goes with --tokens" eval x.hdm --device ref
+error "generate: --link: only device sysc has one; found ref" generate x.hlm --tokenizer t.bin --device ref --link uart
+printf 'HLM1' >x.hlm
+error "x.hlm: a language model is many programs and what the host computes between them: heddle generate --device and eval --device compile it for their array" compile x.hlm --board ulx3s -o x.hdp
+rm x.hlm
 error "eval: --device and --activations do not go together" eval x.hlm --tokens t.idx --device ref --activations 8
 error "device 'gpu': unknown; there are ref, sim, usb, sysc" generate x.hlm --tokenizer t.bin --device gpu
 error "x.hlm: No such file or directory" generate x.hlm --tokenizer t.bin --device ref
@@ -56,6 +60,12 @@ done
 error "w4.hlm: the model has 42240 words of weights; external memory holds 16384: fewer bits, or more extern=" eval w4.hlm --tokens "$tokens" --device ref --board ulx3s --memory extern=14
 "$heddle" generate w4.hlm --tokenizer "$tokenizer" --device ref --steps 3 --board ulx3s --memory param=4096 >stdout 2>stderr || fail "generate: $(cat stderr)"
 grep -q "^a token: [0-9]* cycles in 21 runs, [0-9.]* ms at 55.000 MHz (measured clock) \[simulated\]; [0-9]* bytes over UART at 3.0 Mbit/s, [0-9.]* ms \[derived\]; host" stderr || fail "figures: $(cat stderr)"
+
+# The link's share: what is derived from the frames is what the SystemC platform takes in simulated time.
+if [ -e "$(dirname "$heddle")/heddle-sysc.so" ]; then
+    ok generate w4.hlm --tokenizer "$tokenizer" --device sysc --steps 4 --board ulx3s --json
+    awk -v s="$(json token.sysc_ms)" -v a="$(json token.array_ms)" -v l="$(json token.link_ms)" 'BEGIN { r = s / (a + l); exit !(r > 0.99 && r < 1.01) }' || fail "simulated link: $(cat stdout)"
+fi
 
 # Text: prompt in one step, tokens one by one.
 for device in ref sim; do
