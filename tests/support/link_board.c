@@ -8,7 +8,7 @@
 enum { HUNT, HEADER, WORDS };
 enum { SYNC = 0, WRITE = 1, READ = 2, RUN = 3 };
 enum { OK = 0, NUMBER = 1, DATA = 2, BUSY = 3, REQUEST = 4 };
-enum { REG_SPACE = 7, REG_STATUS = 17, REG_CYCLES = 18 };
+enum { REG_SPACE = 7, REG_STATUS = 17, REG_CYCLES = 18, REG_START = 29 };
 
 /* CRC-32 of IEEE 802.3, a bit at a time. */
 static uint32_t crc_byte(uint32_t crc, uint8_t byte) {
@@ -127,6 +127,8 @@ static void decide(link_board *b, double now) {
     if (b->op == SYNC) {
         b->running = 0;
         b->expected = 1;
+        const uint32_t reset = 0;
+        if (b->driver) b->driver->write(b->device, (enum hd_space)REG_SPACE, REG_START, &reset, 1, NULL);
         answer(b, OK, b->number, SYNC, 0, b->address);
         return;
     }
@@ -162,7 +164,7 @@ static void word_byte(link_board *b, uint8_t byte) {
     if (b->have < data) {
         b->crc = crc_byte(b->crc, byte);
         b->word = b->word >> 8 | (uint32_t)byte << 24;
-        if (b->have % 4 == 3 && !b->skip && b->space < BOARD_SPACES) write_word(b, b->space, b->address + b->have / 4, b->word);
+        if (b->have % 4 == 3 && !b->skip && (b->space < BOARD_SPACES || (b->driver && b->space == REG_SPACE))) write_word(b, b->space, b->address + b->have / 4, b->word);
     } else {
         b->word = b->word >> 8 | (uint32_t)byte << 24;
     }

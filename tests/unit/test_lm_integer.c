@@ -381,6 +381,10 @@ static void a_file_keeps_the_ranges(void **state) {
     hd_lm_state_free(s);
     hd_lm_integer_free(m);
     hd_lm_free(back);
+    c->reach[3] = -0.5f;
+    assert_int_equal(hd_lm_save(c, path, &err), HD_OK);
+    assert_int_equal(hd_lm_load(&back, path, &err), HD_FORMAT);
+    assert_non_null(strstr(err.message, "range 3 is -0.5"));
     /* What the array cannot hold is refused by name. */
     free(c->reach);
     c->reach = NULL;
