@@ -1,6 +1,7 @@
 /* Writes what a host does to run random programs on a board, and what it must read, as lines for board_bench.cpp:
  *   W space address n words...    R cycles    C space address n words...
  * Every word to compare and the cycles are the instruction-level model's. Programs are those of seeds FIRST and up that the geometry holds.
+ * With external memory each program lies at a row and, where there is room, behind a descriptor of its own, and register START names them.
  * board_script GEOMETRY:MEMORY FIRST COUNT */
 #include <inttypes.h>
 #include <stdio.h>
@@ -13,6 +14,12 @@
 /* The model as a device that tells what is done to it. */
 static hd_device *model;
 static uint64_t last_cycles;
+static uint32_t first_row, first_desc; /* where the program lies */
+
+/* Where a word of the program lies that a session puts at `at`. */
+static uint32_t moved(enum hd_space space, uint32_t at) {
+    return space == HD_SPACE_WEIGHT ? at + first_row * 256 : space == HD_SPACE_DESC ? at + first_desc * HD_DESC_STRIDE : space == HD_SPACE_PERF ? at + first_desc * HD_PERF_WORDS : at;
+}
 
 static void print_words(char kind, enum hd_space space, uint32_t at, const uint32_t *words, size_t n) {
     /* Frames of at most 64 words: short enough to keep the test short after an error, long enough to see many words in one. */
@@ -31,11 +38,13 @@ static hd_status script_open(hd_device **out, const hd_geometry *g, const hd_dev
 }
 
 static hd_status script_write(hd_device *d, enum hd_space space, uint32_t at, const uint32_t *words, size_t n, hd_err *err) {
+    at = moved(space, at);
     print_words('W', space, at, words, n);
     return hd_driver_ref.write(d, space, at, words, n, err);
 }
 
 static hd_status script_read(hd_device *d, enum hd_space space, uint32_t at, uint32_t *words, size_t n, hd_err *err) {
+    at = moved(space, at);
     hd_status st = hd_driver_ref.read(d, space, at, words, n, err);
     if (!st && space != HD_SPACE_REG) print_words('C', space, at, words, n);
     return st;
@@ -60,7 +69,14 @@ static hd_status one(const hd_program *p, const hd_qtensor *in, uint64_t seed, h
     uint32_t *external = calloc(p->n_extern + 1, sizeof *external), *memory = calloc(words, sizeof *memory), *perf = calloc(p->n_desc, HD_PERF_WORDS * sizeof *perf);
     int8_t *input = malloc((size_t)in->h * (size_t)in->w * (size_t)in->c), *output = malloc((size_t)p->output.h * p->output.w * p->output.c);
     hd_status st = external && memory && perf && input && output ? HD_OK : hd_fail(err, HD_NOMEM, "out of memory");
+    const hd_geometry *g = &p->geometry;
+    if (g->extern_log2) {
+        first_row = (uint32_t)(seed % (((UINT64_C(1) << g->extern_log2) - p->n_extern) / 256 + 1));
+        first_desc = (uint32_t)(seed % (g->descriptors - p->n_desc + 1));
+    }
     if (!st) st = hd_session_open(&s, p, &script, NULL, err);
+    const uint32_t start = first_desc | first_row << 16;
+    if (!st && g->extern_log2) st = script_write(model, HD_SPACE_REG, HD_REG_START, &start, 1, err);
     /* What was written to external memory can be read there. */
     if (!st && p->n_extern) st = script_read(model, HD_SPACE_WEIGHT, 0, external, p->n_extern, err);
     /* The program before left its activations. */
