@@ -39,7 +39,10 @@ hd_status hd_lm_lower(hd_program **out, const hd_lm_run *r, int tokens, const hd
 void hd_program_shorten(uint32_t *desc, hd_port *input, hd_port *output, const hd_program *p, uint32_t positions) {
     for (uint32_t i = 0; i + 1 < p->n_desc; i++) {
         uint32_t *d = desc + (size_t)i * HD_DESC_WORDS;
+        int64_t line = (int64_t)positions * hd_field_get(d, HD_F_POS_STEP);
         hd_field_set(d, HD_F_IN_W, positions);
+        hd_field_set(d, HD_F_KY_STEP, line);
+        hd_field_set(d, HD_F_LINE_STEP, line);
         hd_field_set(d, HD_F_OUT_W, positions);
         hd_field_set(d, HD_F_POSITIONS, positions);
         hd_field_set(d, HD_F_PASSES, hd_ceil_div(positions, p->geometry.rows));
