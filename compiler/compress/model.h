@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "../../sw/contract/contract.h"
+#include "../../sw/core/bytes.h"
 #include "../../sw/core/err.h"
 
 enum { HD_BOOKS_WORDS = 512 };
@@ -55,6 +56,9 @@ typedef struct hd_model {
 void hd_model_free(hd_model *m);
 hd_status hd_model_load(hd_model **out, const char *path, hd_err *err);
 hd_status hd_model_save(const hd_model *m, const char *path, hd_err *err);
+/* The payload alone, of a file that holds several; label stands in messages for the path. */
+hd_status hd_model_read(hd_model **out, const hd_reader *payload, const char *label, hd_err *err);
+hd_status hd_model_write(hd_writer *w, const hd_model *m, hd_err *err);
 /* Structural and numeric checks: indices, shapes, grids, bounds of accumulators (|acc| < 2^31). Load ends with it. */
 hd_status hd_model_check(const hd_model *m, hd_err *err);
 /* Stored bytes of all weights' data (docs/formats.md section 4) and of one stage. */

@@ -244,22 +244,28 @@ static hd_status read_model(loader *l) {
     return hd_model_check(m, l->err);
 }
 
-hd_status hd_model_load(hd_model **out, const char *path, hd_err *err) {
+hd_status hd_model_read(hd_model **out, const hd_reader *payload, const char *label, hd_err *err) {
     *out = NULL;
-    uint8_t *buffer = NULL;
-    loader l = {.err = err};
-    hd_status status = hd_container_read(&buffer, &l.r, path, HD_HDM_MAGIC, HD_HDM_VERSION, err);
-    if (status != HD_OK) return status;
+    loader l = {.r = *payload, .err = err};
     l.m = calloc(1, sizeof *l.m);
-    status = l.m ? read_model(&l) : hd_fail(err, HD_NOMEM, "out of memory");
-    free(buffer);
+    hd_status status = l.m ? read_model(&l) : hd_fail(err, HD_NOMEM, "out of memory");
     if (status != HD_OK) {
         hd_model_free(l.m);
-        if (err) hd_fail_in(err, path);
+        if (err) hd_fail_in(err, label);
         return status;
     }
     *out = l.m;
     return HD_OK;
+}
+
+hd_status hd_model_load(hd_model **out, const char *path, hd_err *err) {
+    *out = NULL;
+    uint8_t *buffer = NULL;
+    hd_reader r;
+    hd_status status = hd_container_read(&buffer, &r, path, HD_HDM_MAGIC, HD_HDM_VERSION, err);
+    if (status == HD_OK) status = hd_model_read(out, &r, path, err);
+    free(buffer);
+    return status;
 }
 
 static void write_fields(hd_writer *w, const uint8_t *fields, size_t count, unsigned width) {
@@ -326,7 +332,10 @@ static hd_status write_conv(hd_writer *w, const hd_stage *s, hd_err *err) {
     return write_codes(w, s, err);
 }
 
-static hd_status write_model(hd_writer *w, const hd_model *m, hd_err *err) {
+/* Checks first: what cannot be loaded again is not written. */
+hd_status hd_model_write(hd_writer *w, const hd_model *m, hd_err *err) {
+    hd_status checked = hd_model_check(m, err);
+    if (checked != HD_OK) return checked;
     hd_put_string(w, m->name);
     hd_put_u32(w, (uint32_t)m->n_tensors);
     for (int i = 0; i < m->n_tensors; i++) {
@@ -360,11 +369,9 @@ static hd_status write_model(hd_writer *w, const hd_model *m, hd_err *err) {
     return w->failed ? hd_fail(err, HD_NOMEM, "out of memory") : HD_OK;
 }
 
-/* Checks first: what cannot be loaded again is not written. */
 hd_status hd_model_save(const hd_model *m, const char *path, hd_err *err) {
     hd_writer w = {0};
-    hd_status status = hd_model_check(m, err);
-    if (status == HD_OK) status = write_model(&w, m, err);
+    hd_status status = hd_model_write(&w, m, err);
     if (status != HD_OK) {
         if (err) hd_fail_in(err, path);
     } else

@@ -61,48 +61,54 @@ static void put_words(hd_writer *w, const uint32_t *v, size_t n) {
     for (size_t i = 0; i < n; i++) hd_put_u32(w, v[i]);
 }
 
-hd_status hd_program_save(const hd_program *p, const char *path, hd_err *err) {
+hd_status hd_program_write(hd_writer *w, const hd_program *p, hd_err *err) {
     hd_status st = hd_program_check(p, err);
-    if (st) return hd_fail_in(err, path), st;
-    hd_writer w = {0};
+    if (st) return st;
     const hd_geometry *g = &p->geometry;
-    hd_put_u32(&w, HD_CONTRACT_VERSION);
+    hd_put_u32(w, HD_CONTRACT_VERSION);
     const uint32_t shape[18] = {g->rows, g->cols, g->lanes, g->planes, g->hop, g->acc_bits, g->fetch, g->post, g->residual, g->extern_log2, g->extern_mhz, g->decode, g->pump, g->pool, g->slot, g->gather, g->sums, g->perf};
-    for (int i = 0; i < 18; i++) hd_put_u16(&w, (uint16_t)shape[i]);
+    for (int i = 0; i < 18; i++) hd_put_u16(w, (uint16_t)shape[i]);
     const uint32_t memory[6] = {g->act_words, g->window_words, g->stream_words, g->param_words, g->descriptors, g->tables};
-    put_words(&w, memory, 6);
-    hd_put_string(&w, p->model);
-    hd_put_string(&w, p->board);
-    put_port(&w, &p->input, 1);
-    put_port(&w, &p->output, 0);
-    hd_put_u32(&w, p->n_desc);
-    put_words(&w, p->desc, (size_t)p->n_desc * HD_DESC_WORDS);
-    hd_put_u32(&w, p->n_stream);
-    for (uint32_t i = 0; i < p->n_stream; i++) hd_put_u16(&w, p->index[i]);
-    for (size_t i = 0; i < (size_t)p->n_stream * hd_geometry_pairs(g); i++) hd_put_u16(&w, p->pair[i]);
+    put_words(w, memory, 6);
+    hd_put_string(w, p->model);
+    hd_put_string(w, p->board);
+    put_port(w, &p->input, 1);
+    put_port(w, &p->output, 0);
+    hd_put_u32(w, p->n_desc);
+    put_words(w, p->desc, (size_t)p->n_desc * HD_DESC_WORDS);
+    hd_put_u32(w, p->n_stream);
+    for (uint32_t i = 0; i < p->n_stream; i++) hd_put_u16(w, p->index[i]);
+    for (size_t i = 0; i < (size_t)p->n_stream * hd_geometry_pairs(g); i++) hd_put_u16(w, p->pair[i]);
     size_t weights = (size_t)p->n_stream * hd_geometry_weight_words(g);
-    hd_put_u32(&w, (uint32_t)weights);
-    put_words(&w, p->weight, weights);
-    hd_put_u32(&w, p->n_extern);
-    put_words(&w, p->external, p->n_extern);
-    hd_put_u32(&w, p->n_param);
-    put_words(&w, p->param, (size_t)p->n_param * 2);
-    hd_put_u32(&w, p->n_table);
-    hd_put_bytes(&w, p->table, (size_t)p->n_table * 256);
-    hd_put_u32(&w, p->n_layers);
+    hd_put_u32(w, (uint32_t)weights);
+    put_words(w, p->weight, weights);
+    hd_put_u32(w, p->n_extern);
+    put_words(w, p->external, p->n_extern);
+    hd_put_u32(w, p->n_param);
+    put_words(w, p->param, (size_t)p->n_param * 2);
+    hd_put_u32(w, p->n_table);
+    hd_put_bytes(w, p->table, (size_t)p->n_table * 256);
+    hd_put_u32(w, p->n_layers);
     for (uint32_t i = 0; i < p->n_layers; i++) {
         const hd_layer_info *l = &p->layer[i];
-        hd_put_string(&w, l->name);
-        hd_put_u32(&w, l->first_desc);
-        hd_put_u32(&w, l->n_desc);
-        hd_put_u64(&w, l->macs);
-        hd_put_u64(&w, l->useful_ops);
-        hd_put_u32(&w, l->blocks);
-        hd_put_u32(&w, l->blocks_present);
-        hd_put_u8(&w, (uint8_t)l->planes);
-        hd_put_f32(&w, l->zeros_used);
+        hd_put_string(w, l->name);
+        hd_put_u32(w, l->first_desc);
+        hd_put_u32(w, l->n_desc);
+        hd_put_u64(w, l->macs);
+        hd_put_u64(w, l->useful_ops);
+        hd_put_u32(w, l->blocks);
+        hd_put_u32(w, l->blocks_present);
+        hd_put_u8(w, (uint8_t)l->planes);
+        hd_put_f32(w, l->zeros_used);
     }
-    st = w.failed ? hd_fail(err, HD_NOMEM, "%s: out of memory", path) : hd_container_write(path, HD_HDP_MAGIC, HD_HDP_VERSION, &w, err);
+    return w->failed ? hd_fail(err, HD_NOMEM, "out of memory") : HD_OK;
+}
+
+hd_status hd_program_save(const hd_program *p, const char *path, hd_err *err) {
+    hd_writer w = {0};
+    hd_status st = hd_program_write(&w, p, err);
+    if (st) hd_fail_in(err, path);
+    else st = hd_container_write(path, HD_HDP_MAGIC, HD_HDP_VERSION, &w, err);
     hd_writer_free(&w);
     return st;
 }
@@ -199,24 +205,27 @@ static hd_status get_program(hd_program *p, hd_reader *r, hd_err *err) {
     return hd_program_check(p, err);
 }
 
+hd_status hd_program_read(hd_program **out, const hd_reader *payload, const char *label, hd_err *err) {
+    hd_reader r = *payload;
+    *out = NULL;
+    hd_program *p = calloc(1, sizeof *p);
+    if (!p) return hd_fail(err, HD_NOMEM, "%s: out of memory", label);
+    hd_status st = get_program(p, &r, err);
+    if (st) {
+        hd_fail_in(err, label);
+        hd_program_free(p);
+    } else {
+        *out = p;
+    }
+    return st;
+}
+
 hd_status hd_program_load(hd_program **out, const char *path, hd_err *err) {
     uint8_t *buffer = NULL;
     hd_reader r;
     *out = NULL;
     hd_status st = hd_container_read(&buffer, &r, path, HD_HDP_MAGIC, HD_HDP_VERSION, err);
-    if (st) return st;
-    hd_program *p = calloc(1, sizeof *p);
-    if (!p) {
-        free(buffer);
-        return hd_fail(err, HD_NOMEM, "%s: out of memory", path);
-    }
-    st = get_program(p, &r, err);
-    if (st) {
-        hd_fail_in(err, path);
-        hd_program_free(p);
-    } else {
-        *out = p;
-    }
+    if (!st) st = hd_program_read(out, &r, path, err);
     free(buffer);
     return st;
 }

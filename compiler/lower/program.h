@@ -97,6 +97,9 @@ hd_status hd_lower(hd_program **out, const hd_model *m, const hd_geometry *g, co
 void hd_program_free(hd_program *p);
 hd_status hd_program_load(hd_program **out, const char *path, hd_err *err); /* ends with hd_program_check */
 hd_status hd_program_save(const hd_program *p, const char *path, hd_err *err);
+/* The payload alone, of a file that holds several; label stands in messages for the path. */
+hd_status hd_program_read(hd_program **out, const hd_reader *payload, const char *label, hd_err *err);
+hd_status hd_program_write(hd_writer *w, const hd_program *p, hd_err *err);
 /* Every address, count and flag of every descriptor and stream entry inside the geometry's memories: a device never hangs on or
  * reads outside for a program that passes. */
 hd_status hd_program_check(const hd_program *p, hd_err *err);

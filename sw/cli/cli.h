@@ -64,6 +64,8 @@ typedef struct cli_model {
 } cli_model;
 hd_status cli_model_load(cli_model *out, const char *name, hd_err *err);
 void cli_model_free(cli_model *m);
+/* May the file be ONNX: is it none of the kinds that are known by their first bytes? */
+int cli_is_onnx(const char *name);
 /* The first four bytes as a little-endian number; 0 for a shorter file. */
 hd_status cli_file_magic(uint32_t *magic, const char *path, hd_err *err);
 

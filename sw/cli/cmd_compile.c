@@ -7,6 +7,7 @@
 #include "../explore/boards.h"
 #include "../explore/measure.h"
 #include "cli.h"
+#include "parts.h"
 
 static const cli_option options[] = {
     {"-o", "N.hdp", "where the program goes (required)"},
@@ -127,15 +128,17 @@ static hd_status run(const cli_args *a, hd_err *err) {
     hd_lower_options o = {.board = "", .expand_input = -1};
     cli_model m = {0};
     hd_program *p = NULL;
-    uint32_t magic;
+    uint32_t magic = 0;
     hd_err none;
     hd_status s = cli_need(&out, a, "-o", err);
     if (!s) s = cli_geometry(&g, &o, a, err);
     if (!s) s = read_expand(&o, a, err);
     if (!s) s = read_stream_format(&o, a, err);
     if (!s) s = cli_can_write(out, err);
-    if (!s && !cli_file_magic(&magic, a->operand, &none) && magic == (uint32_t)HD_HLM_MAGIC)
+    if (!s && cli_file_magic(&magic, a->operand, &none)) magic = 0; /* the load below tells */
+    if (!s && magic == (uint32_t)HD_HLM_MAGIC)
         s = hd_fail(err, HD_FORMAT, "%s: a language model is many programs and what the host computes between them: heddle generate --device and eval --device compile it for their array", a->operand);
+    if (!s && magic == (uint32_t)HD_HPM_MAGIC) return cli_parts_compile(a, &g, &o, out, err);
     if (!s) s = cli_model_load(&m, a->operand, err);
     if (!s && m.graph) s = hd_fail(err, HD_FORMAT, "%s: a float network; compile takes an .hdm: run heddle compress first", a->operand);
     if (!s) s = hd_lower(&p, m.model, &g, &o, err);

@@ -6,6 +6,7 @@
 #include "../../compiler/compress/passes.h"
 #include "../core/progress.h"
 #include "cli.h"
+#include "parts.h"
 
 static const cli_option options[] = {
     {"-o", "N.hdm", "where the compressed model goes (required)"},
@@ -39,6 +40,7 @@ static const cli_option options[] = {
     {"--judge-count", "N", "inputs it is measured on, those behind --calib-count (512)"},
     {"--refine", "N", "most networks to measure around the best (24)"},
     {"--policy-out", "FILE", "the policy that the budget led to, for --policy"},
+    CLI_PARTS_OPTIONS,
     {"--tokens", "X.idx", "MODEL is a language model (llama2.c, GGUF), -o an .hlm: int16 rows to calibrate on"},
     {"--rows", "FIRST:COUNT", "only these rows of --tokens (all)"},
     {NULL, NULL, NULL},
@@ -283,6 +285,15 @@ static hd_status compress_to(const cli_args *a, hd_graph *g, const hd_policy *p,
     return s;
 }
 
+/* The importer takes a network as a whole, or it runs in parts. Of what it refuses, an ONNX file may still. */
+static hd_status load_source(cli_model *source, hd_parts **parts, const cli_args *a, hd_err *err) {
+    hd_status s = HD_OK;
+    int asked = cli_text(a, "--shape") || cli_text(a, "--fix");
+    if (!asked) s = cli_model_load(source, a->operand, err);
+    if (!asked && (s == HD_OK || s == HD_IO || s == HD_NOMEM || s == HD_FORMAT || !cli_is_onnx(a->operand))) return s;
+    return cli_parts_cut(parts, &source->graph, a, err);
+}
+
 static hd_status run(const cli_args *a, hd_err *err) {
     const char *out, *calib;
     int64_t samples;
@@ -300,7 +311,14 @@ static hd_status run(const cli_args *a, hd_err *err) {
     s = cli_policy(&policy, a, err);
     if (!s && !budget) s = cli_only_with_budget(a, err);
     if (!s) s = cli_can_write(out, err);
-    if (!s) s = cli_model_load(&source, a->operand, err);
+    hd_parts *parts = NULL;
+    if (!s) s = load_source(&source, &parts, a, err);
+    if (!s && parts) {
+        s = budget ? hd_fail(err, HD_UNSUPPORTED, "%s: runs in parts on array and host; a budget needs a network of one part", a->operand) : cli_parts_compress(a, parts, &policy, calib, samples, out, err);
+        hd_parts_free(parts);
+        hd_policy_free(&policy);
+        return s;
+    }
     if (!s && source.model) s = hd_fail(err, HD_FORMAT, "%s: compressed already; allowed are an ONNX or TFLite file and the word default", a->operand);
     int quantised = !s && source.graph->tensor[source.graph->input].scale > 0;
     if (!s && !calib && quantised) s = keep_integers(a, source.graph, out, err);

@@ -8,13 +8,14 @@
 #include "../explore/accuracy.h"
 #include "../explore/dataset.h"
 #include "../explore/measure.h"
+#include "parts.h"
 #include "run_sysc.h"
 
 static const cli_option options[] = {
     {"--device", "NAME", "ref (instruction-level model), sim (the Verilated RTL), usb (a board: usb:SERIAL, usb:PATH, usb:VENDOR:PRODUCT, usb:fd:N) or sysc (SystemC platform) (ref)"},
     {"--input", "X.idx", "inputs: u8 and float are quantised, i8 are codes; items [c][h][w] (required)"},
     {"--count", "N", "only the first N, 0 = all (0)"},
-    {"-o", "out.bin", "where the outputs go: int8 codes [n][h][w][c]"},
+    {"-o", "out.bin", "where the outputs go: int8 codes [n][h][w][c]; of a network in parts floats as idx [n][elements], further outputs in out.bin.1 and so on"},
     {"--bit-rate", "N", "usb, sysc: of the serial bridge's wire, bit/s (usb tries the usual rates; sysc: 12000000)"},
     {"--queue", "N,BYTES,ALL", "usb: transfers under way in each direction, bytes of one, most bytes of all (8,16384,4194304)"},
     {"--link", "KIND", "sysc: none, uart, full or high: what is between host and board (none)"},
@@ -180,6 +181,9 @@ static hd_status run(const cli_args *a, hd_err *err) {
     const char *input;
     int64_t count;
     hd_program *p = NULL;
+    uint32_t magic = 0;
+    hd_err none;
+    if (!cli_file_magic(&magic, a->operand, &none) && magic == (uint32_t)HD_HPP_MAGIC) return cli_parts_run(a, err);
     hd_status s = cli_need(&input, a, "--input", err);
     if (!s) s = cli_int(&count, a, "--count", 0, 0, 1 << 30, err);
     if (!s) s = hd_program_load(&p, a->operand, err);

@@ -65,11 +65,18 @@ hd_status cli_model_load(cli_model *out, const char *name, hd_err *err) {
     if (magic == (uint32_t)HD_HDM_MAGIC) return hd_model_load(&out->model, name, err);
     if (magic == (uint32_t)HD_HDP_MAGIC)
         return hd_fail(err, HD_FORMAT, "%s: a compiled program (.hdp); allowed are a model (.hdm, .onnx or .tflite) and the word default", name);
+    if (magic == (uint32_t)HD_HPM_MAGIC || magic == (uint32_t)HD_HPP_MAGIC) return hd_fail(err, HD_FORMAT, "%s: a network in parts; heddle compile and run take such files", name);
     if (magic == (uint32_t)HD_HLM_MAGIC) return hd_fail(err, HD_FORMAT, "%s: a language model (.hlm); it goes with --tokens", name);
     unsigned char first[8]; /* a FlatBuffer's identifier follows its first offset */
     s = first_bytes(first, sizeof first, name, err);
     if (s) return s;
     return !memcmp(first + 4, "TFL3", 4) ? hd_import_tflite(&out->graph, name, err) : hd_import_onnx(&out->graph, name, err);
+}
+
+int cli_is_onnx(const char *name) {
+    unsigned char first[8];
+    hd_err err = {0};
+    return strcmp(name, "default") && first_bytes(first, sizeof first, name, &err) == HD_OK && memcmp(first + 4, "TFL3", 4) && memcmp(first, "HDM1", 4) && memcmp(first, "HDP1", 4) && memcmp(first, "HLM1", 4) && memcmp(first, "HPM1", 4) && memcmp(first, "HPP1", 4);
 }
 
 void cli_model_free(cli_model *m) {

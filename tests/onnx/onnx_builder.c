@@ -176,11 +176,17 @@ Onnx__TensorProto *builder_sizes(builder *b, const char *name, const char *value
     return t;
 }
 
+uint8_t *builder_pack(builder *b, size_t *size) {
+    *size = onnx__model_proto__get_packed_size(&b->model);
+    uint8_t *bytes = malloc(*size + 1);
+    assert_non_null(bytes);
+    onnx__model_proto__pack(&b->model, bytes);
+    return bytes;
+}
+
 hd_status builder_import(builder *b, hd_graph **g, hd_err *err) {
-    size_t size = onnx__model_proto__get_packed_size(&b->model);
-    uint8_t *data = malloc(size);
-    assert_non_null(data);
-    onnx__model_proto__pack(&b->model, data);
+    size_t size;
+    uint8_t *data = builder_pack(b, &size);
     hd_status status = hd_import_onnx_memory(g, data, size, "m", err);
     free(data);
     return status;

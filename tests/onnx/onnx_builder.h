@@ -22,6 +22,8 @@ Onnx__TensorProto *builder_weights(builder *b, const char *name, const char *dim
 Onnx__TensorProto *builder_sizes(builder *b, const char *name, const char *values);
 /* A tensor like builder_weights that is no initializer. */
 Onnx__TensorProto *builder_loose(builder *b, const char *dims, const float *values);
+/* The model's bytes, the caller's to free. */
+uint8_t *builder_pack(builder *b, size_t *size);
 hd_status builder_import(builder *b, hd_graph **g, hd_err *err);
 /* Imports and runs on x[i] = sin(i); the values are the caller's to free. Fails the test on an error. */
 float *builder_run(builder *b, size_t *count, int *nodes);

@@ -1,0 +1,33 @@
+# A network that the array runs in parts, from ONNX to outputs: compress, compile with its report, run; exact errors.
+. "$(dirname "$0")/common.sh"
+files=$3
+
+"$files" net.onnx x.idx y.idx 8 || fail "parts_files"
+ok compress net.onnx --calib x.idx -o net.hdm --json
+[ "$(json parts.#)" = 5 ] && [ "$(json parts.0.where)" = array ] && [ "$(json parts.4.where)" = host ] || fail "parts: $(head -c 400 stdout)"
+ok compile net.hdm --geometry 4x8x8x2 -o net.hdp --json
+[ "$(json nodes.#)" = 12 ] && [ "$(json array_parts)" = 3 ] && [ "$(json host_parts)" = 2 ] || fail "report: $(head -c 400 stdout)"
+[ "$(json nodes.0.where)" = array ] && [ "$(json nodes.0.cycles)" -gt 100 ] || fail "conv1: $(json nodes.0.cycles)"
+cycles=$(json cycles)
+for ((i = 0; i < 12; i++)); do [ "$(json nodes.$i.where)" = host ] && { [ -n "$(json nodes.$i.why)" ] && [ "$(json nodes.$i.operations)" -gt 0 ] || fail "node $i has no reason or no cost"; }; done
+ok compile net.hdm --geometry 4x8x8x2 -o net.hdp
+grep -q "^gated  *Mul  *host 2  *-  *[0-9]*  multiplies two computed tensors" stdout || fail "table: $(cat stdout)"
+ok run net.hdp --input x.idx -o out.idx --json
+[ "$(json cycles)" = "$cycles" ] && [ "$(json exact)" = true ] || fail "run: $(json cycles) cycles, compile said $cycles"
+worst=$("$files" out.idx y.idx)
+awk "BEGIN { exit !($worst > 0 && $worst < 0.05) }" || fail "differs from float by $worst"
+if command -v verilator >/dev/null; then
+    ok run net.hdp --input x.idx --count 2 --device sim -o sim.idx --json
+    [ "$(json exact)" = true ] || fail "sim: other cycles than predicted"
+    ok run net.hdp --input x.idx --count 2 -o ref.idx
+    cmp -s sim.idx ref.idx || fail "sim and ref differ"
+    rm sim.idx ref.idx
+fi
+error "net.hdm: a network in parts; heddle compile and run take such files" eval net.hdm --images x.idx --labels y.idx
+error "net.onnx: runs in parts on array and host; a budget needs a network of one part" compress net.onnx --calib x.idx -o b.hdm --budget-bytes 9000
+error "compress: --calib X.idx is missing" compress net.onnx -o b.hdm
+error "net.onnx: shape '1x3' has 2 dimensions; input 'x' has 4" compress net.onnx --shape 1x3 --calib x.idx -o b.hdm
+error "net.onnx: shape 'wide' of input 'x'; sizes are expected, as in 1x3x48x192" compress net.onnx --shape wide --calib x.idx -o b.hdm
+error "run: --trace does not go with a network in parts" run net.hdp --input x.idx --trace t.fst
+only "net.hdm net.hdp net.onnx out.idx x.idx y.idx "
+finish

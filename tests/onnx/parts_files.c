@@ -1,0 +1,62 @@
+/* For tests/cli/parts.sh: parts_files net.onnx x.idx y.idx N writes the network, N inputs and what the host executor gives for them in float;
+ * parts_files a.idx b.idx prints the largest difference. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "../../compiler/onnx/host.h"
+#include "../../sw/core/file.h"
+#include "../../sw/core/idx.h"
+#include "parts_net.h"
+
+static int compare(const char *a, const char *b) {
+    hd_idx *x, *y;
+    if (hd_idx_load(&x, a, NULL) || hd_idx_load(&y, b, NULL) || x->item != y->item || x->dim[0] != y->dim[0]) return 1;
+    double worst = 0;
+    for (size_t k = 0; k < x->item * x->dim[0]; k++) worst = fmax(worst, fabs((double)((float *)x->data)[k] - (double)((float *)y->data)[k]));
+    printf("%.6f\n", worst);
+    hd_idx_free(x);
+    hd_idx_free(y);
+    return 0;
+}
+
+int main(int argc, char **argv) {
+    if (argc == 3) return compare(argv[1], argv[2]);
+    if (argc != 5) return 2;
+    uint32_t n = (uint32_t)atoi(argv[4]);
+    builder *b = parts_net();
+    size_t size;
+    uint8_t *bytes = builder_pack(b, &size);
+    hd_host *h;
+    hd_err err = {0};
+    if (hd_file_write(argv[1], bytes, size, &err) || hd_host_load_memory(&h, bytes, size, "net", &err)) return fputs(err.message, stderr), 1;
+    float *x = malloc((size_t)n * PARTS_NET_INPUT * sizeof *x), *y = NULL;
+    size_t item = 0;
+    for (uint32_t k = 0; k < n; k++) {
+        const int64_t dim[] = {1, 3, 12, 12};
+        hd_nd in, out;
+        parts_net_input(x + k * PARTS_NET_INPUT, k);
+        if (hd_nd_new(&in, HD_TYPE_F32, 4, dim, SIZE_MAX, &err)) return 1;
+        memcpy(in.data, x + k * PARTS_NET_INPUT, PARTS_NET_INPUT * sizeof *x);
+        if (hd_host_run(h, &in, &out, NULL, &err)) return fputs(err.message, stderr), 1;
+        item = out.count;
+        y = realloc(y, (size_t)n * item * sizeof *y);
+        memcpy(y + k * item, out.data, item * sizeof *y);
+        hd_nd_free(&in);
+        hd_nd_free(&out);
+    }
+    hd_idx inputs = {.type = HD_IDX_F32, .rank = 4, .dim = {n, 3, 12, 12}, .item = PARTS_NET_INPUT, .data = x};
+    hd_idx outputs = {.type = HD_IDX_F32, .rank = 2, .dim = {n, (uint32_t)item}, .item = item, .data = y};
+    int bad = hd_idx_save(&inputs, argv[2], &err) || hd_idx_save(&outputs, argv[3], &err);
+    hd_host_free(h);
+    free(bytes);
+    free(x);
+    free(y);
+    builder_free(b);
+    return bad;
+}
