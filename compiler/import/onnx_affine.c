@@ -39,7 +39,8 @@ static hd_status depthwise(hd_onnx *o, int n, const hd_onnx_value *x, const doub
 /* Output 0 of n = a * x + b, a and b a channel. */
 static hd_status affine(hd_onnx *o, int n, hd_onnx_value *x, const double *a, const double *b, hd_err *err) {
     hd_node *before = hd_onnx_sole(x) ? &o->g->node[x->node] : NULL;
-    if (!before || (before->op != HD_OP_CONV2D && before->op != HD_OP_FC) || before->cout != x->dim[1])
+    /* What was rounded to codes in between, or has integers as weights, stays as it is. */
+    if (!before || (before->op != HD_OP_CONV2D && before->op != HD_OP_FC) || before->cout != x->dim[1] || before->weight_scale || o->g->tensor[x->tensor].scale > 0)
         return depthwise(o, n, x, a, b, err);
     hd_status status = fold(o, before, a, b, err);
     if (status == HD_OK) status = hd_onnx_alias(o, n, x, 0, NULL, err);

@@ -24,6 +24,7 @@ static const struct onnx_operator {
     {"Concat", hd_onnx_concat, "axis "},
     {"Constant", hd_onnx_constant_node, "value value_float value_floats value_int value_ints "},
     {"Conv", hd_onnx_conv, "auto_pad dilations group kernel_shape pads strides "},
+    {"DequantizeLinear", hd_onnx_dequantize, "axis "},
     {"Div", hd_onnx_div, ""},
     {"Dropout", hd_onnx_identity, "ratio seed "},
     {"Elu", hd_onnx_unary, "alpha "},
@@ -43,6 +44,9 @@ static const struct onnx_operator {
     {"Mul", hd_onnx_mul, ""},
     {"Neg", hd_onnx_unary, ""},
     {"PRelu", hd_onnx_prelu, ""},
+    {"QLinearConv", hd_onnx_qlinearconv, "auto_pad dilations group kernel_shape pads strides "},
+    {"QLinearMatMul", hd_onnx_qlinearmatmul, ""},
+    {"QuantizeLinear", hd_onnx_quantize, "axis saturate "},
     {"ReduceMean", hd_onnx_reducemean, "axes keepdims noop_with_empty_axes "},
     {"Relu", hd_onnx_clip, ""},
     {"Reshape", hd_onnx_reshape, "allowzero "},
@@ -181,6 +185,7 @@ static hd_status build(hd_onnx *o, hd_err *err) {
     for (int i = 0; status == HD_OK && i < o->n_nodes; i++)
         if (o->node[o->order[i]].needed) status = run_node(o, o->order[i], err);
     if (status == HD_OK) status = finish(o, err);
+    if (status == HD_OK) hd_onnx_spread_codes(o->g);
     if (status == HD_OK) status = distinct_names(o, err);
     if (status != HD_OK) return status;
     status = hd_graph_check(o->g, err);

@@ -16,6 +16,10 @@ typedef struct hd_onnx_const {
     size_t count;
     float *f;
     int64_t *i;
+    int type;      /* of the elements in the file: HD_TYPE_* */
+    float *scale;  /* of int8 codes that f stands for: one, or one along scale_axis; NULL: f is real numbers */
+    size_t scales;
+    int scale_axis;
 } hd_onnx_const;
 
 typedef enum hd_onnx_kind { HD_ONNX_PENDING, HD_ONNX_TENSOR, HD_ONNX_CONST } hd_onnx_kind;
@@ -103,6 +107,13 @@ hd_onnx_op hd_onnx_maxpool, hd_onnx_avgpool, hd_onnx_globalpool, hd_onnx_reducem
 hd_onnx_op hd_onnx_flatten, hd_onnx_reshape, hd_onnx_squeeze, hd_onnx_unsqueeze, hd_onnx_identity, hd_onnx_constant_node;
 hd_onnx_op hd_onnx_transpose, hd_onnx_shape_of, hd_onnx_gather, hd_onnx_concat, hd_onnx_cast;
 hd_onnx_op hd_onnx_clip, hd_onnx_unary, hd_onnx_softmax, hd_onnx_prelu;
+/* onnx_quant.c: quantised operators; the scales of constant codes w become those of the layer; what MaxPool and Flatten give has the codes of what they read. */
+hd_onnx_op hd_onnx_quantize, hd_onnx_dequantize, hd_onnx_qlinearconv, hd_onnx_qlinearmatmul;
+hd_status hd_onnx_keep_scales(hd_onnx *o, int n, hd_node *node, const hd_onnx_const *w, int axis, hd_err *err);
+void hd_onnx_spread_codes(hd_graph *g);
+/* onnx_linear.c: a convolution (attributes from n) and a product with given weights; b may be NULL. */
+hd_status hd_onnx_convolve(hd_onnx *o, int n, hd_onnx_value *x, const hd_onnx_const *w, const hd_onnx_const *b, hd_err *err);
+hd_status hd_onnx_multiply(hd_onnx *o, int n, hd_onnx_value *x, const hd_onnx_const *w, hd_err *err);
 /* Strides, dilations and padding of n into w (kh, kw given); *y is the output size. */
 hd_status hd_onnx_window(hd_node *w, hd_shape *y, const hd_onnx *o, int n, hd_shape x, hd_err *err);
 #endif

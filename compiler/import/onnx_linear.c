@@ -1,16 +1,11 @@
 /* Conv, Gemm, MatMul. */
 #include "onnx_internal.h"
 
-hd_status hd_onnx_conv(hd_onnx *o, int n, hd_err *err) {
-    hd_onnx_value *x;
-    const hd_onnx_const *w, *b;
+hd_status hd_onnx_convolve(hd_onnx *o, int n, hd_onnx_value *x, const hd_onnx_const *w, const hd_onnx_const *b, hd_err *err) {
     int64_t groups;
     const int64_t *kernel;
     size_t kernel_rank;
-    hd_status status = hd_onnx_input(&x, o, n, 0, err);
-    if (status == HD_OK) status = hd_onnx_float_constant(&w, o, n, 1, 0, err);
-    if (status == HD_OK) status = hd_onnx_float_constant(&b, o, n, 2, 1, err);
-    if (status == HD_OK) status = hd_onnx_int(&groups, o, n, "group", 1, err);
+    hd_status status = hd_onnx_int(&groups, o, n, "group", 1, err);
     if (status == HD_OK) status = hd_onnx_ints(&kernel, &kernel_rank, o, n, "kernel_shape", err);
     if (status != HD_OK) return status;
     if (x->rank != 4) return hd_onnx_fail(o, n, err, HD_UNSUPPORTED, "input '%s' has %d dimensions; 4 (two-dimensional convolution) are supported", x->name, x->rank);
@@ -47,7 +42,16 @@ hd_status hd_onnx_conv(hd_onnx *o, int n, hd_err *err) {
     node->cout = (int)d[0];
     status = hd_onnx_floats(&node->weight, o, n, w->f, w->count, err);
     if (status == HD_OK && b) status = hd_onnx_floats(&node->bias, o, n, b->f, b->count, err);
-    return status;
+    return status == HD_OK ? hd_onnx_keep_scales(o, n, node, w, 0, err) : status;
+}
+
+hd_status hd_onnx_conv(hd_onnx *o, int n, hd_err *err) {
+    hd_onnx_value *x;
+    const hd_onnx_const *w, *b;
+    hd_status status = hd_onnx_input(&x, o, n, 0, err);
+    if (status == HD_OK) status = hd_onnx_float_constant(&w, o, n, 1, 0, err);
+    if (status == HD_OK) status = hd_onnx_float_constant(&b, o, n, 2, 1, err);
+    return status == HD_OK ? hd_onnx_convolve(o, n, x, w, b, err) : status;
 }
 
 /* out x in weights from w, which is in x out unless `transposed`. */
@@ -72,7 +76,12 @@ static hd_status fully_connected(hd_node **made, hd_onnx *o, int n, hd_onnx_valu
             float v = transposed ? w->f[r * (size_t)in + c] : w->f[c * (size_t)out + r];
             node->weight[r * (size_t)in + c] = alpha == 1.0f ? v : alpha * v;
         }
-    return HD_OK;
+    return alpha == 1.0f ? hd_onnx_keep_scales(o, n, node, w, transposed ? 0 : 1, err) : HD_OK;
+}
+
+hd_status hd_onnx_multiply(hd_onnx *o, int n, hd_onnx_value *x, const hd_onnx_const *w, hd_err *err) {
+    hd_node *node;
+    return fully_connected(&node, o, n, x, w, 0, 1.0f, err);
 }
 
 hd_status hd_onnx_gemm(hd_onnx *o, int n, hd_err *err) {
@@ -110,7 +119,5 @@ hd_status hd_onnx_matmul(hd_onnx *o, int n, hd_err *err) {
     const hd_onnx_const *w;
     hd_status status = hd_onnx_input(&x, o, n, 0, err);
     if (status == HD_OK) status = hd_onnx_float_constant(&w, o, n, 1, 0, err);
-    if (status != HD_OK) return status;
-    hd_node *node;
-    return fully_connected(&node, o, n, x, w, 0, 1.0f, err);
+    return status == HD_OK ? hd_onnx_multiply(o, n, x, w, err) : status;
 }

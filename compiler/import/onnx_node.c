@@ -81,7 +81,7 @@ hd_status hd_onnx_floats(float **to, hd_onnx *o, int n, const float *from, size_
 hd_status hd_onnx_const_copy(hd_onnx_const *to, hd_onnx *o, int n, const hd_onnx_const *from, hd_err *err) {
     size_t bytes = from->count * (from->is_float ? sizeof(float) : sizeof(int64_t));
     *to = *from;
-    to->f = NULL;
+    to->f = to->scale = NULL;
     to->i = NULL;
     hd_status status = hd_onnx_charge(o, n, bytes, err);
     if (status != HD_OK) return status;

@@ -7,11 +7,12 @@
 void hd_onnx_const_free(hd_onnx_const *c) {
     free(c->f);
     free(c->i);
+    free(c->scale);
     *c = (hd_onnx_const){0};
 }
 
 hd_status hd_onnx_const_take(hd_onnx_const *c, const hd_nd *v, const char *label, hd_err *err) {
-    *c = (hd_onnx_const){.rank = v->rank, .is_float = hd_type_is_float(v->type), .count = v->count};
+    *c = (hd_onnx_const){.rank = v->rank, .is_float = hd_type_is_float(v->type), .count = v->count, .type = (int)v->type};
     memcpy(c->dim, v->dim, sizeof c->dim);
     size_t bytes = c->count * (c->is_float ? sizeof(float) : sizeof(int64_t));
     hd_nd wide;
