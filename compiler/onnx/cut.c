@@ -173,6 +173,7 @@ static hd_status build(hd_cut *c, const hd_cut_options *o, hd_err *err) {
     const hd_host_plan *p = &c->host->plan;
     const Onnx__GraphProto *g = p->graph;
     c->opset = c->host->opset;
+    c->name = g->name ? g->name : "";
     c->n_values = p->n_names;
     c->n_nodes = p->n_nodes;
     c->n_outputs = (int)g->n_output;

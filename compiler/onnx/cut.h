@@ -31,6 +31,7 @@ typedef struct hd_cut_node {
 typedef struct hd_cut {
     hd_host *host;
     char *label;
+    const char *name; /* of the graph, lent */
     int64_t opset;
     int n_values, n_nodes, capacity;
     hd_cut_value *value;

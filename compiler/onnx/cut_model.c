@@ -81,7 +81,7 @@ hd_status hd_cut_model(hd_writer *w, const hd_cut *c, const int *nodes, int n_no
         set.domain = text("");
         set.has_version = 1;
         set.version = c->opset;
-        graph.name = text("part");
+        graph.name = text(c->name);
         graph.n_node = (size_t)n_nodes, graph.node = node;
         graph.n_input = (size_t)n_in, graph.input = infos;
         graph.n_output = (size_t)n_out, graph.output = infos + n_in;

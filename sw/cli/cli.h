@@ -63,6 +63,8 @@ typedef struct cli_model {
     hd_model *model;
 } cli_model;
 hd_status cli_model_load(cli_model *out, const char *name, hd_err *err);
+/* The same, but an ONNX file just as the importer takes it: no constants are folded and no nodes fused. */
+hd_status cli_model_import(cli_model *out, const char *name, hd_err *err);
 void cli_model_free(cli_model *m);
 /* May the file be ONNX: is it none of the kinds that are known by their first bytes? */
 int cli_is_onnx(const char *name);

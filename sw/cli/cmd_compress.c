@@ -289,7 +289,7 @@ static hd_status compress_to(const cli_args *a, hd_graph *g, const hd_policy *p,
 static hd_status load_source(cli_model *source, hd_parts **parts, const cli_args *a, hd_err *err) {
     hd_status s = HD_OK;
     int asked = cli_text(a, "--shape") || cli_text(a, "--fix");
-    if (!asked) s = cli_model_load(source, a->operand, err);
+    if (!asked) s = cli_model_import(source, a->operand, err);
     if (!asked && (s == HD_OK || s == HD_IO || s == HD_NOMEM || s == HD_FORMAT || !cli_is_onnx(a->operand))) return s;
     return cli_parts_cut(parts, &source->graph, a, err);
 }

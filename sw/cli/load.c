@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "../../compiler/import/import.h"
+#include "../../compiler/partition/parts.h"
 #include "../core/file.h"
 #include "../explore/dataset.h"
 #include "cli.h"
@@ -56,7 +57,7 @@ hd_status cli_codes(const cli_args *a, hd_idx **x, const char *path, hd_tensor_i
     return HD_OK;
 }
 
-hd_status cli_model_load(cli_model *out, const char *name, hd_err *err) {
+hd_status cli_model_import(cli_model *out, const char *name, hd_err *err) {
     *out = (cli_model){0};
     if (!strcmp(name, "default")) return hd_default_graph(&out->graph, err);
     uint32_t magic = 0;
@@ -71,6 +72,25 @@ hd_status cli_model_load(cli_model *out, const char *name, hd_err *err) {
     s = first_bytes(first, sizeof first, name, err);
     if (s) return s;
     return !memcmp(first + 4, "TFL3", 4) ? hd_import_tflite(&out->graph, name, err) : hd_import_onnx(&out->graph, name, err);
+}
+
+/* What the importer does not take, folded and fused, may map to the array as a whole after all. */
+static hd_status import_folded(cli_model *out, const char *name) {
+    hd_cut_options none = {NULL, NULL};
+    hd_parts *p = NULL;
+    hd_err err = {0};
+    hd_status s = hd_parts_cut(&p, name, &none, &err);
+    if (!s && (hd_parts_count(p, HD_PART_ARRAY) != 1 || hd_parts_count(p, HD_PART_HOST))) s = HD_UNSUPPORTED;
+    if (!s) s = hd_parts_graph(&out->graph, p, 0, &err);
+    hd_parts_free(p);
+    return s;
+}
+
+hd_status cli_model_load(cli_model *out, const char *name, hd_err *err) {
+    hd_status s = cli_model_import(out, name, err);
+    if (s != HD_UNSUPPORTED || !cli_is_onnx(name) || import_folded(out, name)) return s;
+    if (err) *err = (hd_err){0};
+    return HD_OK;
 }
 
 int cli_is_onnx(const char *name) {

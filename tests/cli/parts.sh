@@ -23,6 +23,14 @@ if command -v verilator >/dev/null; then
     cmp -s sim.idx ref.idx || fail "sim and ref differ"
     rm sim.idx ref.idx
 fi
+# What maps to the array as a whole once constants are folded is a network like any other.
+"$files" folded.onnx
+printf '\0\0\10\1\0\0\0\10\0\1\2\3\4\0\1\2' >labels.idx
+ok eval folded.onnx --images x.idx --labels labels.idx --json
+[ "$(json count)" = 8 ] && [ "$(json executor)" = float ] || fail "eval: $(cat stdout)"
+ok compress folded.onnx --calib x.idx -o folded.hdm
+ok eval folded.hdm --images x.idx --labels labels.idx
+rm folded.onnx folded.hdm labels.idx
 error "net.hdm: a network in parts; heddle compile and run take such files" eval net.hdm --images x.idx --labels y.idx
 error "net.onnx: runs in parts on array and host; a budget needs a network of one part" compress net.onnx --calib x.idx -o b.hdm --budget-bytes 9000
 error "compress: --calib X.idx is missing" compress net.onnx -o b.hdm

@@ -1,5 +1,6 @@
 /* For tests/cli/parts.sh: parts_files net.onnx x.idx y.idx N writes the network, N inputs and what the host executor gives for them in float;
- * parts_files a.idx b.idx prints the largest difference. */
+ * parts_files a.idx b.idx prints the largest difference;
+ * parts_files folded.onnx writes the network that is whole once it is folded. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -27,13 +28,19 @@ static int compare(const char *a, const char *b) {
 
 int main(int argc, char **argv) {
     if (argc == 3) return compare(argv[1], argv[2]);
-    if (argc != 5) return 2;
-    uint32_t n = (uint32_t)atoi(argv[4]);
-    builder *b = parts_net();
+    if (argc != 5 && argc != 2) return 2;
+    builder *b = argc == 2 ? parts_net_folded() : parts_net();
     size_t size;
     uint8_t *bytes = builder_pack(b, &size);
     hd_host *h;
     hd_err err = {0};
+    if (argc == 2) {
+        int failed = hd_file_write(argv[1], bytes, size, &err) != HD_OK;
+        free(bytes);
+        builder_free(b);
+        return failed;
+    }
+    uint32_t n = (uint32_t)atoi(argv[4]);
     if (hd_file_write(argv[1], bytes, size, &err) || hd_host_load_memory(&h, bytes, size, "net", &err)) return fputs(err.message, stderr), 1;
     float *x = malloc((size_t)n * PARTS_NET_INPUT * sizeof *x), *y = NULL;
     size_t item = 0;

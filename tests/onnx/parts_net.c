@@ -49,6 +49,29 @@ builder *parts_net(void) {
     return b;
 }
 
+builder *parts_net_folded(void) {
+    static const float root[] = {1.41421356f}, one[] = {1}, half[] = {0.5f};
+    builder *b = builder_new(13, "1 3 12 12", "y");
+    builder_weights(b, "w", "5 3 1 1", NULL);
+    builder_weights(b, "root", "1", root);
+    builder_weights(b, "one", "1", one);
+    builder_weights(b, "half", "1", half);
+    builder_node(b, "Conv", "x w", "c");
+    builder_node(b, "Div", "c root", "d");
+    builder_node(b, "Erf", "d", "e");
+    builder_node(b, "Add", "e one", "f");
+    builder_node(b, "Mul", "c f", "g");
+    builder_node(b, "Mul", "g half", "gelu");
+    builder_node(b, "GlobalAveragePool", "gelu", "pooled");
+    builder_node(b, "Shape", "pooled", "shape");
+    builder_sizes(b, "first", "0");
+    builder_sizes(b, "rest", "-1");
+    builder_node(b, "Gather", "shape first", "batch");
+    builder_int(b, builder_node(b, "Concat", "batch rest", "to"), "axis", 0);
+    builder_node(b, "Reshape", "pooled to", "y");
+    return b;
+}
+
 void parts_net_input(float *x, uint32_t n) {
     hd_rng rng;
     hd_rng_seed(&rng, 100 + n, 3);

@@ -118,34 +118,13 @@ static void test_residual_around_host(void **state) {
 /* Erf written out is one Gelu, and a Shape that only leads to constants is none. */
 static void test_fused_and_folded(void **state) {
     (void)state;
-    static const float root[] = {1.41421356f}, one[] = {1}, half[] = {0.5f};
-    builder *b = builder_new(13, "1 3 4 4", "y");
-    builder_weights(b, "w", "5 3 1 1", NULL);
-    builder_weights(b, "root", "1", root);
-    builder_weights(b, "one", "1", one);
-    builder_weights(b, "half", "1", half);
-    builder_node(b, "Conv", "x w", "c");
-    builder_node(b, "Div", "c root", "d");
-    builder_node(b, "Erf", "d", "e");
-    builder_node(b, "Add", "e one", "f");
-    builder_node(b, "Mul", "c f", "g");
-    builder_node(b, "Mul", "g half", "gelu");
-    builder_node(b, "GlobalAveragePool", "gelu", "pooled");
-    builder_node(b, "Shape", "pooled", "shape");
-    builder_sizes(b, "first", "0");
-    builder_sizes(b, "rest", "-1");
-    builder_node(b, "Gather", "shape first", "batch");
-    builder_int(b, builder_node(b, "Concat", "batch rest", "to"), "axis", 0);
-    builder_node(b, "Reshape", "pooled to", "y");
+    builder *b = parts_net_folded();
     hd_host *whole;
     hd_parts *p = cut(b, &whole);
     assert_int_equal(p->n_parts, 1);
     assert_int_equal(p->n_nodes, 4);
     assert_string_equal(row(p, "gelu")->op, "Gelu");
-    const int64_t dim[] = {1, 3, 4, 4};
-    hd_nd in, got, want;
-    assert_int_equal(hd_nd_new(&in, HD_TYPE_F32, 4, dim, SIZE_MAX, NULL), HD_OK);
-    for (size_t k = 0; k < in.count; k++) ((float *)in.data)[k] = sinf((float)k);
+    hd_nd in = input(2), got, want;
     assert_int_equal(hd_host_run(whole, &in, &want, NULL, NULL), HD_OK);
     assert_int_equal(hd_parts_run(p, &in, &got, hd_parts_float, p, NULL), HD_OK);
     for (size_t k = 0; k < want.count; k++) assert_true(fabsf(((float *)got.data)[k] - ((float *)want.data)[k]) < 1e-5f);
