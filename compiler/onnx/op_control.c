@@ -106,6 +106,7 @@ static hd_status keep_outputs(kept *k, hd_call *c, const int64_t *axes, const in
 hd_status hd_op_loop(hd_call *c) {
     int64_t most = INT64_MAX;
     int go = 1, states = c->n_in - 2, outputs = hd_body_outputs(c, "body");
+    if (states < 0) return hd_call_fail(c, HD_FORMAT, "%d inputs; a trip count and a condition, which may be left out, come before the states", c->n_in);
     if (c->in[0]) {
         if (c->in[0]->count != 1 || c->in[0]->type != HD_TYPE_I64) return hd_call_fail(c, HD_MISMATCH, "the trip count is not one int64");
         most = *(const int64_t *)c->in[0]->data;

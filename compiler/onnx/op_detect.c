@@ -94,6 +94,7 @@ hd_status hd_op_roialign(hd_call *c) {
     HD_TRY(hd_in_ints(c, 2, &batch, &n));
     if (x->rank != 4 || rois->rank != 2 || rois->dim[1] != 4 || n != (size_t)rois->dim[0] || x->count == 0 || oh < 1 || ow < 1 || ratio < 0 || ratio > 4096)
         return hd_call_fail(c, HD_MISMATCH, "an image batch of 4 dimensions, regions [n][4] and n batch indices are expected");
+    if (!half && !hd_attr_is(c, "coordinate_transformation_mode", "output_half_pixel", "output_half_pixel")) return hd_call_fail(c, HD_UNSUPPORTED, "attribute coordinate_transformation_mode is neither half_pixel nor output_half_pixel");
     if (!peak && !hd_attr_is(c, "mode", "avg", "avg")) return hd_call_fail(c, HD_UNSUPPORTED, "attribute mode is neither avg nor max");
     int64_t h = x->dim[2], w = x->dim[3];
     HD_TRY(hd_out(c, 0, HD_TYPE_F32, 4, (const int64_t[]){(int64_t)n, x->dim[1], oh, ow}));
@@ -152,8 +153,10 @@ hd_status hd_op_gridsample(hd_call *c) {
     const hd_nd *x = hd_call_as(c, c->in[0], HD_TYPE_F32), *at = x ? hd_call_as(c, c->in[1], HD_TYPE_F32) : NULL;
     grid g = {.align = hd_attr_i(c, "align_corners", 0)};
     if (!at) return HD_NOMEM;
-    g.mode = hd_attr_is(c, "mode", "bilinear", "nearest") ? 'n' : hd_attr_is(c, "mode", "bilinear", "bicubic") || hd_attr_is(c, "mode", "bilinear", "cubic") ? 'c' : 'l';
-    g.padding = hd_attr_is(c, "padding_mode", "zeros", "border") ? 'b' : hd_attr_is(c, "padding_mode", "zeros", "reflection") ? 'r' : 'z';
+    g.mode = hd_attr_is(c, "mode", "bilinear", "nearest") ? 'n' : hd_attr_is(c, "mode", "bilinear", "bicubic") || hd_attr_is(c, "mode", "bilinear", "cubic") ? 'c'
+           : hd_attr_is(c, "mode", "bilinear", "bilinear") || hd_attr_is(c, "mode", "bilinear", "linear") ? 'l' : 0;
+    g.padding = hd_attr_is(c, "padding_mode", "zeros", "border") ? 'b' : hd_attr_is(c, "padding_mode", "zeros", "reflection") ? 'r' : hd_attr_is(c, "padding_mode", "zeros", "zeros") ? 'z' : 0;
+    if (!g.mode || !g.padding) return hd_call_fail(c, HD_UNSUPPORTED, "attribute mode or padding_mode has a value that is not supported");
     if (x->rank != 4 || at->rank != 4 || at->dim[3] != 2 || at->dim[0] != x->dim[0] || x->count == 0) return hd_call_fail(c, HD_MISMATCH, "images of 4 dimensions and a grid [n][h][w][2] are expected");
     int64_t n = x->dim[0], ch = x->dim[1], size[2] = {x->dim[3], x->dim[2]}, area = at->dim[1] * at->dim[2];
     HD_TRY(hd_out(c, 0, HD_TYPE_F32, 4, (const int64_t[]){n, ch, at->dim[1], at->dim[2]}));

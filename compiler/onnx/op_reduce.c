@@ -89,6 +89,8 @@ hd_status hd_op_reduce(hd_call *c) {
         if (!(set >> k & 1u)) dim[rank++] = x->dim[k];
         else if (keep) dim[rank++] = 1;
     }
+    /* Of 64 unsigned bits, sums and products have the same bits as signed ones; what compares or divides does not. */
+    if (x->type == HD_TYPE_U64 && (how == R_MAX || how == R_MIN || how == R_MEAN)) return hd_call_fail(c, HD_UNSUPPORTED, "elements of type uint64");
     int real = hd_type_is_float(x->type) || how == R_L2 || how == R_LOG_SUM || how == R_LOG_SUM_EXP;
     x = hd_call_as(c, x, real ? HD_TYPE_F64 : HD_TYPE_I64);
     if (!x) return HD_NOMEM;
@@ -120,6 +122,7 @@ hd_status hd_op_arg(hd_call *c) {
         else if (keep) dim[rank++] = 1;
     }
     size_t before, along, after;
+    if (x->type == HD_TYPE_U64) return hd_call_fail(c, HD_UNSUPPORTED, "elements of type uint64");
     hd_split_at(x, axis, &before, &along, &after);
     if (!along) return hd_call_fail(c, HD_RANGE, "no element along axis %d", axis);
     int whole = !hd_type_is_float(x->type);

@@ -43,6 +43,7 @@ hd_status hd_op_topk(hd_call *c) {
     int64_t dim[HD_ND_MAX_RANK], largest = hd_attr_i(c, "largest", 1);
     memcpy(dim, x->dim, sizeof dim);
     dim[axis] = k;
+    if (x->type == HD_TYPE_U64) return hd_call_fail(c, HD_UNSUPPORTED, "elements of type uint64");
     if (c->n_out != 2) return hd_call_fail(c, HD_FORMAT, "%d outputs; 2 are expected", c->n_out);
     HD_TRY(hd_out(c, 0, x->type, x->rank, dim));
     HD_TRY(hd_out(c, 1, HD_TYPE_I64, x->rank, dim));
@@ -69,6 +70,7 @@ hd_status hd_op_unique(hd_call *c) {
     const hd_nd *x = c->in[0];
     int flat = !hd_attribute(c, "axis"), axis = 0;
     if (!flat) HD_TRY(hd_axis(c, hd_attr_i(c, "axis", 0), x->rank, &axis));
+    if (x->type == HD_TYPE_U64) return hd_call_fail(c, HD_UNSUPPORTED, "elements of type uint64");
     size_t before = 1, along = x->count, after = 1, size = hd_type_size(x->type);
     if (!flat) hd_split_at(x, axis, &before, &along, &after);
     const hd_nd *v = hd_call_as(c, x, hd_type_is_float(x->type) ? HD_TYPE_F64 : HD_TYPE_I64);

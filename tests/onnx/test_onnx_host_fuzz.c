@@ -173,6 +173,33 @@ static void test_damaged(void **state) {
     assert_true(loaded > models * rounds / 10 && ran > 0 && ran < models * rounds);
 }
 
+/* A Loop whose inputs were cut off: it has no condition, and no states to count. */
+static void test_loop_without_inputs(void **state) {
+    (void)state;
+    size_t size;
+    uint8_t *data = NULL;
+    hd_err err = {0};
+    if (hd_file_read(&data, &size, ONNX_TESTDATA "/node/test_loop11/model.onnx", (size_t)1 << 20, 0, NULL) != HD_OK) skip();
+    Onnx__ModelProto *m = onnx__model_proto__unpack(NULL, size, data);
+    free(data);
+    assert_non_null(m);
+    Onnx__NodeProto *n = m->graph->node[0];
+    while (n->n_input > 1) free(n->input[--n->n_input]);
+    uint8_t *packed = malloc(onnx__model_proto__get_packed_size(m) + 1);
+    assert_non_null(packed);
+    hd_host *h;
+    hd_nd in[8] = {0}, out[8] = {0};
+    size_t length = onnx__model_proto__pack(m, packed);
+    assert_int_equal(hd_host_load_memory(&h, packed, length, "m", &err), HD_OK);
+    for (int k = 0; k < hd_host_n_inputs(h); k++) assert_int_equal(hd_nd_new(&in[k], HD_TYPE_I64, 0, NULL, 64, NULL), HD_OK);
+    assert_int_equal(hd_host_run(h, in, out, NULL, &err), HD_FORMAT);
+    assert_non_null(strstr(err.message, "1 inputs; a trip count and a condition, which may be left out, come before the states"));
+    for (int k = 0; k < hd_host_n_inputs(h); k++) hd_nd_free(&in[k]);
+    hd_host_free(h);
+    free(packed);
+    onnx__model_proto__free_unpacked(m, NULL);
+}
+
 int main(void) {
     static const char *const folders[] = {"node", "simple", "pytorch-operator", "pytorch-converted"};
     int found = 0;
@@ -193,6 +220,6 @@ int main(void) {
         if (n >= 0) free(list);
     }
     if (!found) return 77;
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_damaged)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_damaged), cmocka_unit_test(test_loop_without_inputs)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
