@@ -83,7 +83,7 @@ static hd_status combine(hd_nd *y, hd_call *c, const binary *f, hd_type wide, co
     const hd_nd *v[2] = {a, b};
     int64_t dim[HD_ND_MAX_RANK];
     int rank;
-    inner_fn *inner = wide == HD_TYPE_F32 ? f->f32 : wide == HD_TYPE_F64 ? f->f64 : wide == HD_TYPE_I64 ? f->i64 : f->u64;
+    inner_fn *inner = wide == HD_TYPE_F32 ? f->f32 : wide == HD_TYPE_F64 ? f->f64 : wide == HD_TYPE_I64 && f->i64 ? f->i64 : wide == HD_TYPE_U64 || wide == HD_TYPE_I64 ? f->u64 : NULL; /* bits are bits */
     hd_err err = {0};
     *y = (hd_nd){0};
     if (!inner) return hd_call_fail(c, HD_UNSUPPORTED, "does not take elements of type %s", hd_type_name((int)c->in[0]->type));
