@@ -11,6 +11,7 @@
 #include "../train/train.h"
 #include "cli.h"
 #include "language_device.h"
+#include "parts.h"
 
 static const cli_option options[] = {
     {"--images", "X.idx", "idx or idx.gz of u8, i8 or float (the test images of Debian's Fashion-MNIST)"},
@@ -232,6 +233,9 @@ static hd_status run(const cli_args *a, hd_err *err) {
     for (size_t i = 0; i < sizeof tokens_only / sizeof *tokens_only; i++)
         if (cli_text(a, tokens_only[i])) return hd_fail(err, HD_USAGE, "eval: %s goes with --tokens", tokens_only[i]);
     if (!x != !y) return hd_fail(err, HD_USAGE, "eval: --images and --labels go together");
+    uint32_t magic = 0;
+    hd_err none;
+    if (!cli_file_magic(&magic, a->operand, &none) && magic == (uint32_t)HD_HPM_MAGIC) return cli_parts_eval(a, err);
     hd_status s = cli_int(&count, a, "--count", 0, 0, 1 << 30, err);
     cli_model m = {0};
     if (!s) s = cli_model_load(&m, a->operand, err);

@@ -15,6 +15,7 @@ hd_status cli_parts_cut(hd_parts **parts, hd_graph **graph, const cli_args *a, h
 hd_status cli_parts_compress(const cli_args *a, hd_parts *p, const hd_policy *policy, const char *calib, int64_t samples, const char *out, hd_err *err);
 hd_status cli_parts_compile(const cli_args *a, const hd_geometry *g, const hd_lower_options *o, const char *out, hd_err *err);
 hd_status cli_parts_run(const cli_args *a, hd_err *err);
+hd_status cli_parts_eval(const cli_args *a, hd_err *err);
 /* Item n of x as the network's one input. */
 hd_status cli_parts_item(hd_nd *v, const cli_args *a, const hd_parts *p, const hd_idx *x, uint32_t n, hd_err *err);
 #endif

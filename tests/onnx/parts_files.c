@@ -1,4 +1,5 @@
-/* For tests/cli/parts.sh: parts_files net.onnx x.idx y.idx N writes the network, N inputs and what the host executor gives for them in float;
+/* For tests/cli/parts.sh: parts_files net.onnx x.idx y.idx labels.idx N writes the network, N inputs, what the host executor gives for them in float and where that is
+ * largest;
  * parts_files a.idx b.idx prints the largest difference;
  * parts_files folded.onnx writes the network that is whole once it is folded. */
 #include <math.h>
@@ -28,7 +29,7 @@ static int compare(const char *a, const char *b) {
 
 int main(int argc, char **argv) {
     if (argc == 3) return compare(argv[1], argv[2]);
-    if (argc != 5 && argc != 2) return 2;
+    if (argc != 6 && argc != 2) return 2;
     builder *b = argc == 2 ? parts_net_folded() : parts_net();
     size_t size;
     uint8_t *bytes = builder_pack(b, &size);
@@ -40,10 +41,11 @@ int main(int argc, char **argv) {
         builder_free(b);
         return failed;
     }
-    uint32_t n = (uint32_t)atoi(argv[4]);
+    uint32_t n = (uint32_t)atoi(argv[5]);
     if (hd_file_write(argv[1], bytes, size, &err) || hd_host_load_memory(&h, bytes, size, "net", &err)) return fputs(err.message, stderr), 1;
     float *x = malloc((size_t)n * PARTS_NET_INPUT * sizeof *x), *y = NULL;
     size_t item = 0;
+    uint8_t *label = calloc(n + 1, 1);
     for (uint32_t k = 0; k < n; k++) {
         const int64_t dim[] = {1, 3, 12, 12};
         hd_nd in, out;
@@ -54,16 +56,20 @@ int main(int argc, char **argv) {
         item = out.count;
         y = realloc(y, (size_t)n * item * sizeof *y);
         memcpy(y + k * item, out.data, item * sizeof *y);
+        for (size_t i = 0; i < item; i++)
+            if (((float *)out.data)[i] > ((float *)out.data)[label[k]]) label[k] = (uint8_t)i;
         hd_nd_free(&in);
         hd_nd_free(&out);
     }
+    hd_idx labels = {.type = HD_IDX_U8, .rank = 1, .dim = {n}, .item = 1, .data = label};
     hd_idx inputs = {.type = HD_IDX_F32, .rank = 4, .dim = {n, 3, 12, 12}, .item = PARTS_NET_INPUT, .data = x};
     hd_idx outputs = {.type = HD_IDX_F32, .rank = 2, .dim = {n, (uint32_t)item}, .item = item, .data = y};
-    int bad = hd_idx_save(&inputs, argv[2], &err) || hd_idx_save(&outputs, argv[3], &err);
+    int bad = hd_idx_save(&inputs, argv[2], &err) || hd_idx_save(&outputs, argv[3], &err) || hd_idx_save(&labels, argv[4], &err);
     hd_host_free(h);
     free(bytes);
     free(x);
     free(y);
+    free(label);
     builder_free(b);
     return bad;
 }
