@@ -10,6 +10,7 @@
 # Engines:
 #   induct:K   yosys-smtbmc and z3: no counterexample in the first K cycles, and K good cycles are followed by a good one
 #   bmc:K      only the first K cycles; the harness says what they hold
+#   satinduct:K, sat:K   the same two by the SAT solver in yosys, K the most cycles of the induction: for long histories of many registers without arithmetic, where z3 does not end
 # A mutant counts as refuted only by a trace from the initial state, never by a failed induction step.
 # Exit code: 0 proven and all mutants refuted, 1 not, 77 a tool is missing.
 set -u
@@ -40,7 +41,7 @@ elaborate() {
     local common="read_verilog -formal -sv -I$tree/hw/include ${sources[*]} $harness; $set setattr -mod -unset keep_hierarchy *" model="prep -flatten -top proof; async2sync"
     # Memories before the hierarchy goes, so that a harness can name their words.
     [ "$clocks" = free ] && model="hierarchy -top proof; proc; memory_collect; memory_map; prep -flatten -top proof; clk2fflogic"
-    yosys -q -p "$common; $model; opt; dffunmap; opt_clean; write_smt2 -wires $work/model.smt2" >"$work/log" 2>&1 ||
+    yosys -q -p "$common; $model; opt; dffunmap; opt_clean; write_rtlil $work/model.il; write_smt2 -wires $work/model.smt2" >"$work/log" 2>&1 ||
         { echo "FAILED $name: yosys"; grep -i error "$work/log" | head; return 1; }
 }
 
@@ -48,17 +49,25 @@ elaborate() {
 run() {
     local engine=${1%%:*} depth=${1##*:}
     # A mutant of an inductive proof may need more cycles to be seen than the induction.
-    [ "$engine" = induct ] && [ "${2-}" = base ] && depth=$((depth + (${#clocks} ? 20 : 6)))
+    [[ $engine = *induct ]] && [ "${2-}" = base ] && depth=$((depth + (${#clocks} ? 20 : 6)))
     case $engine in
     bmc | induct)
         # shellcheck disable=SC2086
-        timeout 400 yosys-smtbmc -s z3 $options -t "$depth" --noinfo "$work/model.smt2" >"$work/log" 2>&1
+        timeout ${LIMIT:-400} yosys-smtbmc -s z3 $options -t "$depth" --noinfo "$work/model.smt2" >"$work/log" 2>&1
         if grep -q "Status: FAILED" "$work/log"; then echo refuted; return; fi
         grep -q "Status: PASSED" "$work/log" || { echo unknown; return; }
         [ "$engine" = bmc ] || [ "${2-}" = base ] && { echo proven; return; }
         # shellcheck disable=SC2086
-        timeout 400 yosys-smtbmc -s z3 $options -i -t "$depth" --noinfo "$work/model.smt2" >"$work/log" 2>&1
+        timeout ${LIMIT:-400} yosys-smtbmc -s z3 $options -i -t "$depth" --noinfo "$work/model.smt2" >"$work/log" 2>&1
         grep -q "Status: PASSED" "$work/log" && echo proven || echo unknown ;;
+    sat | satinduct)
+        # A sequence of K cycles is one problem, whose assumptions hold in all of them.
+        local how="-tempinduct -maxsteps $depth"
+        if [ "$engine" = sat ] || [ "${2-}" = base ]; then how="-seq $depth"; fi
+        timeout 400 yosys -q -p "read_rtlil $work/model.il; memory_map; opt -full; clean -purge; tee -o $work/log sat $how -prove-asserts -set-assumes" >/dev/null 2>"$work/errors"
+        if grep -qE "proof finished - model found.*: FAIL" "$work/log"; then echo refuted
+        elif grep -qE "no model found: SUCCESS|Induction step proven: SUCCESS" "$work/log"; then echo proven
+        else cat "$work/errors" >>"$work/log"; echo unknown; fi ;;
     *) echo "unknown engine" ;;
     esac
 }
