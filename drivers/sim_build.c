@@ -124,11 +124,11 @@ static hd_status compile_model(const char *dir, const char *target, const hd_geo
     /* make, so that several files compile at once; the recipe needs nothing of Verilator's own makefiles. */
     snprintf(text, sizeof text,
              "ROOT := $(shell verilator --getenv VERILATOR_ROOT)\n"
-             "FLAGS := -O3 -march=native -fPIC -std=gnu++17 -w -DVM_COVERAGE=0 -DVM_SC=0 -DVM_TRACE=%d -DVM_TRACE_FST=%d -DVM_TRACE_VCD=0 -DHD_PUMP=%u -DHD_LINK=%u %s %s "
+             "FLAGS := -O3 -march=native -fPIC -fno-semantic-interposition -std=gnu++17 -w -DVM_COVERAGE=0 -DVM_SC=0 -DVM_TRACE=%d -DVM_TRACE_FST=%d -DVM_TRACE_VCD=0 -DHD_PUMP=%u -DHD_LINK=%u %s %s "
              "-I. -I$(ROOT)/include -I$(ROOT)/include/vltstd -I%s/sim\n"
              "CPP := $(wildcard Vheddle*.cpp)\n"
              "OBJ := $(CPP:.cpp=.o) verilated.o verilated_threads.o rtl_model.o %s\n"
-             "model.so: $(OBJ)\n\tg++ -shared -o $@ $(OBJ) -lz -lpthread\n"
+             "model.so: $(OBJ)\n\tg++ -shared -Wl,-Bsymbolic -o $@ $(OBJ) -lz -lpthread\n"
              "%%.o: %%.cpp\n\tg++ $(FLAGS) -c -o $@ $<\n"
              "verilated.o verilated_threads.o verilated_fst_c.o: %%.o: $(ROOT)/include/%%.cpp\n\tg++ $(FLAGS) -c -o $@ $<\n"
              "rtl_model.o: %s\n\tg++ $(FLAGS) -c -o $@ $<\n",

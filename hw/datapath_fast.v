@@ -29,7 +29,9 @@ module datapath_fast #(
     parameter CHUNK    = 2,
     parameter PB       = $clog2(PUMP),
     parameter GATHER   = 0,
-    parameter IC       = 0
+    parameter IC       = 0,
+    parameter SLOTS    = 32,           // tiles between capture and drain: at most LATA, 21 at the largest
+    parameter ARITH    = 32            // bits of an accumulator here, ACC_BITS or more; proofs take fewer than simulation
 ) (
     input  wire                     clk,
     input  wire [ROWS-1:0]          w_en,
@@ -57,19 +59,19 @@ module datapath_fast #(
 );
     localparam PART = LANES / PUMP, LP = PART * PLANES, WORDS = (COLS * LP + 31) / 32;      // lanes, bits a position, host words of a weight element
     localparam TURNS = SERIAL != 0 ? ROWS * COLS : COLS;        // of the drain
-    localparam SLOTS = 32;              // tiles between capture and drain: at most LATA, 21 at the largest
+    localparam BIAS = 16;               // above every weight of a lane, 2^PLANES - 1
 
     // One array dimension a loop: the compiler then sees that no index wraps, and vectorises.
     reg signed [7:0]  win  [0:2*ROWS-1][0:(1 << WW)-1][0:LANES-1];     // buffer and row, word, lane
     reg        [31:0] raw  [0:(PUMP << SW)-1][0:WORDS-1];
-    reg signed [7:0]  wt   [0:(1 << SW)-1][0:LANES-1][0:COLS-1];       // entry, lane, drained position
+    reg        [15:0] wt   [0:(1 << SW)-1][0:LANES-1][0:COLS-1];       // entry, lane, drained position; plus BIAS: bytes without a sign are quicker to widen
     reg signed [15:0] part_ones [0:(PUMP << SW)-1][0:COLS-1];          // one's complements of an element's position
     reg signed [15:0] ones [0:(1 << SW)-1][0:COLS-1];                  // and of an entry's
     reg        [WW-1:0] pair [0:(1 << SW)-1][0:LANES/2-1];             // GATHER: entry, pair
-    reg signed [31:0] acc  [0:ROWS-1][0:COLS-1];
-    reg signed [31:0] sum  [0:ROWS-1];
-    reg signed [31:0] snap [0:SLOTS-1][0:ROWS-1][0:COLS-1];
-    reg signed [31:0] snap_sum [0:SLOTS-1][0:ROWS-1];
+    reg signed [ARITH-1:0] acc  [0:ROWS-1][0:COLS-1];
+    reg signed [ARITH-1:0] sum  [0:ROWS-1];
+    reg signed [ARITH-1:0] snap [0:SLOTS-1][0:ROWS-1][0:COLS-1];
+    reg signed [ARITH-1:0] snap_sum [0:SLOTS-1][0:ROWS-1];
     reg [LATA-2:0] due;
     reg        sum_due;
     reg [31:0] in_slot, out_slot, sum_slot, col, stay;
@@ -77,7 +79,7 @@ module datapath_fast #(
 
     reg [ROWS*LANES*8-1:0] word_read;
     reg [31:0] r, l, d, p, at, row, slot, element, entry, lane, chunk, first_bit, bit_at, value_bits;
-    reg signed [31:0] a, v, n, s;
+    reg signed [31:0] a, a0, a1, a2, a3, v, n, s;
     always @(posedge clk) begin
         r = 0; l = 0; d = 0; p = 0;
         // With GATHER window words come a cycle later.
@@ -110,12 +112,17 @@ module datapath_fast #(
             for (r = 0; r < ROWS; r = r + 1) begin
                 row = r_buf ? ROWS + r : r;
                 s = 0;
-                for (l = 0; l < LANES; l = l + 1) begin
-                    a = win[row][GATHER != 0 ? pair[s_pc][l >> 1] : r_addr][l];
-                    s = s + a;
-                    for (d = 0; d < COLS; d = d + 1) acc[r][d] = acc[r][d] + a * wt[s_pc][l][d];
+                // Four lanes (there is no fewer) for each time the accumulators are read and written.
+                for (l = 0; l < LANES; l = l + 4) begin
+                    a0 = win[row][GATHER != 0 ? pair[s_pc][l >> 1] : r_addr][l];
+                    a1 = win[row][GATHER != 0 ? pair[s_pc][l >> 1] : r_addr][l + 1];
+                    a2 = win[row][GATHER != 0 ? pair[s_pc][(l >> 1) + 1] : r_addr][l + 2];
+                    a3 = win[row][GATHER != 0 ? pair[s_pc][(l >> 1) + 1] : r_addr][l + 3];
+                    s = s + a0 + a1 + a2 + a3;
+                    for (d = 0; d < COLS; d = d + 1)
+                        acc[r][d] = acc[r][d] + a0 * $signed({16'd0, wt[s_pc][l][d]}) + a1 * $signed({16'd0, wt[s_pc][l + 1][d]}) + a2 * $signed({16'd0, wt[s_pc][l + 2][d]}) + a3 * $signed({16'd0, wt[s_pc][l + 3][d]});
                 end
-                for (d = 0; d < COLS; d = d + 1) acc[r][d] = acc[r][d] - ones[s_pc][d];
+                for (d = 0; d < COLS; d = d + 1) acc[r][d] = acc[r][d] - s * BIAS - ones[s_pc][d];
                 sum[r] = sum[r] + s;
             end
             if (s_last) begin
@@ -155,7 +162,7 @@ module datapath_fast #(
             if (chunk < WORDS) begin
                 raw[element][chunk] = h_wdata;
                 first_bit = chunk * 32;
-                for (d = first_bit / LP; d < COLS && d * LP < first_bit + 32; d = d + 1) begin
+                for (d = 0; d < COLS; d = d + 1) if (d * LP + LP > first_bit && d * LP < first_bit + 32) begin
                     n = 0;
                     for (l = 0; l < PART; l = l + 2) begin
                         a = 0; v = 0;
@@ -167,8 +174,8 @@ module datapath_fast #(
                             v = v + (value_bits[0] ? -s : s);
                             if (value_bits[1]) n = n + (32'sd1 <<< p);
                         end
-                        wt[entry][lane + l][d] = a;
-                        wt[entry][lane + l + 1][d] = v;
+                        wt[entry][lane + l][d] = a + BIAS;
+                        wt[entry][lane + l + 1][d] = v + BIAS;
                     end
                     part_ones[element][d] = n;
                     n = 0;

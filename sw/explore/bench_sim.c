@@ -10,7 +10,7 @@
 #include "dataset.h"
 #include "native.h"
 
-static const char geometry_text[] = "8x16x16x2";
+static const char geometry_text[] = "4x16x8x2"; /* 1,024 operations a cycle */
 enum { CALIBRATION_IMAGES = 256, IMAGES = 64 };
 static const double run_seconds = 3; /* for each side, at least */
 

@@ -5,6 +5,8 @@
 #   //@ files FILE...                  Verilog sources, relative to SOURCE_DIR
 #   //@ case NAME ENGINE [P=V ...]     an engine below with these parameters of `proof`
 #   //@ mutant CASE FILE SED           one line of FILE broken by this sed expression; CASE must then find a counterexample
+#   //@ read OPTION...                 further options of read_verilog: -mem2reg, so that a proof can speak of a memory's words, -defer
+#   //@ prepare COMMANDS               further commands of yosys before the model is written
 #   //@ smtbmc OPTION...               options of yosys-smtbmc: --unroll where z3 does not end at expanding the transition
 #   //@ clocks free                    clocks are inputs, and in each step of the search any of them may rise or fall; memories become registers
 # Engines:
@@ -30,7 +32,7 @@ PATH="$work/bin:$PATH"
 
 directive() { sed -n "s|^//@ $1 ||p" "$harness"; }
 read -r -a files <<<"$(directive files | tr '\n' ' ')"
-options=$(directive smtbmc) clocks=$(directive clocks)
+options=$(directive smtbmc) clocks=$(directive clocks) reading=$(directive read) prepare=$(directive prepare)
 
 # elaborate TREE PARAMETERS...: $work/model.smt2 from the sources in TREE
 elaborate() {
@@ -38,10 +40,10 @@ elaborate() {
     shift
     for p in "$@"; do set+="chparam -set ${p%%=*} ${p##*=} proof; "; done
     for f in "${files[@]}"; do sources+=("$tree/$f"); done
-    local common="read_verilog -formal -sv -I$tree/hw/include ${sources[*]} $harness; $set setattr -mod -unset keep_hierarchy *" model="prep -flatten -top proof; async2sync"
+    local common="read_verilog -formal -sv $reading -I$tree/hw/include ${sources[*]} $harness; $set setattr -mod -unset keep_hierarchy *" model="prep -flatten -top proof; async2sync"
     # Memories before the hierarchy goes, so that a harness can name their words.
     [ "$clocks" = free ] && model="hierarchy -top proof; proc; memory_collect; memory_map; prep -flatten -top proof; clk2fflogic"
-    yosys -q -p "$common; $model; opt; dffunmap; opt_clean; write_rtlil $work/model.il; write_smt2 -wires $work/model.smt2" >"$work/log" 2>&1 ||
+    yosys -q -p "$common; $model; opt; $prepare dffunmap; opt_clean; write_rtlil $work/model.il; write_smt2 -wires $work/model.smt2" >"$work/log" 2>&1 ||
         { echo "FAILED $name: yosys"; grep -i error "$work/log" | head; return 1; }
 }
 
