@@ -45,9 +45,8 @@ hd_status cli_codes(const cli_args *a, hd_idx **x, const char *path, hd_tensor_i
         return hd_fail(err, HD_USAGE, "%s: --codes: found '%.60s'; allowed is SCALE:ZERO, above 0 and -128..127, as in 0.5847:83", a->command->name, text);
     if ((*x)->type != HD_IDX_I8) return hd_fail(err, HD_FORMAT, "%s: items of another type than i8; --codes is for those", path);
     hd_idx *real = NULL;
-    hd_status s = hd_idx_plain(&real, *x, err);
+    hd_status s = hd_idx_numbers(&real, *x, scale, (int)zero, err);
     if (s) return s;
-    for (size_t i = 0; i < (size_t)real->dim[0] * real->item; i++) ((float *)real->data)[i] = scale * (((float *)real->data)[i] - (float)zero);
     hd_idx_free(*x);
     *x = real;
     if (input) {

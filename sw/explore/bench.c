@@ -16,6 +16,7 @@ const hd_suite hd_suites[] = {
     {"tune", "training in the stored format: accuracy after it, cycles on the RTL, seconds", hd_bench_tune, 0},
     {"gather", "whole blocks, pairs of lanes and N of M: accuracy, bits and cycles of the embedded network", hd_bench_gather, 1},
     {"policy", "automatic policies at the bytes and cycles of uniform ones", hd_bench_policy, 0},
+    {"models", "MLPerf Tiny's ResNet-8 and DS-CNN: accuracy in 8 and 4 bits, cycles and time on iCEBreaker and ULX3S, on the RTL", hd_bench_models, 0},
     {"usb", "the driver against bare libusb; the link and both USB devices against their wires, on the RTL", hd_bench_usb, 0},
     {"explore", "the cycle model against the RTL; the SystemC platform against RTL and virtual board; the time of a sweep of 200 points", hd_bench_explore, 0},
     {NULL, NULL, NULL, 0},

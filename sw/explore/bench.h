@@ -45,4 +45,5 @@ hd_status hd_bench_usb(hd_figures *f, hd_err *err);
 hd_status hd_bench_explore(hd_figures *f, hd_err *err);
 hd_status hd_bench_gather(hd_figures *f, hd_err *err);
 hd_status hd_bench_policy(hd_figures *f, hd_err *err);
+hd_status hd_bench_models(hd_figures *f, hd_err *err);
 #endif

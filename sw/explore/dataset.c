@@ -66,3 +66,11 @@ hd_status hd_idx_plain(hd_idx **out, const hd_idx *idx, hd_err *err) {
     *out = copy;
     return HD_OK;
 }
+
+hd_status hd_idx_numbers(hd_idx **out, const hd_idx *idx, float scale, int zero, hd_err *err) {
+    hd_status s = hd_idx_plain(out, idx, err);
+    if (s) return s;
+    float *v = (float *)(*out)->data;
+    for (size_t i = 0; i < (size_t)(*out)->dim[0] * (*out)->item; i++) v[i] = scale * (v[i] - (float)zero);
+    return HD_OK;
+}

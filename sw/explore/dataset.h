@@ -15,6 +15,9 @@ hd_status hd_fashion_mnist(hd_idx **images, hd_idx **labels, int test, hd_err *e
 /* Checks that images and labels belong together: labels of rank 1, u8, as many as images, all below `classes`; items of `size` elements. */
 hd_status hd_dataset_check(const hd_idx *images, const hd_idx *labels, const char *image_path, const char *label_path, size_t size, uint32_t classes, hd_err *err);
 
+/* A copy of idx as floats, scale * (element - zero): codes as the numbers that they stand for. */
+hd_status hd_idx_numbers(hd_idx **out, const hd_idx *idx, float scale, int zero, hd_err *err);
+
 /* A copy of idx as floats, plain values: for readers that would divide u8 by 255. */
 hd_status hd_idx_plain(hd_idx **out, const hd_idx *idx, hd_err *err);
 #endif
