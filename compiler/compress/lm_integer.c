@@ -98,7 +98,7 @@ static hd_status make_run(hd_lm_run *r, const hd_lm *c, int layer, hd_llama_part
     int matrix[3], channel = 0;
     r->matrices = hd_llama_part_matrices(part, matrix);
     r->in = hd_llama_part_size(c->model, part);
-    snprintf(r->name, sizeof r->name, "layer%d.%s", layer, names[part]);
+    snprintf(r->name, sizeof r->name, "layer%d.%.7s", layer, names[part]);
     for (int i = 0; i < r->matrices; i++) {
         int in;
         hd_llama_shape(c->model, matrix[i], &r->rows[i], &in);

@@ -24,7 +24,7 @@ ok devices
 ok devices --json
 [ "$(json devices.0.name)" = ref ] || fail "devices: the first is no ref"
 ok bench
-[ "$(cut -d' ' -f1 stdout | tr '\n' ' ')" = "sim array decode area demo compress tune gather policy usb explore " ] || fail "bench lists '$(cat stdout)'"
+[ "$(cut -d' ' -f1 stdout | tr '\n' ' ')" = "sim array decode area demo compress tune gather policy models usb explore " ] || fail "bench lists '$(cat stdout)'"
 # A full disk is an error, not silence.
 if [ -w /dev/full ]; then
     "$heddle" help >/dev/full 2>stderr
