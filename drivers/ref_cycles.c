@@ -48,7 +48,7 @@ typedef struct fetch_state {
 } fetch_state;
 
 /* Residual cycles to come: at most one a cycle, and none is further away than latency + RES. */
-enum { RING = 128 };
+enum { RING = 128, FEW = 512 }; /* FEW: tiles of a layer that need no allocation */
 typedef struct sequencer_state {
     int64_t issued;             /* cycle of the last issued entry */
     int64_t drain_free;         /* earliest cycle of the next LAST */
@@ -68,12 +68,12 @@ static void fetch_pass(fetch_state *f, const shape *s, int64_t p, int64_t releas
     int64_t arrived = p ? f->last + 1 : 1, cycle = max64(arrived, released + 1);
     int64_t at = p * s->rows, end = min64(at + s->rows, s->positions);
     perf[HD_PERF_WAIT_BUFFER] += (uint64_t)(cycle - arrived);
-    int64_t residual = s->res_n / s->res_pair * (end - at);
+    int64_t residual = (s->res_n >> (s->res_pair - 1)) * (end - at);
     while (at < end) {
         int64_t n = s->single ? 1 : min64(end - at, s->out_w - (int64_t)((uint32_t)at % (uint32_t)s->out_w)); /* positions have 24 bits */
         f->columns = s->single ? s->kw : (n - 1) * s->sx + s->kw;
         f->offset = s->single ? 0 : (n - 1) * s->sx;
-        int64_t slots = s->kh * f->columns * s->ncb / s->pair;
+        int64_t slots = s->kh * f->columns * s->ncb >> (s->pair - 1); /* one or two words: a division here was an eighth of the whole */
         f->first_slot = cycle + 1 + s->slot;
         cycle += 1 + slots * s->slot;
         perf[HD_PERF_FETCH_WORDS] += (uint64_t)(slots * s->pair);
@@ -84,7 +84,7 @@ static void fetch_pass(fetch_state *f, const shape *s, int64_t p, int64_t releas
 }
 
 /* First cycle in which window word a of the pass can be used: a walk of one or two words a slot. a / line by a reciprocal: exact for 13 bits of a and lines of 4,096 words and less. */
-static int64_t ready(const fetch_state *f, const shape *s, uint32_t a) {
+static inline int64_t ready(const fetch_state *f, const shape *s, uint32_t a) {
     int64_t ky = (int64_t)((uint64_t)a * s->line_inverse >> 26);
     return f->first_slot + (((ky * f->columns + f->offset) * s->ncb + a - ky * s->line) >> (s->pair - 1)) * s->slot + 3;
 }
@@ -189,10 +189,10 @@ typedef struct conv_state {
 
 /* Passes after which the windows lie on the output lines as before. */
 static int64_t passes_alike(const shape *s) {
-    int64_t a = s->out_w, b = s->rows;
+    uint32_t a = (uint32_t)s->out_w, b = (uint32_t)s->rows;
     if (s->single || a % b == 0 || b % a == 0) return 1;
     while (b) {
-        int64_t rest = a % b;
+        uint32_t rest = a % b;
         a = b;
         b = rest;
     }
@@ -260,8 +260,8 @@ static uint32_t find_tiles(uint32_t *tile, const uint16_t *entry, uint32_t n) {
 
 static hd_status conv_cycles(uint64_t *perf, const hd_geometry *g, const uint32_t *d, const shape *s, const uint16_t *entry, source *src, hd_err *err) {
     uint32_t n = (uint32_t)(hd_field_get(d, HD_F_STREAM_LAST) - hd_field_get(d, HD_F_STREAM_FIRST) + 1);
-    int64_t passes = (s->positions + s->rows - 1) / s->rows, lanes = g->lanes;
-    uint32_t *tile = malloc((size_t)n * sizeof *tile);
+    int64_t passes = ((uint32_t)s->positions + g->rows - 1) / g->rows; /* 32 bits where they are enough: a division of 64 takes long */
+    uint32_t few[FEW], *tile = n <= FEW ? few : malloc((size_t)n * sizeof *tile);
     if (!tile) return hd_fail(err, HD_NOMEM, "ref: out of memory for %u entries", n);
     uint32_t tiles = find_tiles(tile, entry, n);
     src->passes = passes;
@@ -269,12 +269,12 @@ static hd_status conv_cycles(uint64_t *perf, const hd_geometry *g, const uint32_
     int64_t ring[2][RING];
     conv_state c = {.q = {.issued = 2, .ring = ring[0]}, .released = {-1, -1}}, before = {.q = {.ring = ring[1]}}; /* the first entry issues from cycle 3 */
     int64_t alike = passes_alike(s), repeated = 0;
-    int64_t until = min64(s->positions / s->rows, src->loader ? passes - 1 : passes); /* passes of all rows that touch no external memory, but the first */
+    int64_t until = min64((uint32_t)s->positions / g->rows, src->loader ? passes - 1 : passes); /* passes of all rows that touch no external memory, but the first */
     for (int64_t p = 0; p < passes; p++) {
-        if (p && !repeated && p + alike <= until && (p - 1) % alike == 0) {
+        if (p && !repeated && p + alike <= until && (alike == 1 || (p - 1) % alike == 0)) {
             forget_past(&c);
             if (p > alike && same_but_later(&before, &c)) {
-                repeated = (until - p) / alike;
+                repeated = alike == 1 ? until - p : (until - p) / alike;
                 repeat(&c, &before, repeated);
                 p += repeated * alike;
                 if (p == passes) break;
@@ -286,10 +286,10 @@ static hd_status conv_cycles(uint64_t *perf, const hd_geometry *g, const uint32_
         c.released[1] = c.released[0];
         c.released[0] = c.q.issued + (!s->residual ? 0 : s->shared ? s->res_after + s->last_cols * s->drain : s->res_after);
     }
-    free(tile);
+    if (tile != few) free(tile);
     memcpy(perf, c.perf, sizeof c.perf);
     perf[HD_PERF_STEPS] = (uint64_t)n * (uint64_t)passes;
-    perf[HD_PERF_WRITES] = (uint64_t)(s->positions * ((hd_field_get(d, HD_F_COUT) + lanes - 1) / lanes));
+    perf[HD_PERF_WRITES] = (uint64_t)(s->positions * (((uint32_t)hd_field_get(d, HD_F_COUT) + g->lanes - 1) / g->lanes));
     int64_t store = g->post ? PL_SHARED + (int64_t)g->post - !g->sums : PL + s->rows;
     perf[HD_PERF_CYCLES] = (uint64_t)(LOAD + c.q.issued + hd_ref_latency(g) + s->last_cols * s->drain + store + TAIL);
     return HD_OK;
@@ -311,7 +311,7 @@ hd_status hd_ref_cycles(uint64_t perf[HD_PERF_WORDS], const hd_geometry *g, cons
     s.pair = g->fetch == 2 && s.ncb % 2 == 0 && hd_field_get(d, HD_F_OPCODE) == HD_OP_CONV ? 2 : 1;
     s.res_pair = s.pair == 2 && s.res_n % 2 == 0 ? 2 : 1;
     s.line = s.kw * s.ncb;
-    s.line_inverse = (((uint64_t)1 << 26) + (uint64_t)s.line - 1) / (uint64_t)s.line;
+    s.line_inverse = (((uint32_t)1 << 26) + (uint32_t)s.line - 1) / (uint32_t)s.line;
     memset(perf, 0, HD_PERF_WORDS * sizeof *perf);
     hd_status st = HD_OK;
     if (hd_field_get(d, HD_F_OPCODE) == HD_OP_CONV) {
