@@ -53,7 +53,7 @@ static int field(const uint8_t **p, const uint8_t *end, const uint8_t **bytes, s
             if (!(*(*p)++ & 128)) break;
         }
     *bytes = *p;
-    *n = (v[0] & 7) == 2 ? (size_t)v[1] : 0;
+    *n = (v[0] & 7) != 2 ? 0 : v[1] < (uint64_t)(end - *p) ? (size_t)v[1] : (size_t)(end - *p); /* a damaged file ends here */
     *p += *n;
     return (int)(v[0] >> 3);
 }
@@ -152,11 +152,15 @@ static int one_set(hd_host *h, const char *dir, const Onnx__GraphProto *g, char 
     hd_nd in[64] = {0}, out[64] = {0};
     hd_err err = {0};
     int n_in = hd_host_n_inputs(h), n_out = hd_host_n_outputs(h), passed = 1;
+    if (n_in > 64 || n_out > 64) {
+        snprintf(why, room, "%d inputs and %d outputs; at most 64 of each are run", n_in, n_out);
+        return 0;
+    }
     for (int k = 0; k < n_in; k++) {
         const Onnx__ValueInfoProto *info = NULL;
         for (size_t j = 0; j < g->n_input; j++)
             if (strcmp(g->input[j]->name, hd_host_input(h, k)->name) == 0) info = g->input[j];
-        if (!read_value(&in[k], dir, "input", k, info)) passed = 0, snprintf(why, room, "no value for input %d", k);
+        if (!info || !read_value(&in[k], dir, "input", k, info)) passed = 0, snprintf(why, room, "no value for input %d", k);
     }
     if (passed && hd_host_run(h, in, out, NULL, &err) != HD_OK) passed = 0, snprintf(why, room, "%s", err.message);
     for (int k = 0; passed && k < n_out; k++) {

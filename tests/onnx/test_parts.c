@@ -37,6 +37,17 @@ static hd_nd input(uint32_t n) {
     return v;
 }
 
+/* The parts and the whole model on the host, on input n. */
+static void same_as_whole(hd_parts *p, hd_host *whole, uint32_t n) {
+    hd_nd in = input(n), got, want;
+    assert_int_equal(hd_host_run(whole, &in, &want, NULL, NULL), HD_OK);
+    assert_int_equal(hd_parts_run(p, &in, &got, hd_parts_float, p, NULL), HD_OK);
+    for (size_t k = 0; k < want.count; k++) assert_true(fabsf(((float *)got.data)[k] - ((float *)want.data)[k]) < 1e-5f);
+    hd_nd_free(&in);
+    hd_nd_free(&got);
+    hd_nd_free(&want);
+}
+
 static const hd_parts_node *row(const hd_parts *p, const char *name) {
     for (int k = 0; k < p->n_nodes; k++)
         if (strcmp(p->node[k].name, name) == 0) return &p->node[k];
@@ -103,13 +114,7 @@ static void test_residual_around_host(void **state) {
     hd_parts *p = cut(b, &whole);
     assert_true(on_array(p, "c") && on_array(p, "sum") && on_array(p, "d"));
     assert_false(on_array(p, "s") || on_array(p, "y"));
-    hd_nd in = input(1), got, want;
-    assert_int_equal(hd_host_run(whole, &in, &want, NULL, NULL), HD_OK);
-    assert_int_equal(hd_parts_run(p, &in, &got, hd_parts_float, p, NULL), HD_OK);
-    for (size_t k = 0; k < want.count; k++) assert_true(fabsf(((float *)got.data)[k] - ((float *)want.data)[k]) < 1e-5f);
-    hd_nd_free(&in);
-    hd_nd_free(&got);
-    hd_nd_free(&want);
+    same_as_whole(p, whole, 1);
     hd_parts_free(p);
     hd_host_free(whole);
     builder_free(b);
@@ -124,13 +129,7 @@ static void test_fused_and_folded(void **state) {
     assert_int_equal(p->n_parts, 1);
     assert_int_equal(p->n_nodes, 4);
     assert_string_equal(row(p, "gelu")->op, "Gelu");
-    hd_nd in = input(2), got, want;
-    assert_int_equal(hd_host_run(whole, &in, &want, NULL, NULL), HD_OK);
-    assert_int_equal(hd_parts_run(p, &in, &got, hd_parts_float, p, NULL), HD_OK);
-    for (size_t k = 0; k < want.count; k++) assert_true(fabsf(((float *)got.data)[k] - ((float *)want.data)[k]) < 1e-5f);
-    hd_nd_free(&in);
-    hd_nd_free(&got);
-    hd_nd_free(&want);
+    same_as_whole(p, whole, 2);
     hd_parts_free(p);
     hd_host_free(whole);
     builder_free(b);
