@@ -11,6 +11,8 @@ typedef struct memory_rule {
     uint32_t lo, hi;
 } memory_rule;
 
+/* The memories, whose limits are here, then the options, which hd_geometry_check looks at one by one. */
+enum { MEMORIES = 6 };
 static const memory_rule memories[] = {
     {"act", offsetof(hd_geometry, act_words), 64, 1u << 22},
     {"window", offsetof(hd_geometry, window_words), 16, HD_MAX_WINDOW_WORDS},
@@ -18,7 +20,22 @@ static const memory_rule memories[] = {
     {"param", offsetof(hd_geometry, param_words), 16, 65536},
     {"descriptors", offsetof(hd_geometry, descriptors), 2, 1024},
     {"tables", offsetof(hd_geometry, tables), 0, 16},
+    {"hop", offsetof(hd_geometry, hop), 0, 0},
+    {"acc", offsetof(hd_geometry, acc_bits), 0, 0},
+    {"fetch", offsetof(hd_geometry, fetch), 0, 0},
+    {"post", offsetof(hd_geometry, post), 0, 0},
+    {"residual", offsetof(hd_geometry, residual), 0, 0},
+    {"extern", offsetof(hd_geometry, extern_log2), 0, 0},
+    {"mhz", offsetof(hd_geometry, extern_mhz), 0, 0},
+    {"decode", offsetof(hd_geometry, decode), 0, 0},
+    {"pump", offsetof(hd_geometry, pump), 0, 0},
+    {"pool", offsetof(hd_geometry, pool), 0, 0},
+    {"slot", offsetof(hd_geometry, slot), 0, 0},
+    {"gather", offsetof(hd_geometry, gather), 0, 0},
+    {"sums", offsetof(hd_geometry, sums), 0, 0},
+    {"perf", offsetof(hd_geometry, perf), 0, 0},
 };
+enum { FIELDS = sizeof memories / sizeof memories[0] };
 
 static int power_of_two(uint32_t v) {
     return v && !(v & (v - 1));
@@ -73,7 +90,7 @@ hd_status hd_geometry_check(const hd_geometry *g, hd_err *err) {
     if (g->sums > 1) return hd_fail(err, HD_RANGE, "geometry: sums %u; allowed 0 or 1", g->sums);
     if (g->perf > 1) return hd_fail(err, HD_RANGE, "geometry: perf %u; allowed 0 or 1", g->perf);
     if (g->residual > 1) return hd_fail(err, HD_RANGE, "geometry: residual %u; allowed 0 or 1", g->residual);
-    for (size_t i = 0; i < sizeof memories / sizeof memories[0]; i++) {
+    for (size_t i = 0; i < MEMORIES; i++) {
         const memory_rule *m = &memories[i];
         uint32_t v;
         memcpy(&v, (const char *)g + m->offset, sizeof v);
@@ -127,33 +144,25 @@ hd_status hd_geometry_parse(hd_geometry *g, const char *text, hd_err *err) {
     return st;
 }
 
+void hd_geometry_memory_names(char *out, size_t n) {
+    size_t used = 0;
+    if (n) *out = 0;
+    for (size_t i = 0; i < FIELDS && used < n; i++) used += (size_t)snprintf(out + used, n - used, "%s%s", i ? ", " : "", memories[i].name);
+}
+
 hd_status hd_geometry_memory(hd_geometry *g, const char *text, hd_err *err) {
     hd_geometry n = *g;
     const char *p = text;
     int ring = 0;
     while (*p) {
-        size_t len = strcspn(p, "=,");
-        size_t offset = 0;
-        int found = 0;
-        for (size_t i = 0; i < sizeof memories / sizeof memories[0] && !found; i++)
-            if (strlen(memories[i].name) == len && !strncmp(p, memories[i].name, len)) offset = memories[i].offset, found = 1;
-        if (!found && len == 3 && !strncmp(p, "hop", 3)) offset = offsetof(hd_geometry, hop), found = 1;
-        if (!found && len == 3 && !strncmp(p, "acc", 3)) offset = offsetof(hd_geometry, acc_bits), found = 1;
-        if (!found && len == 5 && !strncmp(p, "fetch", 5)) offset = offsetof(hd_geometry, fetch), found = 1;
-        if (!found && len == 4 && !strncmp(p, "post", 4)) offset = offsetof(hd_geometry, post), found = 1;
-        if (!found && len == 4 && !strncmp(p, "pump", 4)) offset = offsetof(hd_geometry, pump), found = 1;
-        if (!found && len == 4 && !strncmp(p, "pool", 4)) offset = offsetof(hd_geometry, pool), found = 1;
-        if (!found && len == 4 && !strncmp(p, "slot", 4)) offset = offsetof(hd_geometry, slot), found = 1;
-        if (!found && len == 6 && !strncmp(p, "gather", 6)) offset = offsetof(hd_geometry, gather), found = 1;
-        if (!found && len == 4 && !strncmp(p, "sums", 4)) offset = offsetof(hd_geometry, sums), found = 1;
-        if (!found && len == 4 && !strncmp(p, "perf", 4)) offset = offsetof(hd_geometry, perf), found = 1;
-        if (!found && len == 8 && !strncmp(p, "residual", 8)) offset = offsetof(hd_geometry, residual), found = 1;
-        if (!found && len == 6 && !strncmp(p, "extern", 6)) offset = offsetof(hd_geometry, extern_log2), found = 1;
-        if (!found && len == 6 && !strncmp(p, "decode", 6)) offset = offsetof(hd_geometry, decode), found = 1;
-        if (!found && len == 3 && !strncmp(p, "mhz", 3)) offset = offsetof(hd_geometry, extern_mhz), found = 1;
-        if (!found)
-            return hd_fail(err, HD_USAGE, "memory '%.*s': allowed act, window, stream, param, descriptors, tables, hop, acc, fetch, post, residual, extern, mhz, decode, pump, pool, slot, gather, sums, perf",
-                           (int)(len > 60 ? 60 : len), p);
+        size_t len = strcspn(p, "=,"), i = 0;
+        while (i < FIELDS && (strlen(memories[i].name) != len || strncmp(p, memories[i].name, len))) i++;
+        if (i == FIELDS) {
+            char list[256];
+            hd_geometry_memory_names(list, sizeof list);
+            return hd_fail(err, HD_USAGE, "memory '%.*s': allowed %s", (int)(len > 60 ? 60 : len), p, list);
+        }
+        const size_t offset = memories[i].offset;
         const char *name = p;
         p += len;
         uint32_t v;

@@ -32,6 +32,8 @@ hd_status hd_geometry_parse(hd_geometry *g, const char *text, hd_err *err);
 /* Overrides from "act=4096,window=256,stream=8192,param=512,descriptors=64,tables=2,hop=8,acc=20,fetch=1,post=4,residual=0,extern=20,mhz=50,decode=7,pump=1,pool=0,slot=1,gather=1,sums=1,perf=1". With
  * extern, mhz is 50 and stream 1024 unless named. */
 hd_status hd_geometry_memory(hd_geometry *g, const char *text, hd_err *err);
+/* The names that hd_geometry_memory knows, "act, window, ...", into out (n bytes), for help and messages. */
+void hd_geometry_memory_names(char *out, size_t n);
 /* Cycles of a column on the drain, and the smallest shift of a channel's requantisation. */
 static inline uint32_t hd_geometry_drain(const hd_geometry *g) { return g->post ? g->rows * g->post : 1; }
 /* Residual words of a position that the window memory, or with a shared post lane its own memory, has room for. */

@@ -16,16 +16,20 @@ const hd_board *hd_boards(size_t *count) {
     return boards;
 }
 
+void hd_board_names(char *out, size_t n) {
+    size_t used = 0;
+    if (n) *out = 0;
+    for (size_t i = 0; i < sizeof boards / sizeof *boards && used < n; i++) used += (size_t)snprintf(out + used, n - used, "%s%s", i ? ", " : "", boards[i].name);
+}
+
 hd_status hd_board_find(const hd_board **out, const char *name, hd_err *err) {
-    char list[256] = "";
     for (size_t i = 0; i < sizeof boards / sizeof *boards; i++) {
-        if (!strcmp(boards[i].name, name)) {
-            *out = &boards[i];
-            return HD_OK;
-        }
-        size_t used = strlen(list);
-        snprintf(list + used, sizeof list - used, "%s%s", i ? ", " : "", boards[i].name);
+        if (strcmp(boards[i].name, name)) continue;
+        *out = &boards[i];
+        return HD_OK;
     }
+    char list[256];
+    hd_board_names(list, sizeof list);
     return hd_fail(err, HD_RANGE, "board '%.60s': unknown; there are %s", name, list);
 }
 

@@ -18,6 +18,8 @@ typedef struct hd_board {
 } hd_board;
 
 const hd_board *hd_boards(size_t *count);
+/* All names, "icebreaker, hx8k, ...", into out (n bytes), for help and messages. */
+void hd_board_names(char *out, size_t n);
 /* HD_RANGE with the list of names when there is none. */
 hd_status hd_board_find(const hd_board **out, const char *name, hd_err *err);
 hd_status hd_board_geometry(hd_geometry *g, const hd_board *board, hd_err *err);

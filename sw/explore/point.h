@@ -28,9 +28,7 @@ typedef enum hd_axis {
 
 typedef struct hd_axis_info {
     const char *name;      /* the option is --name */
-    const char *value;     /* for --help */
     const char *otherwise; /* the text of a point that does not say */
-    const char *help;
     char separator;        /* between values of a sweep: commas, but semicolons for memories, whose values have commas */
 } hd_axis_info;
 extern const hd_axis_info hd_axes[HD_AXES];

@@ -9,14 +9,14 @@
 #include "point.h"
 
 const hd_axis_info hd_axes[HD_AXES] = {
-    [HD_AXIS_WEIGHTS] = {"weights", "B", "8", "bits of a weight: 1..8, ternary, or auto:B, layer by layer by the automatic policy, at most B bits a weight", ','},
-    [HD_AXIS_SPARSITY] = {"sparsity", "S", "0", "share of weight blocks removed, 0..0.99", ','},
-    [HD_AXIS_BLOCK] = {"block", "INxOUT", "8x8", "pruning block, or array: LANES x the channels of a tile (then each geometry has its own compression)", ','},
-    [HD_AXIS_METHOD] = {"method", "M", "gptq", "as for compress: rtn, gptq, sparsegpt, iobs, clip, smooth+gptq, ...", ','},
-    [HD_AXIS_ENDS] = {"ends", "E", "8", "first and last layer: 8 (bits, dense), dense (in the point's bits) or same (as all others)", ','},
-    [HD_AXIS_GEOMETRY] = {"geometry", "RxCxLxP", "board", "ROWSxCOLSxLANESxPLANES, as in 4x8x8x2, or board: the board's own", ','},
-    [HD_AXIS_BOARD] = {"board", "NAME", "ulx3s", "icebreaker, hx8k, ulx3s, or none: no area and no link, 48 MHz assumed", ','},
-    [HD_AXIS_MEMORY] = {"memory", "LIST", "fit", "fit: as deep as the network needs, or board: the board's depths; then overrides as for compile, as in fit,extern=0", ';'},
+    [HD_AXIS_WEIGHTS] = {"weights", "8", ','},
+    [HD_AXIS_SPARSITY] = {"sparsity", "0", ','},
+    [HD_AXIS_BLOCK] = {"block", "8x8", ','},
+    [HD_AXIS_METHOD] = {"method", "gptq", ','},
+    [HD_AXIS_ENDS] = {"ends", "8", ','},
+    [HD_AXIS_GEOMETRY] = {"geometry", "board", ','},
+    [HD_AXIS_BOARD] = {"board", "ulx3s", ','},
+    [HD_AXIS_MEMORY] = {"memory", "fit", ';'},
 };
 
 const hd_figure_info hd_figure_infos[HD_FIGURES] = {

@@ -356,7 +356,11 @@ static hd_status synth_seeds(hd_synth_report *out, job *j, unsigned first, unsig
 hd_status hd_synth(hd_synth_report *out, const hd_board *board, const hd_geometry *g, const hd_synth_options *o, hd_err *err) {
     memset(out, 0, sizeof *out);
     const fpga *f = find_fpga(board->fpga);
-    if (!f) return hd_fail(err, HD_UNSUPPORTED, "board '%s': no top and no tools for %s yet; heddle synth knows icebreaker, hx8k and ulx3s", board->name, board->fpga);
+    if (!f) {
+        char list[256] = "";
+        for (size_t i = 0; i < sizeof fpgas / sizeof *fpgas; i++) snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", i ? ", " : "", fpgas[i].name);
+        return hd_fail(err, HD_UNSUPPORTED, "board '%s': heddle synth has no tools for its FPGA, %s; it has some for %s", board->name, board->fpga, list);
+    }
     if (o->usb && strcmp(board->name, "ulx3s")) return hd_fail(err, HD_UNSUPPORTED, "board '%s': no USB lines end at its FPGA; of the boards known ulx3s has some", board->name);
     hd_status st = hd_geometry_check(g, err);
     if (st) return st;
