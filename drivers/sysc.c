@@ -10,6 +10,7 @@
 
 #include "../sw/core/progress.h"
 #include "sim.h"
+#include "tools.h"
 
 enum { QUANTUM = 1000, LEAST_QUANTUM = 10, EXTERNAL_CLOCKS = 12 };
 static const char module[] = "heddle-sysc.so";
@@ -28,7 +29,7 @@ struct hd_device {
 
 /* ---- the module */
 
-/* Beside the program, or where the build put it. */
+/* Beside the program, in lib/heddle of an installed one, or where the build put it. */
 static int find_module(char *path, size_t n) {
     char self[1024];
     ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
@@ -37,6 +38,9 @@ static int find_module(char *path, size_t n) {
         snprintf(path, n, "%s/%s", dirname(self), module);
         if (!access(path, R_OK)) return 1;
     }
+    char installed[64];
+    snprintf(installed, sizeof installed, "lib/heddle/%s", module);
+    if (hd_tool_installed(path, n, installed)) return 1;
     snprintf(path, n, "%s/%s", HD_MODULE_DIR, module);
     return !access(path, R_OK);
 }

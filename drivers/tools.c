@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -25,9 +26,31 @@ hd_status hd_tool_path(char *out, size_t n, hd_err *err, const char *format, ...
     return HD_OK;
 }
 
+int hd_tool_installed(char *out, size_t n, const char *what) {
+    char self[PATH_MAX_];
+    ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
+    if (length <= 0) return 0;
+    self[length] = 0;
+    for (int up = 0; up < 2; up++) { /* the program, then bin */
+        char *slash = strrchr(self, '/');
+        if (!slash) return 0;
+        *slash = 0;
+    }
+    return (size_t)snprintf(out, n, "%s/%s", self, what) < n && !access(out, R_OK);
+}
+
+static char source[PATH_MAX_];
+
+static void find_source(void) {
+    if (!hd_tool_installed(source, sizeof source, "share/heddle")) snprintf(source, sizeof source, "%s", HD_SOURCE_DIR);
+}
+
 const char *hd_tool_source(void) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     const char *d = getenv("HEDDLE_SOURCE");
-    return d && *d ? d : HD_SOURCE_DIR;
+    if (d && *d) return d;
+    pthread_once(&once, find_source);
+    return source;
 }
 
 /* Makes the directory and its parents. */

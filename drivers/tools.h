@@ -9,7 +9,9 @@
 
 /* A path by a printf format into out (n bytes); HD_RANGE when it is longer. */
 hd_status hd_tool_path(char *out, size_t n, hd_err *err, const char *format, ...) __attribute__((format(printf, 4, 5)));
-/* The project's folder (HEDDLE_SOURCE, else where it was built), lent. */
+/* The path of what `cmake --install` put beside this program ("share/heddle": from the folder above the program's own on), into out (n bytes); 0 when there is none. */
+int hd_tool_installed(char *out, size_t n, const char *what);
+/* The folder with hw, sim, boards and sw/contract (HEDDLE_SOURCE, else share/heddle of an installed program, else where it was built), lent. */
 const char *hd_tool_source(void);
 /* The cache folder (HEDDLE_CACHE, XDG_CACHE_HOME/heddle, HOME/.cache/heddle), made when it is missing. */
 hd_status hd_tool_cache(char *out, size_t n, hd_err *err);

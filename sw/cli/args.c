@@ -1,7 +1,6 @@
-/* The command line: options of a command's table, numbers with their limits, and --help. */
+/* The command line: options of a command's table, and numbers with their limits. */
 #include <errno.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -66,19 +65,6 @@ hd_status cli_parse(cli_args *a, const cli_command *c, int argc, char **argv, in
     if (c->operand && !c->operand_optional && !a->operand)
         return hd_fail(err, HD_USAGE, "%s: %s is missing; heddle %s --help shows an example", c->name, c->operand, c->name);
     return HD_OK;
-}
-
-void cli_print_help(const cli_command *c) {
-    printf("%s\n\nusage: heddle %s", c->summary, c->name);
-    if (c->operand) printf(c->operand_optional ? " [%s]" : " %s", c->operand);
-    printf(" [options]\n\n");
-    for (int i = 0; c->options[i].name; i++) {
-        const cli_option *o = &c->options[i];
-        char left[64];
-        snprintf(left, sizeof left, "%s%s%s", o->name, o->value ? " " : "", o->value ? o->value : "");
-        printf("  %-26s %s\n", left, o->help);
-    }
-    printf("  %-26s %s\n  %-26s %s\n\nexample: %s\n", "--json", "print one JSON object instead of text", "--help", "print this", c->example);
 }
 
 const char *cli_text(const cli_args *a, const char *name) {

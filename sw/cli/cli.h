@@ -6,6 +6,7 @@
 #define HD_CLI_H
 #include <cjson/cJSON.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "../../compiler/compress/auto.h"
 #include "../../compiler/compress/compress.h"
@@ -25,12 +26,34 @@ typedef struct cli_option {
     const char *help;
 } cli_option;
 
+/* What --help and the man page say about the surroundings of a command, where they apply: rows of the table in help.c. */
+enum {
+    CLI_CACHE = 1 << 0,    /* it builds simulators or netlists, and keeps them */
+    CLI_SOURCE = 1 << 1,   /* it reads Verilog */
+    CLI_DATASET = 1 << 2,  /* it takes Fashion-MNIST where no data is named */
+    CLI_MODELS = 1 << 3,
+    CLI_THREADS = 1 << 4,
+    CLI_TASKS = 1 << 5,
+    CLI_IDX = 1 << 6,
+    CLI_HDM = 1 << 7,
+    CLI_HDP = 1 << 8,
+    CLI_HLM = 1 << 9,
+    CLI_POLICY = 1 << 10,
+    CLI_STUDY = 1 << 11,
+    CLI_RULES = 1 << 12
+};
+
 struct cli_args;
+/* Texts may hold {boards}, {memories} and {suites}, which stand for the names that there are. */
 typedef struct cli_command {
     const char *name, *summary;
     const char *operand; /* what stands for the one operand in --help; NULL = the command takes none */
     int operand_optional;
-    const char *example;
+    const char *about;      /* paragraphs, divided by newlines */
+    const char *examples;   /* command lines, divided by newlines */
+    const char *status;     /* when else the exit status is 1; NULL = only after errors */
+    unsigned surroundings;  /* of the CLI_ above */
+    const char *see;        /* commands and pages, divided by ", "; a page is "docs/NAME.md" */
     const cli_option *options; /* ends with a NULL name; --json and --help come by themselves */
     hd_status (*run)(const struct cli_args *a, hd_err *err);
 } cli_command;
@@ -42,11 +65,17 @@ typedef struct cli_args {
     int json;
 } cli_args;
 
-extern const cli_command cli_train, cli_compress, cli_tune, cli_eval, cli_generate, cli_compile, cli_run, cli_synth, cli_flash, cli_serve, cli_profile, cli_predict, cli_operators, cli_devices, cli_point, cli_explore, cli_demo, cli_bench;
-
 /* Parses argv[2..] of a command; *help is set when --help was among them. */
 hd_status cli_parse(cli_args *a, const cli_command *c, int argc, char **argv, int *help, hd_err *err);
+
+/* help.c: all commands, NULL at the end; --help of one; the list of them; and man pages heddle.1 and heddle-COMMAND.1 in an existing folder. All say what the
+ * tables of the commands say. */
+extern const cli_command *const cli_commands[];
+const cli_command *cli_command_find(const char *name);
 void cli_print_help(const cli_command *c);
+void cli_print_usage(FILE *f);
+hd_status cli_write_man(const char *folder, hd_err *err);
+
 /* The text given for option `name` of the command, or NULL. Asking for a name that is no row of the command is a bug. */
 const char *cli_text(const cli_args *a, const char *name);
 int cli_flag(const cli_args *a, const char *name);

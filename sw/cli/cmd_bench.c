@@ -76,4 +76,17 @@ static hd_status run(const cli_args *a, hd_err *err) {
     return s;
 }
 
-const cli_command cli_bench = {"bench", "figures of one suite: sim, array, decode, area, demo, compress, tune, gather, policy, usb or explore (no suite: list them)", "SUITE", 1, "heddle bench sim --json", options, run};
+const cli_command cli_bench = {
+    .name = "bench",
+    .summary = "measured figures, suite by suite (no suite: list them)",
+    .operand = "SUITE",
+    .operand_optional = 1,
+    .about = "Measures and prints the figures that the pages publish, each with its tag (measured, simulated, placed, derived) and what it is "
+             "compared with. Suites: {suites}. Some take seconds, gather, tune and area many minutes.",
+    .examples = "heddle bench\n"
+                "heddle bench sim --json",
+    .surroundings = CLI_CACHE | CLI_SOURCE | CLI_DATASET | CLI_MODELS | CLI_THREADS,
+    .see = "demo, docs/testing.md",
+    .options = options,
+    .run = run,
+};

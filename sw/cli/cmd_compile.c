@@ -11,9 +11,9 @@
 
 static const cli_option options[] = {
     {"-o", "N.hdp", "where the program goes (required)"},
-    {"--board", "NAME", "a board of boards/boards.def: icebreaker, hx8k, ulx3s"},
+    {"--board", "NAME", "a board of boards/boards.def: {boards}"},
     {"--geometry", "RxCxLxP", "ROWSxCOLSxLANESxPLANES instead of a board, as in 4x8x8x2"},
-    {"--memory", "LIST", "act=,window=,stream=,param=,descriptors=,tables=,hop=,acc=,fetch=,post=,residual=,extern=,mhz=,pump=,pool=,slot=,gather=,sums=,perf= by comma"},
+    {"--memory", "LIST", "NAME=NUMBER by comma, as in act=4096,post=4; names are {memories}"},
     {"--expand-input", "auto|no|yes", "let the host lay out the first layer's windows (auto)"},
     {"--stream-format", "auto|raw", "codes in the external stream where they say a layer's weights exactly, or none (auto; needs decode= in --memory)"},
     {NULL, NULL, NULL},
@@ -150,4 +150,18 @@ static hd_status run(const cli_args *a, hd_err *err) {
     return s;
 }
 
-const cli_command cli_compile = {"compile", "compile a compressed model for a board or a geometry", "N.hdm", 0, "heddle compile net.hdm --geometry 4x8x8x2 -o net.hdp", options, run};
+const cli_command cli_compile = {
+    .name = "compile",
+    .summary = "compile a compressed model for a board or a geometry",
+    .operand = "N.hdm",
+    .about = "Plans the layers of a compressed network for one array, ROWS x COLUMNS x LANES x PLANES, checks that everything fits its "
+             "memories, and writes the program. Where a memory is too small the error names layer, need and have. Of a network in parts it "
+             "prints where each node runs, why, and what it costs.",
+    .examples = "heddle compile net.hdm --geometry 4x8x8x2 -o net.hdp\n"
+                "heddle compile net.hdm --board ulx3s -o net.hdp\n"
+                "heddle compile net.hdm --geometry 8x16x16x2 --memory extern=23,mhz=75,stream=512 -o net.hdp",
+    .surroundings = CLI_HDM | CLI_HDP,
+    .see = "compress, predict, run, synth, docs/hardware.md, docs/formats.md",
+    .options = options,
+    .run = run,
+};

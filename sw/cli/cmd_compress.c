@@ -330,10 +330,23 @@ static hd_status run(const cli_args *a, hd_err *err) {
     return s;
 }
 
-const cli_command cli_compress = {"compress",
-                                  "quantise and prune a float network or language model",
-                                  "MODEL",
-                                  0,
-                                  "heddle compress default --calib train-images-idx3-ubyte.gz --weights 2 --sparsity 0.5 --block 8x8 -o net.hdm",
-                                  options,
-                                  run};
+const cli_command cli_compress = {
+    .name = "compress",
+    .summary = "quantise and prune a float network or language model",
+    .operand = "MODEL",
+    .about = "Makes integers of a float network. MODEL is an ONNX or TFLite file, or the word default. --calib holds inputs like those it will "
+             "see; from them come the ranges of its activations and what the solvers weigh errors by. An int8 TFLite file or a quantised ONNX "
+             "file keeps its own integers. An ONNX file that does not map to the array as a whole is cut in parts, some for the array and some "
+             "for the host.\n"
+             "With a budget the format of each layer is chosen by measurement; the table then says why. With --tokens MODEL is a language model "
+             "(a llama2.c checkpoint, GGUF, or .safetensors beside its config.json) and the result an .hlm.\n"
+             "The table shows what each layer stores; bits/w counts scales, biases, multipliers and masks too.",
+    .examples = "heddle compress default --calib train-images-idx3-ubyte.gz --weights 2 --sparsity 0.5 --block 8x8 -o net.hdm\n"
+                "heddle compress net.onnx --calib images.idx --budget-bytes 13000 -o net.hdm\n"
+                "heddle compress int8.tflite -o net.hdm\n"
+                "heddle compress model.bin --tokens text.idx --weights 4 --granularity group:32 -o model.hlm",
+    .surroundings = CLI_THREADS | CLI_IDX | CLI_HDM | CLI_HLM | CLI_POLICY,
+    .see = "eval, tune, compile, docs/compression.md, docs/onnx.md, docs/formats.md",
+    .options = options,
+    .run = run,
+};

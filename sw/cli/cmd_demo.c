@@ -78,4 +78,17 @@ static hd_status run(const cli_args *a, hd_err *err) {
     return s;
 }
 
-const cli_command cli_demo = {"demo", "the main job: compressions of the embedded network, on the RTL", NULL, 0, "heddle demo -o demo.html", options, run};
+const cli_command cli_demo = {
+    .name = "demo",
+    .summary = "the main job: compressions of the embedded network, on the RTL",
+    .about = "Compresses the built-in network in six ways, trains two of them on, measures each over the test images, and runs images on the "
+             "simulated Verilog, whose bytes and cycles must be those of the model. Takes about a minute on two cores, nearly all of it "
+             "training.",
+    .examples = "heddle demo -o demo.html\n"
+                "heddle demo --tune-epochs 0",
+    .status = "also when bytes or cycles of the Verilog differ from the model's",
+    .surroundings = CLI_CACHE | CLI_SOURCE | CLI_DATASET | CLI_THREADS,
+    .see = "compress, tune, bench",
+    .options = options,
+    .run = run,
+};

@@ -59,4 +59,15 @@ static hd_status run(const cli_args *a, hd_err *err) {
     return cli_json(o, err);
 }
 
-const cli_command cli_devices = {"devices", "what programs can run on, and whether it is usable here", NULL, 0, "heddle devices --json", options, run};
+const cli_command cli_devices = {
+    .name = "devices",
+    .summary = "what programs can run on, and whether it is usable here",
+    .about = "Lists ref (the instruction-level model), sim (the simulated Verilog), usb (boards that are plugged in) and sysc (the SystemC "
+             "platform), and of those that cannot be used why.",
+    .examples = "heddle devices\n"
+                "heddle devices --json",
+    .surroundings = CLI_RULES,
+    .see = "run, serve, docs/usb.md",
+    .options = options,
+    .run = run,
+};

@@ -244,5 +244,18 @@ static hd_status run(const cli_args *a, hd_err *err) {
     return s;
 }
 
-const cli_command cli_eval = {"eval",  "accuracy of a model (.hdm, .onnx or default); cross-entropy of a language model", "MODEL", 0, "heddle eval net.hdm --images t10k-images-idx3-ubyte.gz --labels t10k-labels-idx1-ubyte.gz",
-                              options, run};
+const cli_command cli_eval = {
+    .name = "eval",
+    .summary = "accuracy of a model (.hdm, .onnx or default); cross-entropy of a language model",
+    .operand = "MODEL",
+    .about = "Runs MODEL over labelled inputs and prints the share of right answers: an .hdm on the integer executor, whose bytes are those of "
+             "every device; a float network in floats; a network in parts on integers and host. With --tokens it prints the cross-entropy of a "
+             "language model in nats a token, with --device with every matrix on that device.",
+    .examples = "heddle eval net.hdm --images t10k-images-idx3-ubyte.gz --labels t10k-labels-idx1-ubyte.gz\n"
+                "heddle eval net.onnx --images x.idx --labels y.idx --count 1000\n"
+                "heddle eval model.hlm --tokens text.idx --rows 89:90 --device ref",
+    .surroundings = CLI_CACHE | CLI_SOURCE | CLI_DATASET | CLI_THREADS | CLI_IDX | CLI_HDM | CLI_HLM,
+    .see = "compress, run, generate, docs/language.md",
+    .options = options,
+    .run = run,
+};

@@ -19,7 +19,7 @@ static const cli_option options[] = {
     {"--method", "LIST", "as for compress, as in rtn,gptq (gptq)"},
     {"--ends", "LIST", "first and last layer: 8 (bits, dense), dense (in the point's bits), same (as all others) (8)"},
     {"--geometry", "LIST", "arrays, as in 4x8x8x2,8x8x8x2, or board: the board's own (board)"},
-    {"--board", "LIST", "icebreaker, hx8k, ulx3s, or none: no area and no link, 48 MHz assumed (ulx3s)"},
+    {"--board", "LIST", "{boards}, or none: no area and no link, 48 MHz assumed (ulx3s)"},
     {"--memory", "LIST", "fit: as deep as the network needs, or board: the board's depths; then overrides, as in fit,extern=0; lists are divided by ; (fit)"},
     {"--axes", "FILE", "axes from a JSON file, {\"axes\": {\"weights\": [2, 4]}}; options go before it"},
     {"--calib", "X.idx", "inputs to calibrate on (Fashion-MNIST's training images, for the default network)"},
@@ -271,5 +271,19 @@ static hd_status run(const cli_args *a, hd_err *err) {
     return s;
 }
 
-const cli_command cli_explore = {"explore", "a sweep over compressions, arrays and boards, and its best points", "MODEL", 1,
-                                 "heddle explore default --weights 2,4 --sparsity 0,0.5 --geometry 4x8x8x2,4x8x16x2 --memory fit,extern=0 -o study", options, run};
+const cli_command cli_explore = {
+    .name = "explore",
+    .summary = "a sweep over compressions, arrays and boards, and its best points",
+    .operand = "MODEL",
+    .operand_optional = 1,
+    .about = "Computes many design points, each as heddle point would, and writes a page, a table and a database with the Pareto front. Lists "
+             "are divided by commas. A sweep that was stopped or killed goes on where it was.",
+    .examples = "heddle explore default --weights 2,4 --sparsity 0,0.5 --geometry 4x8x8x2,4x8x16x2 --memory fit,extern=0 -o study\n"
+                "heddle explore net.onnx --calib c.idx --images x.idx --labels y.idx --weights 2,4,8 --search nsga2\n"
+                "heddle explore default --weights 2,4 --engine print | parallel -j8",
+    .status = "also when --check finds other cycles on the Verilog than predicted",
+    .surroundings = CLI_CACHE | CLI_SOURCE | CLI_DATASET | CLI_THREADS | CLI_IDX | CLI_STUDY,
+    .see = "point, bench, docs/exploring.md",
+    .options = options,
+    .run = run,
+};

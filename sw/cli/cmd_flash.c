@@ -10,7 +10,7 @@
 #include "cli.h"
 
 static const cli_option options[] = {
-    {"--board", "NAME", "icebreaker, hx8k or ulx3s (required)"},
+    {"--board", "NAME", "{boards} (required)"},
     {"--sram", NULL, "into the FPGA only: lost without power, the flash chip stays as it is (hx8k: jumpers for SRAM programming)"},
     {NULL, NULL, NULL},
 };
@@ -110,4 +110,16 @@ static hd_status run(const cli_args *a, hd_err *err) {
     return cli_json(o, err);
 }
 
-const cli_command cli_flash = {"flash", "program a board with a bitstream", "X.bin", 0, "heddle flash --board hx8k hx8k.bin", options, run};
+const cli_command cli_flash = {
+    .name = "flash",
+    .summary = "program a board with a bitstream",
+    .operand = "X.bin",
+    .about = "Checks that the file is a bitstream for that board and hands it to the tool that programs it: iceprog, or openFPGALoader. No "
+             "physical board has been programmed by it yet.",
+    .examples = "heddle flash --board hx8k hx8k.bin\n"
+                "heddle flash --board icebreaker --sram icebreaker.bin",
+    .surroundings = CLI_CACHE | CLI_RULES,
+    .see = "synth, run, docs/usb.md",
+    .options = options,
+    .run = run,
+};

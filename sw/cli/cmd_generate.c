@@ -203,7 +203,18 @@ static hd_status run(const cli_args *a, hd_err *err) {
     return s ? s : generate(a, tokenizer, &p, err);
 }
 
-const cli_command cli_generate = {"generate", "text from a language model",
-                                  "MODEL",    0,
-                                  "heddle generate stories260K.bin --tokenizer tok512.bin --prompt \"One day\"",
-                                  options,    run};
+const cli_command cli_generate = {
+    .name = "generate",
+    .summary = "text from a language model",
+    .operand = "MODEL",
+    .about = "Writes text to standard output. MODEL is a llama2.c checkpoint, GGUF, .safetensors beside its config.json, or an .hlm. With "
+             "--device every matrix of an .hlm runs on that device and all else in integers, the same text on all of them; what a token costs "
+             "in cycles, bytes over the link and time stands behind it on standard error.",
+    .examples = "heddle generate stories260K.bin --tokenizer tok512.bin --prompt \"One day\"\n"
+                "heddle generate w4.hlm --tokenizer tok512.bin --device sim\n"
+                "heddle generate w4.hlm --tokenizer tok512.bin --device sysc --board ulx3s",
+    .surroundings = CLI_CACHE | CLI_SOURCE | CLI_THREADS | CLI_HLM,
+    .see = "compress, eval, docs/language.md",
+    .options = options,
+    .run = run,
+};

@@ -25,4 +25,14 @@ static hd_status run(const cli_args *a, hd_err *err) {
     return cli_json(o, err);
 }
 
-const cli_command cli_operators = {"operators", "the ONNX operators that the host executor runs", NULL, 0, "heddle operators --json", options, run};
+const cli_command cli_operators = {
+    .name = "operators",
+    .summary = "the ONNX operators that the host executor runs",
+    .about = "Lists the operators with the operator sets they are run in. An ONNX file whose operators the array cannot compute runs these on "
+             "the host, between parts on the array.",
+    .examples = "heddle operators\n"
+                "heddle operators --json",
+    .see = "compress, docs/onnx.md",
+    .options = options,
+    .run = run,
+};

@@ -17,7 +17,7 @@ static const cli_option options[] = {
     {"--method", "M", "as for compress: rtn, gptq, sparsegpt, iobs, clip, smooth+gptq, ... (gptq)"},
     {"--ends", "E", "first and last layer: 8 (bits, dense), dense (in the point's bits) or same (as all others) (8)"},
     {"--geometry", "RxCxLxP", "ROWSxCOLSxLANESxPLANES, as in 4x8x8x2, or board: the board's own (board)"},
-    {"--board", "NAME", "icebreaker, hx8k, ulx3s, or none: no area and no link, 48 MHz assumed (ulx3s)"},
+    {"--board", "NAME", "{boards}, or none: no area and no link, 48 MHz assumed (ulx3s)"},
     {"--memory", "LIST", "fit: as deep as the network needs, or board: the board's depths; then overrides as for compile, as in fit,extern=0 (fit)"},
     {"--calib", "X.idx", "inputs to calibrate on (Fashion-MNIST's training images, for the default network)"},
     {"--calib-count", "N", "how many of them at most (512)"},
@@ -212,5 +212,18 @@ static hd_status run(const cli_args *a, hd_err *err) {
     return one_point(a, folder ? folder : "explore", err);
 }
 
-const cli_command cli_point = {"point", "one design point: accuracy, cycles, time, area, energy", "MODEL", 1,
-                               "heddle point default --weights 2 --sparsity 0.5 --geometry 4x8x8x2 --board ulx3s --memory fit,extern=0", options, run};
+const cli_command cli_point = {
+    .name = "point",
+    .summary = "one design point: accuracy, cycles, time, area, energy",
+    .operand = "MODEL",
+    .operand_optional = 1,
+    .about = "Compresses MODEL (an ONNX file or the word default), measures its accuracy, compiles it for an array, counts its exact cycles, "
+             "has the array's cells synthesised, and estimates time on the link and energy. What was computed before in the same folder is "
+             "taken from there.",
+    .examples = "heddle point default --weights 2 --sparsity 0.5 --geometry 4x8x8x2 --board ulx3s --memory fit,extern=0\n"
+                "heddle point --sweep study/sweeps/HASH.json --task 3",
+    .surroundings = CLI_CACHE | CLI_SOURCE | CLI_DATASET | CLI_THREADS | CLI_TASKS | CLI_IDX | CLI_STUDY,
+    .see = "explore, docs/exploring.md",
+    .options = options,
+    .run = run,
+};

@@ -51,4 +51,16 @@ static hd_status run(const cli_args *a, hd_err *err) {
     return s;
 }
 
-const cli_command cli_predict = {"predict", "exact cycles of each layer, without running it", "N.hdp", 0, "heddle predict net.hdp --clock 48e6 --json", options, run};
+const cli_command cli_predict = {
+    .name = "predict",
+    .summary = "exact cycles of each layer, without running it",
+    .operand = "N.hdp",
+    .about = "Computes the cycles of a program from its descriptors and addresses alone, to the last one, in microseconds. The tests hold this "
+             "model equal to the Verilog.",
+    .examples = "heddle predict net.hdp --clock 48e6 --json\n"
+                "heddle predict net.hdp --board ulx3s",
+    .surroundings = CLI_HDP,
+    .see = "profile, explore, docs/simulation.md, docs/hardware.md",
+    .options = options,
+    .run = run,
+};

@@ -64,4 +64,16 @@ static hd_status run(const cli_args *a, hd_err *err) {
     return s;
 }
 
-const cli_command cli_profile = {"profile", "cycles, utilisation and stalls of each layer", "N.hdp", 0, "heddle profile net.hdp --perfetto trace.json", options, run};
+const cli_command cli_profile = {
+    .name = "profile",
+    .summary = "cycles, utilisation and stalls of each layer",
+    .operand = "N.hdp",
+    .about = "Runs one input of zeros (cycles do not depend on data) and prints where the cycles of each layer go, and what dominates: the "
+             "array, waiting for windows, for the drain or for external memory, padding.",
+    .examples = "heddle profile net.hdp --perfetto trace.json\n"
+                "heddle profile net.hdp --device ref --json",
+    .surroundings = CLI_CACHE | CLI_SOURCE | CLI_HDP,
+    .see = "predict, run, docs/hardware.md",
+    .options = options,
+    .run = run,
+};

@@ -199,4 +199,17 @@ static hd_status run(const cli_args *a, hd_err *err) {
     return s;
 }
 
-const cli_command cli_run = {"run", "run a program on a device", "N.hdp", 0, "heddle run net.hdp --device sim --input t10k-images-idx3-ubyte.gz --count 16 -o out.bin", options, run};
+const cli_command cli_run = {
+    .name = "run",
+    .summary = "run a program on a device",
+    .operand = "N.hdp",
+    .about = "Runs inputs through a program and prints the cycles of each layer beside those predicted. The first output is compared with the "
+             "instruction-level model on every device. A new geometry of sim is built once, in about 20 seconds.",
+    .examples = "heddle run net.hdp --device sim --input t10k-images-idx3-ubyte.gz --count 16 -o out.bin\n"
+                "heddle run net.hdp --device usb --input images.idx\n"
+                "heddle run net.hdp --device sysc --link uart --bit-rate 3000000 --input images.idx --count 2 -o out.bin",
+    .surroundings = CLI_CACHE | CLI_SOURCE | CLI_IDX | CLI_HDP | CLI_RULES,
+    .see = "devices, compile, profile, docs/simulation.md, docs/usb.md",
+    .options = options,
+    .run = run,
+};

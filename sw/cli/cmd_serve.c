@@ -94,4 +94,15 @@ static hd_status run(const cli_args *a, hd_err *err) {
     return s;
 }
 
-const cli_command cli_serve = {"serve", "a virtual board: the simulated RTL as a USB device, by USB/IP or usb-redir", NULL, 0, "heddle serve --board hx8k", options, run};
+const cli_command cli_serve = {
+    .name = "serve",
+    .summary = "a virtual board: the simulated RTL as a USB device, by USB/IP or usb-redir",
+    .about = "Simulates a board, pins, link and array, behind a virtual USB bridge, until Ctrl-C. Any Linux machine attaches it by USB/IP, a "
+             "QEMU guest by usb-redir; run --device usb and devices then find it like one that is plugged in.",
+    .examples = "heddle serve --board hx8k\n"
+                "heddle serve --board ulx3s --redir /tmp/board --link ulpi",
+    .surroundings = CLI_CACHE | CLI_SOURCE,
+    .see = "run, devices, docs/usb.md",
+    .options = options,
+    .run = run,
+};

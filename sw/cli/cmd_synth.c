@@ -8,14 +8,14 @@
 #include "cli.h"
 
 static const cli_option options[] = {
-    {"--board", "NAME", "icebreaker, hx8k or ulx3s (required; ulx3s: ./bootstrap ecp5 brings the tools)"},
+    {"--board", "NAME", "{boards} (required; ulx3s: ./bootstrap ecp5 brings the tools)"},
     {"-o", "X.bin", "where the bitstream goes (only the report)"},
     {"--clock", "HZ", "clock to reach; the PLL is set to it (the board's, of boards/boards.def)"},
     {"--seed", "N", "of the placer; the clock reached differs by some percent (the board's, of boards/boards.def)"},
     {"--seeds", "N", "try so many from that one on until one reaches the clock, else keep the best; up to 32 (4; with --seed 1)"},
     {"--limit", "S", "seconds for the placer of each seed; one that has not ended is stopped (as long as it takes)"},
     {"--geometry", "RxCxLxP", "another geometry than the board's, as in 2x1x8x2"},
-    {"--memory", "LIST", "with or without --geometry: act=,window=,stream=,param=,descriptors=,tables=,hop=,acc=,fetch=,post=,residual=,extern=,mhz=,pump=,pool=,slot=,gather=,sums=,perf= by comma"},
+    {"--memory", "LIST", "with or without --geometry: NAME=NUMBER by comma, as in act=4096,post=4; names are {memories}"},
     {"--link", "L", "uart, or usb: a USB device in the FPGA, at the board's own USB pins (ulx3s: US2) (uart)"},
     {NULL, NULL, NULL},
 };
@@ -134,4 +134,17 @@ static hd_status run(const cli_args *a, hd_err *err) {
     return s ? s : judged;
 }
 
-const cli_command cli_synth = {"synth", "make the bitstream of a board", NULL, 0, "heddle synth --board hx8k -o hx8k.bin", options, run};
+const cli_command cli_synth = {
+    .name = "synth",
+    .summary = "make the bitstream of a board",
+    .about = "Synthesises the array, the link and the board's top with Yosys, places and routes them with nextpnr, seed after seed until the "
+             "clock is reached, and prints cells, memories and clock. Takes minutes to an hour; what was placed before with the same sources, "
+             "options and tools comes from the cache.",
+    .examples = "heddle synth --board hx8k -o hx8k.bin\n"
+                "heddle synth --board hx8k --geometry 1x1x8x2 --clock 24000000 --memory act=128,window=32,stream=256,param=64,descriptors=8,tables=0,acc=18,fetch=1,residual=0,hop=1,post=16,pump=1",
+    .status = "also when the design does not fit or misses its clock: the report is printed, and -o is not written",
+    .surroundings = CLI_CACHE | CLI_SOURCE,
+    .see = "flash, compile, explore, docs/hardware.md",
+    .options = options,
+    .run = run,
+};

@@ -161,4 +161,16 @@ static hd_status run(const cli_args *a, hd_err *err) {
     return s;
 }
 
-const cli_command cli_train = {"train", "train the default network and write it as ONNX", NULL, 0, "heddle train --epochs 8 --seed 1 -o net.onnx", options, run};
+const cli_command cli_train = {
+    .name = "train",
+    .summary = "train the default network and write it as ONNX",
+    .about = "Trains the network that is built in (28 x 28 bytes to ten classes), or one with --width times its channels, from random weights, "
+             "and prints its accuracy on the test images. With --tokens it trains a language model of Llama's shape instead and writes a "
+             "llama2.c checkpoint. What comes out depends on the options and the seed, on nothing else.",
+    .examples = "heddle train --epochs 8 --seed 1 -o net.onnx\n"
+                "heddle train --tokens text.idx --shape 64,172,5,8,4 --vocab 512 -o model.bin",
+    .surroundings = CLI_DATASET | CLI_THREADS | CLI_IDX,
+    .see = "tune, compress, docs/compression.md",
+    .options = options,
+    .run = run,
+};

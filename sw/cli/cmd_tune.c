@@ -263,4 +263,17 @@ static hd_status run(const cli_args *a, hd_err *err) {
     return s;
 }
 
-const cli_command cli_tune = {"tune", "train a float network on in its compressed format", "MODEL", 0, "heddle tune default --weights 2 --sparsity 0.5 --block 8x8 -o net.hdm", options, run};
+const cli_command cli_tune = {
+    .name = "tune",
+    .summary = "train a float network on in its compressed format",
+    .operand = "MODEL",
+    .about = "Compresses MODEL (an ONNX or TFLite file, or the word default) in one shot and trains it on as it will be stored: integers, "
+             "steps, masks. Costs the array nothing and mends most of what low bits and removed blocks lose. With --tokens MODEL is a language "
+             "model and the result an .hlm.",
+    .examples = "heddle tune default --weights 2 --sparsity 0.5 --block 8x8 -o net.hdm\n"
+                "heddle tune model.bin --tokens text.idx --weights 4 --sparsity 0.5 --block 4x8 -o model.hlm",
+    .surroundings = CLI_DATASET | CLI_THREADS | CLI_IDX | CLI_HDM | CLI_HLM | CLI_POLICY,
+    .see = "compress, eval, train, docs/compression.md",
+    .options = options,
+    .run = run,
+};

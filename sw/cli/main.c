@@ -10,14 +10,6 @@
 #include "../core/progress.h"
 #include "cli.h"
 
-#ifndef HD_VERSION
-#define HD_VERSION "0.1.0"
-#endif
-
-static const cli_command *const commands[] = {&cli_train,   &cli_compress, &cli_tune,    &cli_eval,    &cli_generate,
-                                              &cli_compile, &cli_run,      &cli_profile, &cli_predict, &cli_operators, &cli_devices, &cli_synth,    &cli_flash,   &cli_serve, &cli_point, &cli_explore, &cli_demo, &cli_bench};
-enum { N_COMMANDS = sizeof commands / sizeof *commands };
-
 static const char *partial;
 static volatile sig_atomic_t stopped_by;
 
@@ -29,19 +21,6 @@ void cli_partial(const char *path) {
 static void on_signal(int number) {
     stopped_by = number;
     hd_interrupted = 1;
-}
-
-static void print_usage(FILE *f) {
-    fprintf(f, "heddle: low-bit, block-sparse networks on a systolic array, bit- and cycle-exact\n\nusage: heddle <command> [options]\n\n");
-    for (int i = 0; i < N_COMMANDS; i++) fprintf(f, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
-    fprintf(f, "  %-10s %s\n  %-10s %s\n", "help", "this text, or the help of one command", "version", "versions of the program and of its formats");
-    fprintf(f, "\nEvery command has --help and --json. The main job: heddle demo\n");
-}
-
-static const cli_command *find(const char *name) {
-    for (int i = 0; i < N_COMMANDS; i++)
-        if (!strcmp(commands[i]->name, name)) return commands[i];
-    return NULL;
 }
 
 static hd_status version(int json, hd_err *err) {
@@ -60,18 +39,20 @@ static hd_status version(int json, hd_err *err) {
 static hd_status dispatch(int argc, char **argv, hd_err *err) {
     const char *name = argc > 1 ? argv[1] : "";
     if (!*name) {
-        print_usage(stderr);
+        cli_print_usage(stderr);
         return hd_fail(err, HD_USAGE, "no command given");
     }
     if (!strcmp(name, "help") || !strcmp(name, "--help") || !strcmp(name, "-h")) {
-        const cli_command *about = argc > 2 ? find(argv[2]) : NULL;
+        /* For the build: the man pages, into a folder. */
+        if (argc == 4 && !strcmp(argv[2], "--man")) return cli_write_man(argv[3], err);
+        const cli_command *about = argc > 2 ? cli_command_find(argv[2]) : NULL;
         if (argc > 2 && !about) return hd_fail(err, HD_USAGE, "unknown command '%.60s'; heddle help lists them", argv[2]);
         if (about) cli_print_help(about);
-        else print_usage(stdout);
+        else cli_print_usage(stdout);
         return HD_OK;
     }
     if (!strcmp(name, "version") || !strcmp(name, "--version")) return version(argc > 2 && !strcmp(argv[2], "--json"), err);
-    const cli_command *c = find(name);
+    const cli_command *c = cli_command_find(name);
     if (!c) return hd_fail(err, HD_USAGE, "unknown command '%.60s'; heddle help lists them", name);
     cli_args args;
     int help;
