@@ -11,6 +11,9 @@ static void multiply(hd_type wide, int64_t m, int64_t n, int64_t k, const void *
     int small = m < INT32_MAX && n < INT32_MAX && k < INT32_MAX && xr < INT32_MAX && wr < INT32_MAX && xc < INT32_MAX && wc < INT32_MAX;
     CBLAS_TRANSPOSE tx = plain_x ? CblasNoTrans : CblasTrans, tw = plain_w ? CblasNoTrans : CblasTrans;
     int64_t ldx = plain_x ? xr : xc, ldw = plain_w ? wr : wc;
+    /* A transposed matrix of one row looks plain with rows 1 apart, which BLAS refuses though it never goes to a second row. */
+    if (plain_x && ldx < k) ldx = k;
+    if (plain_w && ldw < n) ldw = n;
     if (small && wide == HD_TYPE_F32) {
         cblas_sgemm(CblasRowMajor, tx, tw, (int)m, (int)n, (int)k, 1, x, (int)ldx, w, (int)ldw, 1, y, (int)n);
         return;
@@ -93,8 +96,8 @@ hd_status hd_op_gemm(hd_call *c) {
     hd_err err = {0};
     hd_status status = hd_nd_new(&y, wide, 2, dim, hd_limit(c), &err);
     if (status != HD_OK) return hd_call_fail(c, status, "%s", err.message);
-    multiply(wide, m, n, k, a->data, ta ? 1 : k, ta ? m : 1, b->data, tb ? 1 : n, tb ? k : 1, y.data);
     status = hd_work(c, (double)y.count * (double)k);
+    if (status == HD_OK) multiply(wide, m, n, k, a->data, ta ? 1 : k, ta ? m : 1, b->data, tb ? 1 : n, tb ? k : 1, y.data);
     if (bias && status == HD_OK) {
         bias = hd_call_as(c, bias, wide);
         int64_t row = 0, column = 0;

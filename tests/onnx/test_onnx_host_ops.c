@@ -145,7 +145,35 @@ static void test_bitwise(void **state) {
         }
 }
 
+/* Every way to hand over the two matrices, down to single rows and columns. */
+static void test_gemm(void **state) {
+    (void)state;
+    for (int way = 0; way < 4 * 27; way++) {
+        int ta = way & 1, tb = way >> 1 & 1, m = 1 + way / 4 % 3, n = 1 + way / 12 % 3, k = 1 + way / 36;
+        float a[9], w[9];
+        char dims[2][8];
+        for (int i = 0; i < 9; i++) a[i] = value(i), w[i] = value(i + 9);
+        snprintf(dims[0], sizeof dims[0], "%d %d", ta ? k : m, ta ? m : k);
+        snprintf(dims[1], sizeof dims[1], "%d %d", tb ? n : k, tb ? k : n);
+        builder *b = builder_new(13, "2 6 5 4", "y");
+        builder_weights(b, "a", dims[0], a);
+        builder_weights(b, "w", dims[1], w);
+        Onnx__NodeProto *node = builder_node(b, "Gemm", "a w", "y");
+        builder_int(b, node, "transA", ta);
+        builder_int(b, node, "transB", tb);
+        hd_nd y = run(b);
+        for (int i = 0; i < m; i++)
+            for (int j = 0; j < n; j++) {
+                double sum = 0;
+                for (int p = 0; p < k; p++) sum += (double)a[ta ? p * m + i : i * k + p] * (double)w[tb ? j * k + p : p * n + j];
+                near(&y, (size_t)(i * n + j), sum);
+            }
+        hd_nd_free(&y);
+    }
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_functions), cmocka_unit_test(test_group_normalization), cmocka_unit_test(test_lp), cmocka_unit_test(test_bitwise)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_functions), cmocka_unit_test(test_group_normalization), cmocka_unit_test(test_lp), cmocka_unit_test(test_bitwise),
+                                       cmocka_unit_test(test_gemm)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
