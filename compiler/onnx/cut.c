@@ -48,9 +48,8 @@ static hd_status add_node(hd_cut *c, int k, hd_err *err) {
     const hd_host_plan *p = &c->host->plan;
     const hd_step *s = &p->step[k];
     hd_cut_node *n = &c->node[k];
-    int bodies = 0, inner = 0;
-    for (size_t j = 0; j < s->node->n_attribute; j++) bodies += s->node->attribute[j]->g != NULL;
-    for (int j = 0; j < bodies; j++) inner = captured(&p->body[s->first_body + j], 1, NULL, inner);
+    int inner = 0;
+    for (int j = 0; j < s->n_bodies; j++) inner = captured(&p->body[s->first_body + j], 1, NULL, inner);
     *n = (hd_cut_node){.p = s->node, .n_in = (int)s->node->n_input, .n_out = (int)s->node->n_output, .member_of = -1};
     n->in = malloc(((size_t)n->n_in + (size_t)inner + 1) * sizeof *n->in);
     n->out = malloc(((size_t)n->n_out + 1) * sizeof *n->out);
@@ -60,7 +59,7 @@ static hd_status add_node(hd_cut *c, int k, hd_err *err) {
         n->out[j] = s->out[j];
         if (s->out[j] >= 0) c->value[s->out[j]].producer = k;
     }
-    for (int j = 0; j < bodies; j++) n->n_in = captured(&p->body[s->first_body + j], 1, n->in, n->n_in);
+    for (int j = 0; j < s->n_bodies; j++) n->n_in = captured(&p->body[s->first_body + j], 1, n->in, n->n_in);
     return HD_OK;
 }
 

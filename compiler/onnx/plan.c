@@ -133,6 +133,7 @@ static hd_status add_bodies(hd_host_plan *p, hd_host *h, int node, hd_err *err) 
     for (size_t k = 0; k < s->node->n_attribute; k++) {
         const Onnx__AttributeProto *a = s->node->attribute[k];
         if (kind_of(a) != 'g') continue;
+        s->n_bodies++;
         hd_status status = hd_host_plan_new(&p->body[p->n_bodies++], h, a->g, p, node, err);
         if (status != HD_OK) return status;
     }

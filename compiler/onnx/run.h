@@ -30,7 +30,7 @@ typedef struct hd_step {
     const hd_host_op *op;
     hd_ref *in;
     int *out; /* -1: omitted */
-    int first_body;
+    int first_body, n_bodies; /* among the plan's */
 } hd_step;
 
 /* Values of a graph while it runs. */

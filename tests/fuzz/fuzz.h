@@ -22,7 +22,9 @@ const char *fuzz_file(int slot, const uint8_t *data, size_t size);
 const char *fuzz_container(const uint8_t *data, size_t size);
 /* Ends the process with the text unless `truth`. */
 void fuzz_expect(int truth, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* A library that failed says so in err, and has given nothing back; one that succeeded has. Returns 1 for HD_OK. */
+/* A call that failed says so in err, and has made nothing; one that succeeded has. 1 for HD_OK. A macro, so that the call is over before `made` is looked at. */
+#define FUZZ_GOOD(call, err, made) (fuzz_status = (call), fuzz_good(fuzz_status, err, made))
+extern hd_status fuzz_status;
 int fuzz_good(hd_status s, const hd_err *err, const void *made);
 
 /* ---- run.c: what passed a reader runs, within bounds that keep an input to some milliseconds */

@@ -6,10 +6,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     const hd_cut_options none = {NULL, NULL};
     hd_parts *p = NULL;
     hd_err err = {0};
-    if (fuzz_good(hd_parts_cut(&p, fuzz_file(0, data, size), &none, &err), &err, p))
+    if (FUZZ_GOOD(hd_parts_cut(&p, fuzz_file(0, data, size), &none, &err), &err, p))
         for (int k = 0; k < p->n_parts; k++) {
             hd_graph *g = NULL;
-            if (p->part[k].kind == HD_PART_ARRAY && fuzz_good(hd_parts_graph(&g, p, k, &err), &err, g)) fuzz_run_graph(g);
+            if (p->part[k].kind == HD_PART_ARRAY && FUZZ_GOOD(hd_parts_graph(&g, p, k, &err), &err, g)) fuzz_run_graph(g);
             hd_graph_free(g);
         }
     hd_parts_free(p);

@@ -4,7 +4,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     hd_program *p = NULL;
     hd_err err = {0};
-    if (fuzz_good(hd_program_load(&p, fuzz_container(data, size), &err), &err, p)) fuzz_run_program(p);
+    if (FUZZ_GOOD(hd_program_load(&p, fuzz_container(data, size), &err), &err, p)) fuzz_run_program(p);
     hd_program_free(p);
     return 0;
 }

@@ -6,9 +6,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     hd_lm *m = NULL;
     hd_lm_integer *integer = NULL;
     hd_err err = {0};
-    if (fuzz_good(hd_lm_load(&m, fuzz_container(data, size), &err), &err, m)) {
+    if (FUZZ_GOOD(hd_lm_load(&m, fuzz_container(data, size), &err), &err, m)) {
         fuzz_run_llama(m->model);
-        fuzz_good(hd_lm_integer_new(&integer, m, &err), &err, integer);
+        FUZZ_GOOD(hd_lm_integer_new(&integer, m, &err), &err, integer);
         hd_lm_integer_free(integer);
     }
     hd_lm_free(m);

@@ -7,7 +7,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     hd_idx *x = NULL;
     hd_err err = {0};
-    if (fuzz_good(hd_idx_load(&x, fuzz_file(0, data, size), &err), &err, x) && x->item * x->dim[0] < 1 << 20) {
+    if (FUZZ_GOOD(hd_idx_load(&x, fuzz_file(0, data, size), &err), &err, x) && x->item * x->dim[0] < 1 << 20) {
         float *to = malloc(x->item * sizeof *to);
         for (uint32_t n = 0; to && n < x->dim[0]; n++) hd_idx_item(x, n, (int)(n & 1), to);
         free(to);

@@ -38,7 +38,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     hd_parts *p = NULL;
     hd_err err = {0};
     int programs = size >= 4 && !memcmp(data, "HPP1", 4);
-    if (fuzz_good(hd_parts_load(&p, programs, fuzz_container(data, size), &err), &err, p)) {
+    if (FUZZ_GOOD(hd_parts_load(&p, programs, fuzz_container(data, size), &err), &err, p)) {
         for (int k = 0; k < p->n_parts; k++) {
             if (p->part[k].model) fuzz_run_model(p->part[k].model);
             if (p->part[k].program) fuzz_run_program(p->part[k].program);

@@ -35,7 +35,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     hd_llama *m = NULL;
     hd_err err = {0};
     make_links(fuzz_file(0, data, n), fuzz_file(1, data + rest, size - rest));
-    if (fuzz_good(hd_import_safetensors(&m, tensors, &err), &err, m)) fuzz_run_llama(m);
+    if (FUZZ_GOOD(hd_import_safetensors(&m, tensors, &err), &err, m)) fuzz_run_llama(m);
     hd_llama_free(m);
     return 0;
 }

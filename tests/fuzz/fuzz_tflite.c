@@ -5,7 +5,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     hd_graph *g = NULL;
     hd_err err = {0};
-    if (fuzz_good(hd_import_tflite_memory(&g, data, size, "fuzz.tflite", &err), &err, g)) fuzz_run_graph(g);
+    if (FUZZ_GOOD(hd_import_tflite_memory(&g, data, size, "fuzz.tflite", &err), &err, g)) fuzz_run_graph(g);
     hd_graph_free(g);
     return 0;
 }

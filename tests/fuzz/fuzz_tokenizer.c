@@ -14,7 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     fuzz_expect(text != NULL, "out of memory");
     memcpy(text, data + 2, n);
     text[n] = 0;
-    if (fuzz_good(hd_tokenizer_memory(&t, data + 2 + n, size - 2 - n, "fuzz.bin", vocab, &err), &err, t)) fuzz_run_tokenizer(t, vocab, text);
+    if (FUZZ_GOOD(hd_tokenizer_memory(&t, data + 2 + n, size - 2 - n, "fuzz.bin", vocab, &err), &err, t)) fuzz_run_tokenizer(t, vocab, text);
     hd_tokenizer_free(t);
     free(text);
     return 0;

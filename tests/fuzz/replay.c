@@ -2,7 +2,7 @@
  *   TARGET FILE|FOLDER|X.pack ...        runs them and prints how many
  *   TARGET --pack FOLDER X.pack          writes the folder's files, in the order of their content, as one pack
  *   TARGET --unpack X.pack FOLDER        and back, named by a hash of their content
- * A pack is "HDFZ", then for each input its length (32 bits, little-endian) and its bytes. */
+ * FUZZ_VERBOSE=1 prints what was refused and why. A pack is "HDFZ", then for each input its length (32 bits, little-endian) and its bytes. */
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -38,7 +38,7 @@ void fuzz_run_graph(const hd_graph *g) {
         else work += work_of((size_t)y.h * (size_t)y.w, n->kh > 0 ? n->kh : 1, n->kw > 0 ? n->kw : 1, 1, (size_t)y.c);
     }
     if (elements >= MOST_ELEMENTS || work >= MOST_WORK) return;
-    if (fuzz_good(hd_exec_new(&e, g, &err), &err, e)) {
+    if (FUZZ_GOOD(hd_exec_new(&e, g, &err), &err, e)) {
         size_t n = hd_shape_size(g->tensor[g->input].shape);
         float *x = malloc(n * sizeof *x);
         for (size_t i = 0; x && i < n; i++) x[i] = (float)((int)(i % 7) - 3) / 4;
@@ -46,7 +46,7 @@ void fuzz_run_graph(const hd_graph *g) {
         free(x);
         hd_exec_free(e);
     }
-    if (g->tensor[g->input].scale > 0 && fuzz_good(hd_compress_kept(&m, g, &err), &err, m)) fuzz_run_model(m);
+    if (g->tensor[g->input].scale > 0 && FUZZ_GOOD(hd_compress_kept(&m, g, &err), &err, m)) fuzz_run_model(m);
     hd_model_free(m);
 }
 
@@ -114,7 +114,7 @@ static void compile(const hd_model *m, const int8_t *input, const int8_t *want, 
     hd_program *p = NULL;
     hd_err err = {0};
     fuzz_expect(!hd_geometry_parse(&g, "2x4x8x2", &err) && !hd_geometry_memory(&g, "act=4096,window=256,stream=8192,param=1024,descriptors=64", &err), "%s", err.message);
-    if (!fuzz_good(hd_lower(&p, m, &g, NULL, &err), &err, p)) return;
+    if (!FUZZ_GOOD(hd_lower(&p, m, &g, NULL, &err), &err, p)) return;
     hd_prediction *predicted = NULL;
     int8_t *out = malloc(n_out + 1);
     fuzz_expect(hd_predict(&predicted, p, &err) == HD_OK, "a compiled program has no prediction: %s", err.message);
@@ -133,7 +133,7 @@ void fuzz_run_model(const hd_model *m) {
     fuzz_expect(hd_model_check(m, &err) == HD_OK, "a model that was read does not pass its check: %s", err.message);
     if (model_work(m) >= MOST_WORK) return;
     same_when_written(m);
-    if (!fuzz_good(hd_integer_new(&e, m, &err), &err, e)) return;
+    if (!FUZZ_GOOD(hd_integer_new(&e, m, &err), &err, e)) return;
     const hd_qtensor *x = &m->tensor[m->input], *y = &m->tensor[m->output];
     size_t n_in = (size_t)x->h * (size_t)x->w * (size_t)x->c;
     int8_t *in = malloc(n_in + 1);
@@ -151,7 +151,7 @@ void fuzz_run_llama(const hd_llama *m) {
     hd_err err = {0};
     double work = (double)m->vocab * m->dim + (double)m->layers * m->dim * (4.0 * m->dim + 3.0 * m->hidden), cache = (double)m->layers * m->max_tokens * m->dim;
     if (work >= MOST_WORK || cache >= MOST_BYTES) return;
-    if (!fuzz_good(hd_llama_state_new(&s, m, &err), &err, s)) return;
+    if (!FUZZ_GOOD(hd_llama_state_new(&s, m, &err), &err, s)) return;
     for (int at = 0; at < 3 && at < m->max_tokens; at++) fuzz_expect(hd_llama_step(s, at % m->vocab, at) != NULL, "a step without logits");
     hd_llama_state_free(s);
 }

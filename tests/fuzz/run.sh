@@ -43,7 +43,10 @@ start() { # committed inputs and fresh seeds
   [ -d "$folder/inputs/$t" ] && return
   mkdir -p "$folder/inputs/$t"
   [ -f "$here/corpus/$t.pack" ] && "$build/tests/fuzz_$t" --unpack "$here/corpus/$t.pack" "$folder/inputs/$t"
-  [ -d "$folder/seeds" ] || "$build/tests/fuzz_seeds" "$folder/seeds"
+  if [ ! -d "$folder/seeds" ]; then
+    "$build/tests/fuzz_seeds" "$folder/seeds.$$" > /dev/null && mv -T "$folder/seeds.$$" "$folder/seeds" 2> /dev/null
+    rm -rf "$folder/seeds.$$"
+  fi
   [ -d "$folder/seeds/$t" ] && cp -r "$folder/seeds/$t/." "$folder/inputs/$t"
   return 0
 }

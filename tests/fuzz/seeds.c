@@ -249,5 +249,6 @@ int main(int argc, char **argv) {
     write_tokenizer();
     write_idx();
     write_policies();
+    seed_host();
     return 0;
 }

@@ -12,4 +12,6 @@ void seed_write(const char *target, const char *name, const void *data, size_t s
 /* seeds_llama.c: m in the formats that heddle reads and does not write. */
 void seed_gguf(const hd_llama *m, int seed);
 void seed_safetensors(const hd_llama *m, int seed);
+/* seeds_host.c: operators of the host executor. */
+void seed_host(void);
 #endif

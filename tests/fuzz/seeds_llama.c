@@ -135,7 +135,7 @@ void seed_safetensors(const hd_llama *m, int seed) {
     for (int half = 0; half < 3; half++) {
         char json[8192] = "{", config[512], name[96];
         hd_writer data = {0}, w = {0};
-        int n = snprintf(config, sizeof config, "{\"hidden_size\": %d, \"intermediate_size\": %d, \"num_hidden_layers\": %d, \"num_attention_heads\": %d, \"num_key_value_heads\": %d, "
+        int n = snprintf(config, sizeof config, "{\"model_type\": \"llama\", \"hidden_size\": %d, \"intermediate_size\": %d, \"num_hidden_layers\": %d, \"num_attention_heads\": %d, \"num_key_value_heads\": %d, "
                          "\"vocab_size\": %d, \"max_position_embeddings\": %d, \"rope_scaling\": null, \"rms_norm_eps\": 1e-05, \"tie_word_embeddings\": %s}",
                          m->dim, m->hidden, m->layers, m->heads, m->kv_heads, m->vocab, m->max_tokens, m->classifier == m->embedding ? "true" : "false");
         put_entry(json, sizeof json, &data, "model.embed_tokens.weight", m->embedding, m->vocab, m->dim, half);

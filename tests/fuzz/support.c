@@ -21,6 +21,8 @@ void fuzz_expect(int truth, const char *format, ...) {
     abort();
 }
 
+hd_status fuzz_status;
+
 int fuzz_good(hd_status s, const hd_err *err, const void *made) {
     if (s == HD_OK) {
         fuzz_expect(made != NULL, "success without a result");
@@ -29,6 +31,7 @@ int fuzz_good(hd_status s, const hd_err *err, const void *made) {
     fuzz_expect(s == err->code, "status %d, but code %d in the error", (int)s, (int)err->code);
     fuzz_expect(err->message[0] != 0, "status %d without a message", (int)s);
     fuzz_expect(made == NULL, "a failure that leaves a result: %s", err->message);
+    if (getenv("FUZZ_VERBOSE")) fprintf(stderr, "refused: %s\n", err->message);
     return 0;
 }
 
