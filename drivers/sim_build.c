@@ -183,7 +183,7 @@ static hd_status build(char *path, size_t n, const hd_geometry *g, model_variant
         goto done;
     }
     /* One builder at a time for a model; a second process waits and finds it built. */
-    if ((st = hd_tool_path(lock, sizeof lock, err, "%s.lock", path)) || (st = hd_tool_path(dir, sizeof dir, err, "%s.build-%ld", path, (long)getpid()))) goto done;
+    if ((st = hd_tool_path(lock, sizeof lock, err, "%s.lock", path))) goto done;
     int fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (fd < 0) {
         st = hd_fail(err, HD_IO, "%s: %s", lock, strerror(errno));
@@ -192,11 +192,10 @@ static hd_status build(char *path, size_t n, const hd_geometry *g, model_variant
     while (flock(fd, LOCK_EX) && errno == EINTR)
         if (hd_interrupted) break;
     if (access(path, R_OK) != 0) {
-        if (mkdir(dir, 0777)) st = hd_fail(err, HD_IO, "%s: %s", dir, strerror(errno));
-        else {
-            st = compile_model(dir, path, g, v, src, quiet, err);
-            hd_tool_remove(dir);
-        }
+        int work;
+        st = hd_tool_work_begin(dir, sizeof dir, &work, path, err);
+        if (!st) st = compile_model(dir, path, g, v, src, quiet, err);
+        hd_tool_work_end(dir, work);
     }
     unlink(lock);
     close(fd);

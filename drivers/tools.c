@@ -1,5 +1,6 @@
 #include "tools.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -8,6 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -118,10 +121,13 @@ void hd_tool_hash_program(uint64_t *h, const char *name) {
 }
 
 int hd_tool_run(const char *const argv[], const char *cwd, const char *log, hd_progress *progress, double expected) {
-    pid_t pid = fork();
+    pid_t parent = getpid(), pid = fork();
     if (pid < 0) return 127;
     if (pid == 0) {
         setpgid(0, 0);
+        /* A placer whose caller was killed would go on for hours. */
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid() != parent) _exit(126);
         int fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0666), null = open("/dev/null", O_RDONLY);
         if (fd < 0 || null < 0 || dup2(null, 0) < 0 || dup2(fd, 1) < 0 || dup2(fd, 2) < 0 || chdir(cwd)) _exit(126);
         unsetenv("MAKEFLAGS");
@@ -151,4 +157,59 @@ int hd_tool_run(const char *const argv[], const char *cwd, const char *log, hd_p
 void hd_tool_remove(const char *dir) {
     const char *const argv[] = {"rm", "-rf", dir, NULL};
     hd_tool_run(argv, "/", "/dev/null", NULL, 1);
+}
+
+/* ---- folders to work in ---- */
+
+/* The folder if nobody else holds it, locked; -1 else. A file system without such locks gives the folder to whoever made it, and nobody removes what another left. */
+static int hold(const char *dir, int made) {
+    struct stat named, held;
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return -1;
+    int locked = !flock(fd, LOCK_EX | LOCK_NB), mine = locked || (made && errno != EWOULDBLOCK);
+    /* Whoever removes what is left over may have come between making and locking. */
+    if (mine && !fstat(fd, &held) && !stat(dir, &named) && held.st_ino == named.st_ino) return fd;
+    close(fd);
+    return -1;
+}
+
+static void remove_left_over(const char *prefix) {
+    char folder[PATH_MAX_], left[PATH_MAX_ + 260];
+    snprintf(folder, sizeof folder, "%s", prefix);
+    char *slash = strrchr(folder, '/');
+    if (!slash) return;
+    *slash = 0;
+    DIR *d = opendir(folder);
+    const char *name = prefix + (slash - folder) + 1;
+    for (struct dirent *e; d && (e = readdir(d));) {
+        if (strncmp(e->d_name, name, strlen(name))) continue;
+        snprintf(left, sizeof left, "%s/%s", folder, e->d_name);
+        int fd = hold(left, 0);
+        if (fd < 0) continue;
+        hd_tool_remove(left);
+        close(fd);
+    }
+    if (d) closedir(d);
+}
+
+hd_status hd_tool_work_begin(char *dir, size_t n, int *lock, const char *result, hd_err *err) {
+    *lock = -1;
+    hd_status st = hd_tool_path(dir, n, err, "%s.build-", result);
+    if (!st) remove_left_over(dir);
+    /* Process numbers come again, and machines that share a cache have the same. */
+    for (unsigned i = 0; !st && i < 100; i++) {
+        st = hd_tool_path(dir, n, err, "%s.build-%ld-%u", result, (long)getpid(), i);
+        if (!st && mkdir(dir, 0777)) {
+            if (errno != EEXIST) st = hd_fail(err, HD_IO, "%s: %s", dir, strerror(errno));
+        } else if (!st && (*lock = hold(dir, 1)) >= 0) {
+            return HD_OK;
+        }
+    }
+    return st ? st : hd_fail(err, HD_IO, "%s: cannot be made: a hundred folders of that kind are there", dir);
+}
+
+void hd_tool_work_end(const char *dir, int lock) {
+    if (lock < 0) return;
+    if (access(dir, F_OK) == 0) hd_tool_remove(dir);
+    close(lock);
 }

@@ -25,7 +25,14 @@ hd_status hd_tool_hash_file(uint64_t *h, const char *path, hd_err *err);
 void hd_tool_hash_program(uint64_t *h, const char *name);
 
 /* Runs a command in folder cwd with its output appended to `log`; 0 when it succeeded, -1 interrupted (the command is ended), else its failure.
+ * The command ends with its caller, however that ends.
  * progress may be NULL; expected: seconds it will take, for the progress line. */
 int hd_tool_run(const char *const argv[], const char *cwd, const char *log, hd_progress *progress, double expected);
 void hd_tool_remove(const char *dir);
+
+/* A new folder "RESULT.build-..." to make `result` in, path into dir (n bytes). *lock is held until hd_tool_work_end, or its maker's death: folders beside it that
+ * nobody holds are what killed makers left, and are removed. */
+hd_status hd_tool_work_begin(char *dir, size_t n, int *lock, const char *result, hd_err *err);
+/* Removes the folder, if it still has that name, and gives back the lock. */
+void hd_tool_work_end(const char *dir, int lock);
 #endif

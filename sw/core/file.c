@@ -1,3 +1,4 @@
+#define _GNU_SOURCE /* O_TMPFILE */
 #include "file.h"
 
 #include <errno.h>
@@ -137,31 +138,73 @@ static int write_all(int fd, const uint8_t *data, size_t size) {
     return 1;
 }
 
-hd_status hd_file_write(const char *path, const void *data, size_t size, hd_err *err) {
+enum { NAMES = 1000 };
+
+/* A name beside `path`. Process numbers come again: it may be taken by what a killed process left, then the next call gives another. */
+static const char *next_name(char *name, size_t room, const char *path) {
     static atomic_uint serial;
+    snprintf(name, room, "%s.%ld-%u.tmp", path, (long)getpid(), atomic_fetch_add(&serial, 1u));
+    return name;
+}
+
+static int open_named(char *name, size_t room, const char *path) {
+    int fd = -1;
+    for (int i = 0; i < NAMES && fd < 0 && (!i || errno == EEXIST); i++) fd = open(next_name(name, room, path), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    return fd;
+}
+
+/* A file that has no name until it is whole, so that nothing stays of a process that is killed while it writes; -1 where the file system has none. */
+static int open_nameless(char *folder, size_t room, const char *path) {
+    const char *slash = strrchr(path, '/');
+    snprintf(folder, room, "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
+    return open(folder, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
+}
+
+static int give_name(char *name, size_t room, const char *path, int fd) {
+    char held[40];
+    int rc = -1;
+    snprintf(held, sizeof held, "/proc/self/fd/%d", fd);
+    for (int i = 0; i < NAMES && rc && (!i || errno == EEXIST); i++) rc = linkat(AT_FDCWD, held, AT_FDCWD, next_name(name, room, path), AT_SYMLINK_FOLLOW);
+    return rc;
+}
+
+/* The content under a temporary name beside `path`, in `name`; 0 or errno. *named: the name is there, to be removed or renamed. */
+static int write_beside(char *name, size_t room, const char *path, const void *data, size_t size, int *named) {
+    int fd = open_nameless(name, room, path), why = 0;
+    if (fd >= 0) {
+        if (!write_all(fd, data, size) || fsync(fd) != 0) why = errno;
+        *named = !why && give_name(name, room, path, fd) == 0;
+        if (close(fd) != 0 && !why) why = errno;
+        if (why || *named) return why;
+        /* Without /proc it cannot be given a name. */
+    }
+    fd = open_named(name, room, path);
+    if (fd < 0) return errno;
+    *named = 1;
+    if (!write_all(fd, data, size) || fsync(fd) != 0) why = errno;
+    if (close(fd) != 0 && !why) why = errno;
+    return why;
+}
+
+static int write_through(const char *path, const void *data, size_t size) {
+    int fd = open(path, O_WRONLY | O_CLOEXEC), why = 0;
+    if (fd < 0) return errno;
+    if (!write_all(fd, data, size)) why = errno;
+    if (close(fd) != 0 && !why) why = errno;
+    return why;
+}
+
+hd_status hd_file_write(const char *path, const void *data, size_t size, hd_err *err) {
     struct stat st;
     /* Renaming over a device or a pipe would replace it by a file. */
-    int special = stat(path, &st) == 0 && !S_ISREG(st.st_mode);
+    int special = stat(path, &st) == 0 && !S_ISREG(st.st_mode), named = 0, why;
     if (special && S_ISDIR(st.st_mode)) return hd_fail(err, HD_IO, "%s: is a directory, not a file", path);
     size_t room = strlen(path) + 48;
     char *temporary = malloc(room);
     if (!temporary) return hd_fail(err, HD_NOMEM, "%s: out of memory", path);
-    snprintf(temporary, room, "%s.%ld-%u.tmp", path, (long)getpid(), atomic_fetch_add(&serial, 1u));
-    const char *target = special ? path : temporary;
-    int fd = open(target, special ? O_WRONLY | O_CLOEXEC : O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    hd_status status = HD_OK;
-    if (fd < 0) {
-        status = hd_fail(err, HD_IO, "%s: %s", path, strerror(errno));
-    } else {
-        int good = write_all(fd, data, size) && (special || fsync(fd) == 0);
-        int why = errno;
-        if (close(fd) != 0 && good) good = 0, why = errno;
-        if (good && !special && rename(temporary, path) != 0) good = 0, why = errno;
-        if (!good) {
-            if (!special) unlink(temporary);
-            status = hd_fail(err, HD_IO, "%s: %s", path, strerror(why));
-        }
-    }
+    why = special ? write_through(path, data, size) : write_beside(temporary, room, path, data, size, &named);
+    if (!why && !special && rename(temporary, path) != 0) why = errno;
+    if (why && named) unlink(temporary);
     free(temporary);
-    return status;
+    return why ? hd_fail(err, HD_IO, "%s: %s", path, strerror(why)) : HD_OK;
 }

@@ -138,20 +138,13 @@ static hd_status hash_tools(uint64_t *h, char *cache, size_t n, hd_err *err) {
     return hd_tool_cache(cache, n, err);
 }
 
-/* A folder to work in beside `folder`, where its result will be. */
-static hd_status open_work(char *work, const char *folder, hd_err *err) {
-    hd_status s = hd_tool_path(work, PATH_BYTES, err, "%s.build-%ld", folder, (long)getpid());
-    if (!s && mkdir(work, 0777)) s = hd_fail(err, HD_IO, "%s: %s", work, strerror(errno));
-    return s;
-}
-
 /* Only a complete result gets its name; netlists are large and not asked for again. */
-static hd_status close_work(const char *work, const char *folder, hd_status s, hd_err *err) {
+static hd_status close_work(const char *work, int lock, const char *folder, hd_status s, hd_err *err) {
     char path[PATH_BYTES];
     if (!hd_tool_path(path, sizeof path, NULL, "%s/top.json", work)) remove(path);
     /* Another process may have been faster: its result is the same. */
     if (!s && rename(work, folder) && errno != ENOTEMPTY && errno != EEXIST) s = hd_fail(err, HD_IO, "%s: %s", folder, strerror(errno));
-    if (access(work, F_OK) == 0) hd_tool_remove(work);
+    hd_tool_work_end(work, lock);
     return s;
 }
 
@@ -185,6 +178,7 @@ static hd_status elaborated_name(char *out, size_t n, const char *folder, const 
 }
 
 hd_status hd_area_unit(hd_area *out, const hd_synth_report *r, const hd_board *board, const char *unit, hd_err *err) {
+    int lock;
     char command[512], name[512], cache[PATH_BYTES - 100], folder[PATH_BYTES], design[PATH_BYTES], work[PATH_BYTES], script[PATH_BYTES + 2048];
     uint64_t h = HD_TOOL_HASH;
     *out = (hd_area){0};
@@ -203,11 +197,11 @@ hd_status hd_area_unit(hd_area *out, const hd_synth_report *r, const hd_board *b
         s = need_yosys(err);
         if (s) return s;
         snprintf(script, sizeof script, "read_rtlil %s\n%s -top %s\nsetattr -mod -unset keep_hierarchy *\nflatten\nopt_clean\nwrite_json top.json\ntee -q -o cells.json stat -json\n", design, command, name);
-        s = open_work(work, folder, err);
+        s = hd_tool_work_begin(work, sizeof work, &lock, folder, err);
         if (s) return s;
         s = yosys(work, script, err);
         if (!s) s = nextpnr(work, board, 0, err);
-        s = close_work(work, folder, s, err);
+        s = close_work(work, lock, folder, s, err);
     }
     return s ? s : read_folder(out, folder, board, err);
 }
@@ -230,11 +224,12 @@ static void board_parameters(char *text, size_t n, const hd_geometry *g) {
 }
 
 static hd_status make_board(const char *folder, const hd_sources *src, const char *parameters, const char *command, const hd_board *board, hd_err *err) {
+    int lock;
     char work[PATH_BYTES];
     size_t room = (size_t)src->n * (PATH_BYTES + 3) + 4096, used;
     char *script = malloc(room);
     hd_status s = script ? need_yosys(err) : hd_fail(err, HD_NOMEM, "area: out of memory");
-    if (!s) s = open_work(work, folder, err);
+    if (!s) s = hd_tool_work_begin(work, sizeof work, &lock, folder, err);
     if (s) {
         free(script);
         return s;
@@ -246,7 +241,7 @@ static hd_status make_board(const char *folder, const hd_sources *src, const cha
     s = yosys(work, script, err);
     if (!s) s = nextpnr(work, board, 0, err);
     free(script);
-    return close_work(work, folder, s, err);
+    return close_work(work, lock, folder, s, err);
 }
 
 hd_status hd_area_board(hd_area *out, hd_geometry *depths, const hd_board *board, const hd_geometry *g, hd_err *err) {
@@ -302,6 +297,7 @@ static const char grid_text[] =
     "endmodule\n";
 
 hd_status hd_area_grid(hd_area *out, const hd_board *board, unsigned rows, unsigned columns, unsigned lanes, unsigned planes, unsigned acc_bits, double mhz, hd_err *err) {
+    int lock;
     char cache[PATH_BYTES - 100], folder[PATH_BYTES], work[PATH_BYTES], path[PATH_BYTES], parameters[160];
     uint64_t h = HD_TOOL_HASH;
     *out = (hd_area){0};
@@ -322,7 +318,7 @@ hd_status hd_area_grid(hd_area *out, const hd_board *board, unsigned rows, unsig
     if (!s) s = hd_tool_path(folder, sizeof folder, err, "%s/area-grid-%016llx", cache, (unsigned long long)h);
     if (!s && access(folder, R_OK)) s = need_yosys(err);
     if (!s && access(folder, R_OK)) {
-        s = open_work(work, folder, err);
+        s = hd_tool_work_begin(work, sizeof work, &lock, folder, err);
         if (!s) {
             s = hd_tool_path(path, sizeof path, err, "%s/bench.v", work);
             if (!s) s = hd_file_write(path, grid_text, strlen(grid_text), err);
@@ -331,7 +327,7 @@ hd_status hd_area_grid(hd_area *out, const hd_board *board, unsigned rows, unsig
             snprintf(script + used, room - used, " bench.v\nchparam %s bench\n%s -top bench -json top.json\ntee -q -o cells.json stat -json\n", parameters, command);
             if (!s) s = yosys(work, script, err);
             if (!s) s = nextpnr(work, board, mhz, err);
-            s = close_work(work, folder, s, err);
+            s = close_work(work, lock, folder, s, err);
         }
     }
     if (!s) s = read_folder(out, folder, board, err);

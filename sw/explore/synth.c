@@ -292,10 +292,10 @@ static hd_status name_folder(char *folder, const job *j, hd_err *err) {
 }
 
 static hd_status build(job *j, const char *folder, int quiet, hd_err *err) {
-    hd_status st = hd_tool_path(j->dir, sizeof j->dir, err, "%s.build-%ld", folder, (long)getpid());
-    if (!st) st = hd_tool_path(j->log, sizeof j->log, err, "%s/log", j->dir);
-    if (!st && mkdir(j->dir, 0777)) st = hd_fail(err, HD_IO, "%s: %s", j->dir, strerror(errno));
+    int lock;
+    hd_status st = hd_tool_work_begin(j->dir, sizeof j->dir, &lock, folder, err);
     if (st) return st;
+    st = hd_tool_path(j->log, sizeof j->log, err, "%s/log", j->dir);
     char label[64];
     hd_progress progress = {0};
     snprintf(label, sizeof label, "placing %s, seed %u", j->board->name, j->seed);
@@ -303,11 +303,11 @@ static hd_status build(job *j, const char *folder, int quiet, hd_err *err) {
         hd_progress_start(&progress, label, j->seconds);
         j->progress = &progress;
     }
-    st = make(j, err);
+    if (!st) st = make(j, err);
     if (!quiet) hd_progress_end(&progress);
     /* Another process may have been faster: its result is the same. */
     if (!st && rename(j->dir, folder) && errno != ENOTEMPTY && errno != EEXIST) st = hd_fail(err, HD_IO, "%s: %s", folder, strerror(errno));
-    if (access(j->dir, F_OK) == 0) hd_tool_remove(j->dir);
+    hd_tool_work_end(j->dir, lock);
     return st;
 }
 

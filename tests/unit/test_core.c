@@ -9,6 +9,10 @@
 #include <unistd.h>
 #include <zlib.h>
 #include <cmocka.h>
+#include <dirent.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <time.h>
 
 #include "../../sw/core/bytes.h"
 #include "../../sw/core/file.h"
@@ -243,6 +247,65 @@ static void test_atomic_write(void **state) {
     assert_string_equal(err.message, "/dev/full: No space left on device");
 }
 
+/* Names that a killed process of the same number left behind are no hindrance, and stay what they are. */
+static void test_taken_names(void **state) {
+    (void)state;
+    hd_err err = {0};
+    char path[128], taken[192];
+    snprintf(path, sizeof path, "%s", in_folder("w"));
+    for (int i = 0; i < 50; i++) {
+        snprintf(taken, sizeof taken, "%s.%ld-%d.tmp", path, (long)getpid(), i);
+        write_raw(taken, "left", 4);
+    }
+    assert_int_equal(hd_file_write(path, "three", 5, &err), HD_OK);
+    for (int i = 0; i < 50; i++) {
+        uint8_t *data;
+        size_t size;
+        snprintf(taken, sizeof taken, "%s.%ld-%d.tmp", path, (long)getpid(), i);
+        assert_int_equal(hd_file_read(&data, &size, taken, 10, 0, &err), HD_OK);
+        assert_string_equal((char *)data, "left");
+        free(data);
+        unlink(taken);
+    }
+}
+
+/* A process that writes one content after the other is killed: the file is whole, one of them, and at most a name that was just to be given stays. */
+static void test_killed_writer(void **state) {
+    (void)state;
+    enum { KILLS = 40, BYTES = 1 << 20 };
+    uint8_t *content = malloc(BYTES), *data;
+    size_t size, left = 0;
+    hd_err err = {0};
+    hd_rng rng;
+    char path[128];
+    assert_non_null(content);
+    hd_rng_seed(&rng, 20261123, 1);
+    snprintf(path, sizeof path, "%s", in_folder("w"));
+    for (int k = 0; k < KILLS; k++) {
+        pid_t pid = fork();
+        assert_true(pid >= 0);
+        for (int i = 0; !pid; i++) {
+            memset(content, i, BYTES);
+            if (hd_file_write(path, content, BYTES, &err)) _exit(1);
+        }
+        struct timespec t = {.tv_nsec = 1000 * (long)hd_rng_below(&rng, 20000)};
+        nanosleep(&t, NULL);
+        assert_int_equal(kill(pid, SIGKILL), 0);
+        assert_int_equal(waitpid(pid, NULL, 0), pid);
+        assert_int_equal(hd_file_read(&data, &size, path, BYTES, 0, &err), HD_OK);
+        assert_true(size == BYTES || (size == 5 && !memcmp(data, "three", 5))); /* of the test before: killed before the first was whole */
+        for (size_t i = 1; i < size && size == BYTES; i++) assert_int_equal(data[i], data[0]);
+        free(data);
+    }
+    DIR *d = opendir(folder);
+    assert_non_null(d);
+    for (struct dirent *e; (e = readdir(d));)
+        if (strstr(e->d_name, ".tmp")) left += unlinkat(dirfd(d), e->d_name, 0) == 0;
+    closedir(d);
+    free(content);
+    assert_true(left <= KILLS / 10);
+}
+
 static void test_rng(void **state) {
     (void)state;
     /* First numbers of the reference implementation (pcg32-demo, seed 42, stream 54). */
@@ -278,7 +341,7 @@ int main(void) {
     if (!mkdtemp(folder)) return 1;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_err),          cmocka_unit_test(test_bytes), cmocka_unit_test(test_container), cmocka_unit_test(test_files),
-        cmocka_unit_test(test_atomic_write), cmocka_unit_test(test_rng),   cmocka_unit_test(test_progress),
+        cmocka_unit_test(test_atomic_write), cmocka_unit_test(test_taken_names), cmocka_unit_test(test_killed_writer), cmocka_unit_test(test_rng), cmocka_unit_test(test_progress),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     unlink(in_folder("c"));
