@@ -43,6 +43,7 @@ typedef struct hd_policy {
     hd_budget budget;
     int rounds;          /* of pruning, each from what the one before left, on the inputs that its own predecessors give; up to 1 = at once */
     int blockwise;       /* language models: all matrices of a block see the inputs that the block's float matrices give (not "true sequential") */
+    int split_average;   /* networks: averages over more pixels are cut (graph/split_average.h), and averages keep one bias for all channels, so that their slices share parameters; 0 = neither */
     float unrepaired;    /* language models: share of the predecessors' damage that a matrix does not aim to repair; 1 = the published objective */
     int n_rules;
     struct hd_policy_rule {

@@ -203,7 +203,7 @@ static hd_status correct(corrector *c, const hd_policy *policy, const hd_trained
         if (o) status = hd_solve_stage(c, i, o, err);
         if (status != HD_OK) break;
         /* A lone function's input is exact: its identity has nothing to correct. */
-        if (role == HD_ROLE_WEIGHTS || role == HD_ROLE_AVERAGE || (role == HD_ROLE_IDENTITY && c->p->step[i].residual >= 0))
+        if (role == HD_ROLE_WEIGHTS || (role == HD_ROLE_AVERAGE && !policy->split_average) || (role == HD_ROLE_IDENTITY && c->p->step[i].residual >= 0))
             status = correct_stage(c, i, err);
         if (status != HD_OK) break;
 #pragma omp parallel for schedule(dynamic)

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../graph/split_average.h"
 #include "compress_internal.h"
 #include "pass_internal.h"
 
@@ -83,6 +84,7 @@ hd_status hd_passes_run(hd_graph **out, hd_policy *out_policy, const hd_graph *g
     /* Whatever passes make of the network, bits per weight are over the weights it came with. */
     if (!s && rewritten && (s = hd_compress_plan_make(&plan, g, 0, err)) == HD_OK) pass.g->source_weights = plan.dense_weights;
     hd_compress_plan_free(&plan);
+    if (!s && p->split_average) s = hd_graph_split_averages(pass.g, p->split_average, err);
     for (const pass_function *f = passes; !s && *f; f++) s = (*f)(&pass, err);
     if (!s) s = hd_graph_check(pass.g, err);
     if (s) {

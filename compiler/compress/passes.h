@@ -1,7 +1,7 @@
 /* Passes over a float network before its weights are solved: they rewrite the graph so that what comes after is easier to store, and leave the
  * rest to hd_compress. The new graph computes the same as the old one, up to what a pass throws away on purpose (channels, rank).
  *
- * Order: channels (the network gets narrower), factor (a layer becomes several), outliers (a layer's few large inputs go their own way), fold (scales move from a layer's inputs into
+ * Order: averages (what has more pixels than the policy allows is cut), channels (the network gets narrower), factor (a layer becomes several), outliers (a layer's few large inputs go their own way), fold (scales move from a layer's inputs into
  * its weights). Each looks at the recipe of the layer's policy (recipe.h). */
 #ifndef HD_PASSES_H
 #define HD_PASSES_H

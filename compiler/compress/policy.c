@@ -341,6 +341,8 @@ static hd_status parse_root(const cJSON *j, hd_policy *p, hd_err *err) {
         if (!cJSON_IsString(j) || !hd_policy_budget(p, j->valuestring)) return wrong(j, "policy", "'local' or 'global'", err);
     } else if (!strcmp(j->string, "rounds")) {
         if (!whole(j, 1, HD_POLICY_MAX_ROUNDS, &p->rounds)) return wrong(j, "policy", "1 to 64", err);
+    } else if (!strcmp(j->string, "split_average")) {
+        if (!whole(j, 2, 1 << 20, &p->split_average)) return wrong(j, "policy", "2 to 1048576 pixels", err);
     } else if (!strcmp(j->string, "sequential")) {
         if (!cJSON_IsBool(j)) return wrong(j, "policy", "true or false", err);
         p->blockwise = cJSON_IsFalse(j);
@@ -348,7 +350,7 @@ static hd_status parse_root(const cJSON *j, hd_policy *p, hd_err *err) {
         if (!cJSON_IsNumber(j) || !(j->valuedouble >= 0 && j->valuedouble <= 1)) return wrong(j, "policy", "a number from 0 to 1", err);
         p->unrepaired = 1 - (float)j->valuedouble;
     } else if (strcmp(j->string, "base") && strcmp(j->string, "layers"))
-        return hd_fail(err, HD_FORMAT, "unknown key '%.60s'; allowed base, layers, budget, rounds, sequential, repair", j->string);
+        return hd_fail(err, HD_FORMAT, "unknown key '%.60s'; allowed base, layers, budget, rounds, split_average, sequential, repair", j->string);
     return HD_OK;
 }
 

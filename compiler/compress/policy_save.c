@@ -47,6 +47,7 @@ static int add_ranges(cJSON *root, const hd_policy *p) {
 static int add_whole(cJSON *root, const hd_policy *p) {
     int ok = p->budget == HD_BUDGET_LOCAL || cJSON_AddStringToObject(root, "budget", "global");
     ok = ok && (p->rounds < 2 || cJSON_AddNumberToObject(root, "rounds", p->rounds));
+    ok = ok && (!p->split_average || cJSON_AddNumberToObject(root, "split_average", p->split_average));
     ok = ok && (!p->blockwise || cJSON_AddBoolToObject(root, "sequential", 0));
     return ok && (p->unrepaired <= 0 || cJSON_AddNumberToObject(root, "repair", 1 - (double)p->unrepaired));
 }

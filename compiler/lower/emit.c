@@ -74,8 +74,6 @@ static hd_status share_stream(hd_emit *e, const char *layer, uint32_t *first, ui
 
 hd_status hd_emit_params(hd_emit *e, const char *layer, uint32_t n, uint32_t *at, hd_err *err) {
     hd_program *p = e->p;
-    if ((uint64_t)p->n_param + n > p->geometry.param_words)
-        return hd_nofit(&p->geometry, layer, (uint64_t)p->n_param + n, "parameter words (with the layers before it)", p->geometry.param_words, err);
     void *param = p->param;
     int ok = grow(&param, &e->cap_param, (uint64_t)p->n_param + n, 2 * sizeof *p->param);
     p->param = param;
@@ -83,6 +81,31 @@ hd_status hd_emit_params(hd_emit *e, const char *layer, uint32_t n, uint32_t *at
     *at = p->n_param;
     p->n_param += n;
     return HD_OK;
+}
+
+/* Gives back what the slice with the last parameters, from `at` on, does not need of them: all where others are the same, as of the slices of an average, else those behind
+ * its last real channel. In the places of these follow the next layer's, for whatever they make of a channel beyond COUT is not stored. */
+static hd_status share_params(hd_emit *e, const char *layer, const hd_slice *sl, uint32_t *at, hd_err *err) {
+    hd_program *p = e->p;
+    uint32_t real = sl->o1 - sl->o0, same = 0;
+    while (same < *at && (*at - same < real || memcmp(p->param + 2 * (size_t)same, p->param + 2 * (size_t)*at, 2 * sizeof *p->param * real))) same++;
+    p->n_param = *at + (same < *at ? 0 : real);
+    *at = same;
+    if (*at + sl->nch > e->param_end) e->param_end = *at + sl->nch;
+    uint32_t need = e->param_end > p->n_param ? e->param_end : p->n_param;
+    return need > p->geometry.param_words ? hd_nofit(&p->geometry, layer, need, "parameter words (with the layers before it)", p->geometry.param_words, err) : HD_OK;
+}
+
+/* The last slices' pacing channels read parameters too: multiplied by nothing. */
+static hd_status end_params(hd_emit *e, hd_err *err) {
+    uint32_t at = e->p->n_param, more = e->param_end > at ? e->param_end - at : 0;
+    hd_status st = hd_emit_params(e, "END", more, &at, err);
+    for (uint32_t i = at; !st && i < at + more; i++) {
+        uint32_t *words = e->p->param + 2 * (size_t)i;
+        words[0] = words[1] = 0;
+        hd_field_set(words, HD_P_SHIFT, 1);
+    }
+    return st;
 }
 
 static hd_status emit_desc(hd_emit *e, const char *layer, uint32_t **desc, hd_err *err) {
@@ -177,6 +200,7 @@ hd_status hd_emit_conv(hd_emit *e, const hd_plan *pl, uint32_t in, uint32_t res,
         e->slice_first = e->p->n_stream;
         st = hd_encode_slice(e, pl, sl, &first, &last, &param, info, &zeros, &zeros_absent, err);
         if (!st) st = share_stream(e, s->name, &first, &last, err);
+        if (!st) st = share_params(e, s->name, sl, &param, err);
         if (!st) st = emit_desc(e, s->name, &d, err);
         if (st) break;
         uint32_t tiles = hd_ceil_div(sl->nch, sl->tile), final = sl->nch - (tiles - 1) * sl->tile;
@@ -259,7 +283,8 @@ hd_status hd_emit_maxpool(hd_emit *e, const hd_model *m, const hd_stage *s, uint
 
 hd_status hd_emit_end(hd_emit *e, hd_err *err) {
     uint32_t *d;
-    hd_status st = emit_desc(e, NULL, &d, err);
+    hd_status st = end_params(e, err);
+    if (!st) st = emit_desc(e, NULL, &d, err);
     if (!st && d) hd_field_set(d, HD_F_OPCODE, HD_OP_END);
     return st;
 }

@@ -9,6 +9,7 @@ typedef struct lowering {
     const hd_geometry *g;
     hd_plan *plan; /* one a stage; unused for pooling */
     hd_lifetime *life;
+    int thin;      /* of hd_plan_make */
     int expand;    /* stage that reads an expanded input, or -1 */
     hd_plan wide;  /* its plan with the input expanded */
     uint32_t joined; /* words of a position of all outputs, or 0: the model has one output */
@@ -123,13 +124,13 @@ static hd_status plan_all(lowering *l, const hd_lower_options *o, hd_err *err) {
     hd_err kept = {0};
     for (int i = 0; i < m->n_stages && !st; i++) {
         if (m->stage[i].kind != HD_STAGE_CONV) continue;
-        st = hd_plan_make(&l->plan[i], m, &m->stage[i], l->g, 0, i == can ? &kept : err);
+        st = hd_plan_make(&l->plan[i], m, &m->stage[i], l->g, 0, l->thin, i == can ? &kept : err);
         /* A window too large to be fetched may still fit when the host lays it out. */
         if (i == can) narrow = st, st = HD_OK;
     }
     if (st) return st;
     if (can >= 0) {
-        hd_status wide = hd_plan_make(&l->wide, m, &m->stage[can], l->g, 1, NULL);
+        hd_status wide = hd_plan_make(&l->wide, m, &m->stage[can], l->g, 1, 0, NULL);
         int better = !wide && (narrow || o->expand_input > 0 || l->wide.cycles < l->plan[can].cycles);
         if (better && place(l, 1) <= l->g->act_words) {
             l->expand = can;
@@ -188,14 +189,9 @@ static hd_status emit_all(lowering *l, hd_program *p, hd_err *err) {
     return st ? st : hd_emit_end(&e, err);
 }
 
-hd_status hd_lower(hd_program **out, const hd_model *m, const hd_geometry *g, const hd_lower_options *o, hd_err *err) {
-    static const hd_lower_options defaults = {.board = "", .expand_input = -1};
-    if (!o) o = &defaults;
-    *out = NULL;
-    hd_status st = hd_geometry_check(g, err);
-    if (st) return st;
-    if (m->n_stages < 1 || m->n_tensors < 1) return hd_fail(err, HD_UNSUPPORTED, "model '%.100s' has no layers", m->name);
-    lowering l = {.m = m, .g = g, .expand = -1, .plan = calloc((size_t)m->n_stages, sizeof *l.plan),
+static hd_status lower(hd_program **out, const hd_model *m, const hd_geometry *g, const hd_lower_options *o, int thin, hd_err *err) {
+    hd_status st = HD_OK;
+    lowering l = {.m = m, .g = g, .thin = thin, .expand = -1, .plan = calloc((size_t)m->n_stages, sizeof *l.plan),
                   .life = calloc((size_t)m->n_tensors, sizeof *l.life)};
     hd_program *p = calloc(1, sizeof *p);
     if (p) {
@@ -227,4 +223,16 @@ hd_status hd_lower(hd_program **out, const hd_model *m, const hd_geometry *g, co
     if (st) hd_program_free(p);
     else *out = p;
     return st;
+}
+
+hd_status hd_lower(hd_program **out, const hd_model *m, const hd_geometry *g, const hd_lower_options *o, hd_err *err) {
+    static const hd_lower_options defaults = {.board = "", .expand_input = -1};
+    if (!o) o = &defaults;
+    *out = NULL;
+    hd_status st = hd_geometry_check(g, err);
+    if (st) return st;
+    if (m->n_stages < 1 || m->n_tensors < 1) return hd_fail(err, HD_UNSUPPORTED, "model '%.100s' has no layers", m->name);
+    st = lower(out, m, g, o, 0, err);
+    /* Thin slices take descriptors for stream entries and parameters. */
+    return st == HD_NOFIT && !lower(out, m, g, o, 1, NULL) ? HD_OK : st;
 }

@@ -75,8 +75,8 @@ uint32_t hd_bitmap_tile(const hd_bitmap *b, uint32_t c0, uint32_t c1, uint64_t *
 /* Window words of one list of `set`. */
 uint32_t hd_bitmap_list(const hd_bitmap *b, uint32_t list, const uint64_t *set);
 
-/* expand: plan the layer for an expanded input. */
-hd_status hd_plan_make(hd_plan *out, const hd_model *m, const hd_stage *s, const hd_geometry *g, int expand, hd_err *err);
+/* expand: plan the layer for an expanded input. thin: a layer whose channels are all alike, as an average's, goes in slices of one word, which share stream and parameters. */
+hd_status hd_plan_make(hd_plan *out, const hd_model *m, const hd_stage *s, const hd_geometry *g, int expand, int thin, hd_err *err);
 void hd_plan_free(hd_plan *p);
 /* Does every number of the stage fit its descriptor field? */
 hd_status hd_check_fields(const hd_model *m, const hd_stage *s, hd_err *err);
@@ -97,6 +97,7 @@ typedef struct hd_emit {
     hd_program *p;
     uint32_t cap_desc, cap_stream, cap_param, cap_table;
     uint32_t slice_first; /* first stream entry of the slice under construction */
+    uint32_t param_end;   /* parameters that the slices up to now read, those of pacing channels included */
 } hd_emit;
 /* stride: words from one output position to the next. */
 hd_status hd_emit_conv(hd_emit *e, const hd_plan *pl, uint32_t in, uint32_t res, uint32_t out, uint32_t stride, hd_layer_info *info, hd_err *err);

@@ -233,6 +233,15 @@ static uint64_t cut(hd_plan *p, uint32_t step) {
     return worst;
 }
 
+/* Do all channels have the same parameters and weights, each of its own input, as those of an average do? */
+static int channels_are_alike(const hd_stage *s) {
+    size_t taps = (size_t)s->kh * (size_t)s->kw;
+    if (s->groups != s->cin || s->cout != s->cin) return 0;
+    for (int i = 1; i < s->cout; i++)
+        if (s->bias[i] != s->bias[0] || s->mult[i] != s->mult[0] || s->shift[i] != s->shift[0] || memcmp(s->v + (size_t)i * taps, s->v, taps * sizeof *s->v)) return 0;
+    return 1;
+}
+
 /* The fewest slices, `from` or more, whose windows fit; how many pieces that were to *got. Grouped layers read fewer inputs a slice; others only save residual words. */
 static hd_status cut_to_fit(hd_plan *p, uint32_t from, uint32_t *got, hd_err *err) {
     const hd_geometry *g = p->g;
@@ -249,7 +258,10 @@ static hd_status cut_to_fit(hd_plan *p, uint32_t from, uint32_t *got, hd_err *er
     }
     char thing[40];
     snprintf(thing, sizeof thing, "window words of %u bytes", g->lanes);
-    return hd_nofit(g, p->s->name, need, thing, g->window_words, err);
+    hd_status st = hd_nofit(g, p->s->name, need, thing, g->window_words, err);
+    if (channels_are_alike(p->s) && p->taps > g->window_words && err)
+        hd_fail(err, st, "%.400s; heddle compress --split-average %u cuts an average", err->message, g->window_words);
+    return st;
 }
 
 /* ---- the plan ---- */
@@ -374,13 +386,13 @@ static hd_status plan_slices(hd_plan *p, hd_err *err) {
     return st;
 }
 
-hd_status hd_plan_make(hd_plan *out, const hd_model *m, const hd_stage *s, const hd_geometry *g, int expand, hd_err *err) {
+hd_status hd_plan_make(hd_plan *out, const hd_model *m, const hd_stage *s, const hd_geometry *g, int expand, int thin, hd_err *err) {
     hd_plan p = {.s = s, .m = m, .g = g, .expanded = expand, .cin = (uint32_t)s->cin, .taps = (uint32_t)s->kh * (uint32_t)s->kw,
                  .cpg = (uint32_t)(s->cin / s->groups), .opg = (uint32_t)(s->cout / s->groups)};
     hd_status st = hd_check_fields(m, s, err);
     if (st) return st;
     set_walk(&p, expand);
-    for (uint32_t pieces = 1;; pieces++) {
+    for (uint32_t pieces = thin && channels_are_alike(s) ? hd_ceil_div((uint32_t)s->cout, g->lanes) : 1;; pieces++) {
         st = cut_to_fit(&p, pieces, &pieces, err);
         if (!st) st = plan_slices(&p, err);
         uint64_t over = st ? 0 : over_ring(&p);

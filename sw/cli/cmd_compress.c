@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "../../compiler/compress/passes.h"
+#include "../../compiler/graph/split_average.h"
 #include "../core/progress.h"
 #include "cli.h"
 #include "parts.h"
@@ -26,6 +27,7 @@ static const cli_option options[] = {
     {"--repair", "R", "with --tokens: how much of its predecessors' damage a matrix aims to repair, 0..1 (1)"},
     {"--blockwise", NULL, "with --tokens: matrices see their own block as it was, not those compressed before them"},
     {"--code-group", "N", "weights that a code of table, additive or trellis covers, 1..8 (4; additive 8)"},
+    {"--split-average", "N", "average pooling over more than N pixels goes in two steps: for arrays whose window (--memory window=) does not hold it"},
     {"--policy", "FILE", "JSON: the base and rules by layer; options given override its base"},
     {"--raw", NULL, "take bytes as they are; else they are divided by 255"},
     {"--codes", "SCALE:ZERO", "i8 items stand for SCALE * (item - ZERO), as in 0.5847:83, and are the model's input codes"},
@@ -101,6 +103,9 @@ static hd_status parse_whole(hd_policy *p, const cli_args *a, hd_err *err) {
     if (budget && !hd_policy_budget(p, budget)) return hd_fail(err, HD_USAGE, "%s: --budget: found '%.60s'; allowed are local and global", who, budget);
     hd_status s = cli_int(&rounds, a, "--rounds", p->rounds, 1, HD_POLICY_MAX_ROUNDS, err);
     if (!s) s = cli_float(&repair, a, "--repair", repair, 0, 1, err);
+    int64_t pixels = p->split_average;
+    if (!s) s = cli_int(&pixels, a, "--split-average", pixels, 2, 1 << 20, err);
+    p->split_average = (int)pixels;
     p->rounds = (int)rounds;
     p->unrepaired = (float)(1 - repair);
     p->blockwise |= cli_flag(a, "--blockwise");
@@ -204,10 +209,10 @@ void cli_model_print(const hd_model *m, const char *out) {
            hd_model_bits_per_weight(m));
 }
 
-static int has_node(const hd_graph *g, const char *name) {
+static const hd_node *find_node(const hd_graph *g, const char *name) {
     for (int i = 0; i < g->n_nodes; i++)
-        if (!strcmp(g->node[i].name, name)) return 1;
-    return 0;
+        if (!strcmp(g->node[i].name, name)) return &g->node[i];
+    return NULL;
 }
 
 /* The layers that passes rewrote: what is left in the policy says what was done (pass_internal.h). Parts of a layer that a pass made have its policy, but
@@ -218,7 +223,7 @@ static void list_rewritten(cJSON *o, const hd_graph *g, const hd_graph *source, 
         const hd_node *n = &g->node[i];
         if (!hd_node_weights(n)) continue;
         const hd_layer_policy *l = hd_policy_of(p, n->name);
-        int removed = has_node(source, n->name) ? l->channels_removed : 0;
+        int removed = find_node(source, n->name) ? l->channels_removed : 0;
         if (!hd_recipe_rewrites(&l->recipe) && !removed) continue;
         char text[200];
         hd_recipe_text(&l->recipe, text, sizeof text);
@@ -231,11 +236,34 @@ static void list_rewritten(cJSON *o, const hd_graph *g, const hd_graph *source, 
         }
         cJSON_AddItemToArray(list, e);
     }
+    for (int i = 0; p->split_average && i < source->n_nodes; i++) {
+        const hd_node *n = &source->node[i], *now = find_node(g, n->name);
+        if (n->op != HD_OP_AVG_POOL || !now || (now->kh == n->kh && now->kw == n->kw)) continue;
+        cJSON *e = cJSON_CreateObject();
+        char text[40];
+        snprintf(text, sizeof text, "%dx%d", now->kh, now->kw);
+        cJSON_AddStringToObject(e, "name", n->name);
+        cJSON_AddStringToObject(e, "average", text);
+        cJSON_AddItemToArray(list, e);
+    }
+}
+
+/* What became of the averages that were too large, a line each. */
+static void print_averages(const hd_graph *g, const hd_graph *source, int most) {
+    for (int i = 0; most && i < source->n_nodes; i++) {
+        const hd_node *n = &source->node[i], *now = find_node(g, n->name);
+        char rest[200];
+        if (n->op != HD_OP_AVG_POOL || !now || (now->kh == n->kh && now->kw == n->kw)) continue;
+        snprintf(rest, sizeof rest, "%.190s.rest", n->name);
+        printf("%s: %d x %d pixels are more than %d, so %d x %d are averaged and rounded, the rest in %s\n", n->name, n->kh, n->kw, most, now->kh, now->kw,
+               find_node(g, rest) ? rest : "the weights of the layer behind");
+    }
 }
 
 static hd_status print_model(const cli_args *a, const hd_model *m, const hd_graph *rewritten, const hd_graph *source, const hd_policy *p, const char *out,
                              hd_err *err) {
     if (!a->json) {
+        print_averages(rewritten, source, p->split_average);
         cli_model_print(m, out);
         return HD_OK;
     }
@@ -244,23 +272,21 @@ static hd_status print_model(const cli_args *a, const hd_model *m, const hd_grap
     return cli_json(o, err);
 }
 
-static hd_status print_kept(const cli_args *a, const hd_model *m, const char *out, hd_err *err) {
-    if (a->json) return cli_json(cli_model_json(m, out), err);
-    cli_model_print(m, out);
-    return HD_OK;
-}
-
 /* Without --calib the integers of a quantised file stay. What asks for others needs --calib. */
-static hd_status keep_integers(const cli_args *a, const hd_graph *g, const char *out, hd_err *err) {
+static hd_status keep_integers(const cli_args *a, const hd_graph *g, const hd_policy *p, const char *out, hd_err *err) {
     for (const cli_option *o = options; o->name; o++)
-        if (strcmp(o->name, "-o") && strcmp(o->name, "--calib") && cli_text(a, o->name))
+        if (strcmp(o->name, "-o") && strcmp(o->name, "--calib") && strcmp(o->name, "--split-average") && cli_text(a, o->name))
             return hd_fail(err, HD_USAGE, "compress: %s needs --calib; without it the integers of '%s' stay as they are", o->name, a->operand);
     hd_model *m = NULL;
-    hd_status s = hd_compress_kept(&m, g, err);
-    if (s) return hd_fail_in(err, a->operand), s;
-    s = hd_model_save(m, out, err);
-    if (!s) s = print_kept(a, m, out, err);
+    hd_graph *cut = hd_graph_clone(g);
+    hd_status s = cut ? HD_OK : hd_fail(err, HD_NOMEM, "no memory for a copy of the network");
+    if (!s && p->split_average) s = hd_graph_split_averages(cut, p->split_average, err);
+    if (!s) s = hd_compress_kept(&m, cut, err);
+    if (s) hd_fail_in(err, a->operand);
+    if (!s) s = hd_model_save(m, out, err);
+    if (!s) s = print_model(a, m, cut, g, p, out, err);
     hd_model_free(m);
+    hd_graph_free(cut);
     return s;
 }
 
@@ -321,7 +347,7 @@ static hd_status run(const cli_args *a, hd_err *err) {
     }
     if (!s && source.model) s = hd_fail(err, HD_FORMAT, "%s: compressed already; allowed are an ONNX or TFLite file and the word default", a->operand);
     int quantised = !s && source.graph->tensor[source.graph->input].scale > 0;
-    if (!s && !calib && quantised) s = keep_integers(a, source.graph, out, err);
+    if (!s && !calib && quantised) s = keep_integers(a, source.graph, &policy, out, err);
     else if (!s && !calib) s = cli_need(&calib, a, "--calib", err);
     else if (!s && budget) s = cli_compress_budget(a, source.graph, calib, samples, out, err);
     else if (!s) s = compress_to(a, source.graph, &policy, calib, samples, out, err);

@@ -14,4 +14,7 @@ within resnet8.w4.icebreaker.ms 1 15
 within resnet8.w4.icebreaker.rtl_samples 20 20
 within resnet8.w8.ulx3s.rtl_samples 20 20
 within dscnn.w4.ulx3s.rtl_samples 20 20
+within dscnn.w4_narrow_accuracy 0.886 1
+within dscnn.w4_narrow.icebreaker.ms 1 7
+within dscnn.w4_narrow.icebreaker.rtl_samples 20 20
 finish

@@ -438,7 +438,7 @@ static void policies(void **state) {
         {"{\"base\": {", "line 1: not valid JSON", HD_FORMAT},
         {"{}\n{}", "line 2: not valid JSON", HD_FORMAT},
         {"[]", "the policy is an array; must be an object", HD_FORMAT},
-        {"{\"bass\": {}}", "unknown key 'bass'; allowed base, layers, budget, rounds, sequential, repair", HD_FORMAT},
+        {"{\"bass\": {}}", "unknown key 'bass'; allowed base, layers, budget, rounds, split_average, sequential, repair", HD_FORMAT},
         {"{\"base\": 4}", "base: is a number; must be an object", HD_FORMAT},
         {"{\"base\": {\"bits\": 4}}", "base: unknown key 'bits'; allowed weights, grid, granularity, sparsity, structure, block, balance, method, code_group, dense, and in the base ranges", HD_FORMAT},
         {"{\"base\": {\"weights\": 9}}", "base: 'weights' is 9; must be 1 to 8, 'ternary' or 16 (sparse language models)", HD_RANGE},

@@ -255,7 +255,9 @@ static void shared_entries(void **state) {
         assert_int_equal(get(p, i, HD_F_STREAM_FIRST), 0);
         assert_int_equal(get(p, i, HD_F_STREAM_LAST), 1023);
         assert_int_equal(get(p, i, HD_F_IN_START), i);
+        assert_int_equal(get(p, i, HD_F_PARAM_FIRST), 0);
     }
+    assert_int_equal(p->n_param, 16);
     static int8_t a[SIDE * SIDE * CHANNELS], y[CHANNELS];
     hd_random_codes(&m->tensor[0], 5, a);
     hd_session *s = NULL;
@@ -276,6 +278,18 @@ static void shared_entries(void **state) {
     assert_int_equal(get(p, 2, HD_F_STREAM_FIRST), 0);
     assert_int_equal(get(p, 3, HD_F_STREAM_FIRST), 1024);
     hd_program_free(p);
+    /* Another scale in the third slice, and it has parameters of its own, but not the fourth. */
+    m->stage->v[(CHANNELS - 1) * SIDE * SIDE] = 2;
+    m->stage->mult[40] = 32769;
+    p = lowered(m, "4x2x16x2", memory, 0);
+    assert_int_equal(p->n_param, 32);
+    assert_int_equal(get(p, 1, HD_F_PARAM_FIRST), 0);
+    assert_int_equal(get(p, 2, HD_F_PARAM_FIRST), 16);
+    assert_int_equal(p->param[2 * 24 + 1] & 0xffff, 32769);
+    assert_int_equal(get(p, 3, HD_F_PARAM_FIRST), 0);
+    hd_program_free(p);
+    m->stage->mult[40] = 32768;
+    m->stage->v[(CHANNELS - 1) * SIDE * SIDE] = -2;
     refuse(m, "4x2x16x2", memory, "layer 'fc1' needs 2048 stream words (with the layers before it), at least; geometry 4x2x16x2 has 1024");
     hd_model_free(m);
 }
