@@ -181,7 +181,7 @@ hd_status hd_sysc_link_parse(enum hd_sysc_link *out, const char *text, hd_err *e
             *out = (enum hd_sysc_link)i;
             return HD_OK;
         }
-    return hd_fail(err, HD_RANGE, "link '%.60s': unknown; there are none, uart, full, high", text);
+    return hd_fail(err, HD_RANGE, "--link: found '%.60s'; allowed are none, uart, full and high", text);
 }
 
 const char *hd_sysc_link_name(enum hd_sysc_link link) {

@@ -66,7 +66,11 @@ static int make_dirs(const char *path) {
         if (mkdir(p, 0777) && errno != EEXIST) return -1;
         *s = '/';
     }
-    return mkdir(p, 0777) && errno != EEXIST ? -1 : 0;
+    struct stat st;
+    if (!mkdir(p, 0777)) return 0;
+    if (errno != EEXIST || stat(p, &st)) return -1;
+    errno = ENOTDIR;
+    return S_ISDIR(st.st_mode) ? 0 : -1;
 }
 
 static hd_status cache_path(char *out, size_t n, hd_err *err) {

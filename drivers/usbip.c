@@ -266,10 +266,29 @@ hd_status hd_usbip_serve(hd_usbip *s, const volatile int *stop, hd_err *err) {
 
 unsigned hd_usbip_port(const hd_usbip *s) { return s->port; }
 
-hd_status hd_usbip_listen(hd_usbip **out, hd_vusb *device, const char *address, unsigned port, hd_err *err) {
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+/* A socket that listens; *port becomes the one that it has. */
+static hd_status open_listener(int *listener, const char *address, unsigned *port, hd_err *err) {
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)*port)};
     socklen_t n = sizeof a;
     int one = 1;
+    if (*port > 65535 || inet_pton(AF_INET, address ? address : "127.0.0.1", &a.sin_addr) != 1)
+        return hd_fail(err, HD_USAGE, "serve: address %.60s, port %u; an IPv4 address and a port up to 65535 are needed", address ? address : "127.0.0.1", *port);
+    *listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (*listener < 0 || setsockopt(*listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) || bind(*listener, (struct sockaddr *)&a, sizeof a) || listen(*listener, 4) ||
+        getsockname(*listener, (struct sockaddr *)&a, &n))
+        return hd_fail(err, HD_IO, "serve: cannot listen on %s port %u: %s", address ? address : "127.0.0.1", *port, strerror(errno));
+    *port = ntohs(a.sin_port);
+    return HD_OK;
+}
+
+hd_status hd_usbip_can_listen(const char *address, unsigned port, hd_err *err) {
+    int listener = -1;
+    hd_status s = open_listener(&listener, address, &port, err);
+    if (listener >= 0) close(listener);
+    return s;
+}
+
+hd_status hd_usbip_listen(hd_usbip **out, hd_vusb *device, const char *address, unsigned port, hd_err *err) {
     hd_usbip *s = calloc(1, sizeof *s);
     *out = NULL;
     if (!s) {
@@ -278,14 +297,9 @@ hd_status hd_usbip_listen(hd_usbip **out, hd_vusb *device, const char *address, 
     }
     s->device = device;
     s->client = -1;
-    s->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    hd_status st = HD_OK;
-    if (port > 65535 || inet_pton(AF_INET, address ? address : "127.0.0.1", &a.sin_addr) != 1)
-        st = hd_fail(err, HD_USAGE, "serve: address %.60s, port %u; an IPv4 address and a port up to 65535 are needed", address ? address : "127.0.0.1", port);
-    else if (s->listener < 0 || setsockopt(s->listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) || bind(s->listener, (struct sockaddr *)&a, sizeof a) ||
-             listen(s->listener, 4) || getsockname(s->listener, (struct sockaddr *)&a, &n))
-        st = hd_fail(err, HD_IO, "serve: cannot listen on %s port %u: %s", address ? address : "127.0.0.1", port, strerror(errno));
-    s->port = ntohs(a.sin_port);
+    s->listener = -1;
+    hd_status st = open_listener(&s->listener, address, &port, err);
+    s->port = port;
     if (st) hd_usbip_close(s);
     else *out = s;
     return st;

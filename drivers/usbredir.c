@@ -340,6 +340,19 @@ static hd_status make_room(const struct sockaddr_un *a, hd_err *err) {
     return HD_OK;
 }
 
+static hd_status name_socket(struct sockaddr_un *a, const char *path, hd_err *err) {
+    a->sun_family = AF_UNIX;
+    if (!*path || strlen(path) >= sizeof a->sun_path)
+        return hd_fail(err, HD_USAGE, "serve: --redir: found a path of %zu characters; a socket's has 1 to %zu", strlen(path), sizeof a->sun_path - 1);
+    memcpy(a->sun_path, path, strlen(path) + 1);
+    return make_room(a, err);
+}
+
+hd_status hd_usbredir_can_listen(const char *path, hd_err *err) {
+    struct sockaddr_un a = {0};
+    return name_socket(&a, path, err);
+}
+
 hd_status hd_usbredir_listen(hd_usbredir **out, hd_vusb *device, const char *path, hd_err *err) {
     hd_usbredir *s = calloc(1, sizeof *s);
     *out = NULL;
@@ -349,13 +362,8 @@ hd_status hd_usbredir_listen(hd_usbredir **out, hd_vusb *device, const char *pat
     }
     s->device = device;
     s->client = -1;
-    s->address.sun_family = AF_UNIX;
     s->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    hd_status st = HD_OK;
-    if (!*path || strlen(path) >= sizeof s->address.sun_path)
-        st = hd_fail(err, HD_USAGE, "serve: --redir: found a path of %zu characters; a socket's has 1 to %zu", strlen(path), sizeof s->address.sun_path - 1);
-    else memcpy(s->address.sun_path, path, strlen(path) + 1);
-    if (!st) st = make_room(&s->address, err);
+    hd_status st = name_socket(&s->address, path, err);
     /* The mode given to the socket before it has a name becomes that of the name. */
     if (!st && (s->listener < 0 || fchmod(s->listener, 0600) || bind(s->listener, (struct sockaddr *)&s->address, sizeof s->address) || !(s->bound = 1) || listen(s->listener, 4)))
         st = hd_fail(err, HD_IO, "serve: cannot listen on %s: %s", path, strerror(errno));

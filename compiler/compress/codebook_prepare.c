@@ -83,7 +83,7 @@ hd_status hd_prepare(hd_prepared *out, const hd_linear *p, const hd_codebook *c,
     for (size_t i = 0; i < si; i++) mean += p->h ? p->h[i * si + i] : 1.0;
     damping *= mean / (double)in;
     if (!(mean > 0.0 && mean < HUGE_VAL)) {
-        status = hd_fail(err, HD_RANGE, "layer '%s': diagonal of the second moment of its inputs sums to %g; above 0 and finite", p->name, mean);
+        status = hd_fail(err, HD_RANGE, "layer '%s': its inputs on the calibration data have a second moment of %g; it must be above 0 and finite", p->name, mean);
         goto end;
     }
     for (size_t i = 0; i < si; i++) {

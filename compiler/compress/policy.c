@@ -39,9 +39,11 @@ static hd_status check_one(const hd_layer_policy *o, const char *who, hd_err *er
     if (o->grid < -1 || o->grid > HD_GRID_TERNARY) return hd_fail(err, HD_RANGE, "policy, %s: grid %d; allowed -1..2", who, o->grid);
     int values = o->bits == 16 && o->sparsity > 0.0f && !o->skip_sparsity && o->structure != HD_SPARSE_CHANNEL;
     if (o->bits == 16 && !values) return hd_fail(err, HD_UNSUPPORTED, "policy, %s: float weights (16 bits) without sparsity; nothing would be compressed", who);
+    char bits[12];
+    snprintf(bits, sizeof bits, "%d", o->bits);
     if (!values && (o->bits < lowest || o->bits > highest))
-        return hd_fail(err, HD_RANGE, "policy, %s: %d-bit weights on grid '%s'; allowed %d..%d (0 = ternary)", who, o->bits,
-                       GRIDS[o->grid + 1].name, lowest, highest);
+        return hd_fail(err, HD_RANGE, "policy, %s: %s%s weights on grid '%s'; allowed %s", who, o->bits ? bits : "ternary", o->bits ? "-bit" : "",
+                       GRIDS[o->grid + 1].name, o->grid == HD_GRID_TERNARY ? "is ternary" : lowest == 2 ? "are 2 to 8 bits" : lowest ? "are 1 to 8 bits" : "are 1 to 8 bits and ternary");
     if ((unsigned)o->granularity > HD_GRANULARITY_GROUP)
         return hd_fail(err, HD_RANGE, "policy, %s: granularity %u; allowed 0..2", who, (unsigned)o->granularity);
     if (o->granularity == HD_GRANULARITY_GROUP && o->group_size < 1)
@@ -86,7 +88,7 @@ static hd_status check_network(const hd_layer_policy *o, const char *who, hd_err
     if (coding != HD_CODING_INTEGER && (o->recipe.fold || o->recipe.factor || o->recipe.solver == HD_METHOD_SPARSEGPT || o->recipe.solver == HD_METHOD_IOBS))
         return hd_fail(err, HD_UNSUPPORTED, "policy, %s: method '%s' on a network; a code goes alone or with gptq, for the layers that it does not fit", who, method);
     if (o->recipe.solver == HD_METHOD_AWQ)
-        return hd_fail(err, HD_UNSUPPORTED, "policy, %s: method %u on a network; allowed solvers are rtn, gptq, sparsegpt, clip and iobs", who, (unsigned)o->recipe.solver);
+        return hd_fail(err, HD_UNSUPPORTED, "policy, %s: method '%s' on a network; allowed solvers are rtn, gptq, sparsegpt, clip and iobs", who, method);
     return HD_OK;
 }
 

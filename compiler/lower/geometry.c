@@ -95,7 +95,7 @@ hd_status hd_geometry_check(const hd_geometry *g, hd_err *err) {
         uint32_t v;
         memcpy(&v, (const char *)g + m->offset, sizeof v);
         if (v < m->lo || v > m->hi || (v && !power_of_two(v)))
-            return hd_fail(err, HD_RANGE, "geometry: memory %s=%u; allowed powers of two %u..%u", m->name, v, m->lo, m->hi);
+            return hd_fail(err, HD_RANGE, "geometry: memory %s=%u; allowed %spowers of two %u..%u", m->name, v, m->lo ? "" : "0 and ", m->lo ? m->lo : 1, m->hi);
     }
     if (g->extern_log2 && (g->extern_log2 < 10 || g->extern_log2 > HD_EXTERN_MAX))
         return hd_fail(err, HD_RANGE, "geometry: extern %u; allowed 0 or 10..%d", g->extern_log2, HD_EXTERN_MAX);
@@ -103,6 +103,7 @@ hd_status hd_geometry_check(const hd_geometry *g, hd_err *err) {
     if (g->extern_log2 && g->pump > 1) return hd_fail(err, HD_RANGE, "geometry: extern %u with pump %u; allowed only with pump 1", g->extern_log2, g->pump);
     if (g->decode && !g->sums) return hd_fail(err, HD_RANGE, "geometry: decode %u with sums 0; allowed only with sums 1", g->decode);
     uint32_t slow = g->extern_log2 ? HD_EXTERN_MIN_MHZ : 0, fast = g->extern_log2 ? HD_SDRAM_MAX_MHZ : 0;
+    if (!g->extern_log2 && g->extern_mhz) return hd_fail(err, HD_RANGE, "geometry: mhz %u without external memory; it goes with extern=10 to %d", g->extern_mhz, HD_EXTERN_MAX);
     if (g->extern_mhz < slow || g->extern_mhz > fast)
         return hd_fail(err, HD_RANGE, "geometry: mhz %u with extern %u; allowed %u..%u", g->extern_mhz, g->extern_log2, slow, fast);
     if (g->decode > 7 || (g->decode && (!g->extern_log2 || !hd_code_fits(HD_CODE_E8P, g))))
@@ -167,7 +168,7 @@ hd_status hd_geometry_memory(hd_geometry *g, const char *text, hd_err *err) {
         p += len;
         uint32_t v;
         if (*p++ != '=' || !number(&p, &v) || (*p && *p != ','))
-            return hd_fail(err, HD_USAGE, "memory '%.*s': expected %.*s=NUMBER", (int)strcspn(name, ",") > 60 ? 60 : (int)strcspn(name, ","), name,
+            return hd_fail(err, HD_USAGE, "memory '%.*s': expected %.*s=NUMBER, of at most nine digits", (int)strcspn(name, ",") > 60 ? 60 : (int)strcspn(name, ","), name,
                            (int)len, name);
         *field(&n, offset) = v;
         if (offset == offsetof(hd_geometry, stream_words)) ring = 1;

@@ -86,7 +86,7 @@ static hd_status read_objectives(hd_explore_options *o, const char *list, hd_err
         if (!hd_figure_infos[id].better) return hd_fail(err, HD_USAGE, "explore: --objectives: '%s' is neither good nor bad", name);
         for (int i = 0; i < o->objectives; i++)
             if (o->objective[i] == id) return hd_fail(err, HD_USAGE, "explore: --objectives: '%s' is given twice", name);
-        if (o->objectives == HD_EXPLORE_OBJECTIVES) return hd_fail(err, HD_USAGE, "explore: --objectives: more than %d", HD_EXPLORE_OBJECTIVES);
+        if (o->objectives == HD_EXPLORE_OBJECTIVES) return hd_fail(err, HD_USAGE, "explore: --objectives: '%s' is one too many; allowed are %d", name, HD_EXPLORE_OBJECTIVES);
         o->objective[o->objectives++] = id;
         at += n;
         if (!*at) break;

@@ -143,7 +143,7 @@ static hd_status read_queue(hd_device_options *o, const char *text, hd_err *err)
         if (*end != ',') break;
         at = end + 1;
     }
-    return hd_fail(err, HD_USAGE, "run: --queue %.60s: up to three numbers of at least 1 by comma are needed, as in 16,65536", text);
+    return hd_fail(err, HD_USAGE, "run: --queue: found '%.60s'; allowed are up to three numbers of at least 1 by comma, as in 16,65536", text);
 }
 
 static hd_status run_program(const cli_args *a, job *j, const char *input, int64_t count, const char *out, hd_err *err) {

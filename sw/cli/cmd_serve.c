@@ -65,7 +65,6 @@ static hd_status make_device(hd_vusb **device, const char **what, const hd_board
         return s ? s : hd_vusb_ftdi(device, simulated, h, board->title, "virtual", err);
     }
     int ulpi = !strcmp(link, "ulpi");
-    if (!ulpi && strcmp(link, "usb")) return hd_fail(err, HD_USAGE, "--link %.60s: bridge, usb or ulpi is needed", link);
     *what = ulpi ? "a USB device of its own behind ULPI, high speed" : "a USB device of its own, full speed";
     s = hd_vbus_sim(&bus, g, ulpi, board->clock_hz, quiet, err);
     return s ? s : hd_vusb_bus(device, bus, err);
@@ -84,7 +83,13 @@ static hd_status run(const cli_args *a, hd_err *err) {
     if (!s) s = choose(&g, board, a, err);
     if (!s) s = cli_int(&port, a, "--port", HD_USBIP_PORT, 0, 65535, err);
     if (!s && redir && (address || cli_text(a, "--port"))) s = hd_fail(err, HD_USAGE, "serve: --redir goes without --address and --port, which are USB/IP's");
-    if (!s) s = make_device(&device, &what, board, &g, cli_text(a, "--link"), a->json, err);
+    const char *link = cli_text(a, "--link");
+    if (!s && link && strcmp(link, "bridge") && strcmp(link, "usb") && strcmp(link, "ulpi"))
+        s = hd_fail(err, HD_USAGE, "serve: --link: found '%.60s'; allowed are bridge, usb and ulpi", link);
+    /* A board takes half a minute to build the first time: what cannot be served is said before. */
+    if (!s) s = redir ? cli_can_write(redir, err) : hd_usbip_can_listen(address, (unsigned)port, err);
+    if (!s && redir) s = hd_usbredir_can_listen(redir, err);
+    if (!s) s = make_device(&device, &what, board, &g, link, a->json, err);
     if (!s) s = redir ? hd_usbredir_listen(&redirected, device, redir, err) : hd_usbip_listen(&server, device, address, (unsigned)port, err);
     if (s) return s;
     announce(a, board, &g, what, address ? address : "127.0.0.1", redir ? 0 : hd_usbip_port(server), redir);

@@ -114,7 +114,7 @@ static hd_status run(const cli_args *a, hd_err *err) {
     if (!s) s = cli_int(&seeds, a, "--seeds", seed ? 1 : 4, 1, HD_SYNTH_SEEDS, err);
     if (!s) s = cli_int(&limit, a, "--limit", 0, 1, 1000000, err);
     if (!s) s = geometry(&g, board, a, err);
-    if (!s && link && strcmp(link, "uart") && strcmp(link, "usb")) s = hd_fail(err, HD_USAGE, "--link %.60s: uart or usb is needed", link);
+    if (!s && link && strcmp(link, "uart") && strcmp(link, "usb")) s = hd_fail(err, HD_USAGE, "synth: --link: found '%.60s'; allowed are uart and usb", link);
     if (!s && out) s = cli_can_write(out, err);
     if (s) return s;
     hd_synth_options o = {.clock_hz = (unsigned)clock, .seed = (unsigned)seed, .seeds = (unsigned)seeds, .time_limit = (unsigned)limit, .quiet = a->json, .usb = link && !strcmp(link, "usb")};

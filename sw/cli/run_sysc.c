@@ -18,7 +18,7 @@ hd_status cli_sysc_options(hd_sysc_options *o, const cli_args *a, const hd_progr
         if (cli_text(a, names[i])) return hd_fail(err, HD_USAGE, "run: %s: only device sysc has one; found %s", names[i], device);
     if (!sysc) return HD_OK;
     hd_status s = link ? hd_sysc_link_parse(&o->link, link, err) : HD_OK;
-    if (!s && model && strcmp(model, "rtl") && strcmp(model, "exact")) s = hd_fail(err, HD_RANGE, "run: --sysc-model '%.60s': allowed are rtl and exact", model);
+    if (!s && model && strcmp(model, "rtl") && strcmp(model, "exact")) s = hd_fail(err, HD_RANGE, "run: --sysc-model: found '%.60s'; allowed are rtl and exact", model);
     if (!s) s = cli_clock_choose(&clock, a, p, NULL, err);
     if (!s) s = cli_float(&host_us, a, "--host-us", 0, 0, 1e6, err);
     if (!s) s = cli_int(&quantum, a, "--quantum", 1000, 10, 1 << 30, err);

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <zlib.h>
 
+#include "../contract/contract.h"
 #include "bytes.h"
 #include "file.h"
 
@@ -40,11 +41,25 @@ static const char *magic_text(char text[12], uint32_t magic) {
     return text;
 }
 
+/* What a file of this magic is, in words; NULL for others. */
+static const char *kind_of(uint32_t magic) {
+    switch (magic) {
+    case (uint32_t)HD_HDM_MAGIC: return "a compressed network (.hdm)";
+    case (uint32_t)HD_HDP_MAGIC: return "a program (.hdp)";
+    case (uint32_t)HD_HLM_MAGIC: return "a compressed language model (.hlm)";
+    case (uint32_t)HD_HPM_MAGIC: return "a network in parts, compressed";
+    case (uint32_t)HD_HPP_MAGIC: return "a network in parts, compiled";
+    default: return NULL;
+    }
+}
+
 static hd_status check_header(hd_reader *r, const char *path, uint32_t magic, uint32_t version, hd_err *err) {
     char is[12], want[12];
     uint32_t found = hd_get_u32(r);
     if (r->size < HEADER)
         return hd_fail(err, HD_FORMAT, "%s: %zu bytes; the header of a '%s' file alone has %d", path, r->size, magic_text(want, magic), HEADER);
+    const char *kind = kind_of(found);
+    if (found != magic && kind && kind_of(magic)) return hd_fail(err, HD_FORMAT, "%s: %s; %s is needed", path, kind, kind_of(magic));
     if (found != magic)
         return hd_fail(err, HD_FORMAT, "%s: starts with '%s'; a file of this kind starts with '%s'", path, magic_text(is, found), magic_text(want, magic));
     uint32_t file_version = hd_get_u32(r), size = hd_get_u32(r), crc = hd_get_u32(r);

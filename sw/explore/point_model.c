@@ -48,45 +48,6 @@ static hd_status hash_file(uint64_t *h, const char *path, const char *otherwise,
     return HD_OK;
 }
 
-hd_status hd_point_data_new(hd_point_data **out, const hd_study *s, hd_err *err) {
-    hd_point_data *d = calloc(1, sizeof *d);
-    if (!d) return hd_fail(err, HD_NOMEM, "no memory for a study");
-    d->study = *s;
-    d->hash = HD_TOOL_HASH;
-    hd_status st = HD_OK;
-    if (!*s->images != !*s->labels) st = hd_fail(err, HD_USAGE, "--images and --labels go together");
-    if (!st && strcmp(s->model, "default") && (!*s->calib || !*s->images))
-        st = hd_fail(err, HD_USAGE, "model %.200s: --calib, --images and --labels are needed; only the default network brings its data", s->model);
-    if (!st && strcmp(s->model, "default")) {
-        st = hash_file(&d->hash, s->model, "", err);
-    } else if (!st) {
-        size_t size;
-        const unsigned char *data = hd_default_model(&size);
-        hd_tool_hash(&d->hash, data, size);
-    }
-    if (!st) st = hash_file(&d->hash, s->calib, "train-images-idx3-ubyte.gz", err);
-    if (!st) st = hash_file(&d->hash, s->images, "t10k-images-idx3-ubyte.gz", err);
-    if (!st) st = hash_file(&d->hash, s->labels, "t10k-labels-idx1-ubyte.gz", err);
-    const double counts[] = {s->calib_count, s->count, s->raw, s->hwc};
-    hd_tool_hash(&d->hash, counts, sizeof counts);
-    if (st) hd_point_data_free(d);
-    else *out = d;
-    return st;
-}
-
-void hd_point_data_free(hd_point_data *d) {
-    if (!d) return;
-    if (d->graph) hd_graph_free(d->graph);
-    if (d->calib) hd_idx_free(d->calib);
-    if (d->images) hd_idx_free(d->images);
-    if (d->labels) hd_idx_free(d->labels);
-    free(d);
-}
-
-uint64_t hd_point_data_hash(const hd_point_data *d) {
-    return d->hash;
-}
-
 /* A float network by its content. */
 static hd_status load_graph(hd_graph **g, const char *path, hd_err *err) {
     if (!strcmp(path, "default")) return hd_default_graph(g, err);
@@ -117,6 +78,47 @@ static hd_status load(hd_point_data *d, hd_err *err) {
     if (!st && s->hwc) st = hd_idx_chw(d->calib, in.c, in.h, in.w, err);
     if (!st && s->hwc) st = hd_idx_chw(d->images, in.c, in.h, in.w, err);
     return st;
+}
+
+hd_status hd_point_data_new(hd_point_data **out, const hd_study *s, hd_err *err) {
+    hd_point_data *d = calloc(1, sizeof *d);
+    if (!d) return hd_fail(err, HD_NOMEM, "no memory for a study");
+    d->study = *s;
+    d->hash = HD_TOOL_HASH;
+    hd_status st = HD_OK;
+    if (!*s->images != !*s->labels) st = hd_fail(err, HD_USAGE, "--images and --labels go together");
+    if (!st && strcmp(s->model, "default") && (!*s->calib || !*s->images))
+        st = hd_fail(err, HD_USAGE, "model %.200s: --calib, --images and --labels are needed; only the default network brings its data", s->model);
+    if (!st && strcmp(s->model, "default")) {
+        st = hash_file(&d->hash, s->model, "", err);
+    } else if (!st) {
+        size_t size;
+        const unsigned char *data = hd_default_model(&size);
+        hd_tool_hash(&d->hash, data, size);
+    }
+    if (!st) st = hash_file(&d->hash, s->calib, "train-images-idx3-ubyte.gz", err);
+    if (!st) st = hash_file(&d->hash, s->images, "t10k-images-idx3-ubyte.gz", err);
+    if (!st) st = hash_file(&d->hash, s->labels, "t10k-labels-idx1-ubyte.gz", err);
+    /* A network that cannot be read is known before anything is synthesised for it. */
+    if (!st && strcmp(s->model, "default")) st = load(d, err);
+    const double counts[] = {s->calib_count, s->count, s->raw, s->hwc};
+    hd_tool_hash(&d->hash, counts, sizeof counts);
+    if (st) hd_point_data_free(d);
+    else *out = d;
+    return st;
+}
+
+void hd_point_data_free(hd_point_data *d) {
+    if (!d) return;
+    if (d->graph) hd_graph_free(d->graph);
+    if (d->calib) hd_idx_free(d->calib);
+    if (d->images) hd_idx_free(d->images);
+    if (d->labels) hd_idx_free(d->labels);
+    free(d);
+}
+
+uint64_t hd_point_data_hash(const hd_point_data *d) {
+    return d->hash;
 }
 
 /* ---- compressing ---- */

@@ -250,14 +250,14 @@ cJSON *hd_study_json(const hd_study *s) {
 
 static hd_status read_text(char *to, const cJSON *o, const char *name, hd_err *err) {
     const cJSON *e = cJSON_GetObjectItem(o, name);
-    if (!cJSON_IsString(e) || strlen(e->valuestring) >= HD_STUDY_PATH) return hd_fail(err, HD_FORMAT, "study: '%s' is no text of less than %d characters", name, HD_STUDY_PATH);
+    if (!cJSON_IsString(e) || strlen(e->valuestring) >= HD_STUDY_PATH) return hd_fail(err, HD_FORMAT, "no sweep that heddle explore wrote: 'study' has no text '%s' of less than %d characters", name, HD_STUDY_PATH);
     snprintf(to, HD_STUDY_PATH, "%s", e->valuestring);
     return HD_OK;
 }
 
 static hd_status read_number(double *to, const cJSON *o, const char *name, double hi, hd_err *err) {
     const cJSON *e = cJSON_GetObjectItem(o, name);
-    if (!cJSON_IsNumber(e) || !(e->valuedouble >= 0 && e->valuedouble <= hi)) return hd_fail(err, HD_FORMAT, "study: '%s' is no number 0..%.10g", name, hi);
+    if (!cJSON_IsNumber(e) || !(e->valuedouble >= 0 && e->valuedouble <= hi)) return hd_fail(err, HD_FORMAT, "no sweep that heddle explore wrote: 'study' has no number '%s' of 0..%.10g", name, hi);
     *to = e->valuedouble;
     return HD_OK;
 }

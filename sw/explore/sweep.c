@@ -179,7 +179,7 @@ hd_status hd_sweep_read(hd_sweep *s, const char *path, hd_err *err) {
     if (st) return st;
     st = hd_study_read(&s->study, cJSON_GetObjectItem(o, "study"), err);
     const cJSON *list = cJSON_GetObjectItem(o, "points"), *e, *text;
-    if (!st && !cJSON_IsArray(list)) st = hd_fail(err, HD_FORMAT, "no list 'points'");
+    if (!st && !cJSON_IsArray(list)) st = hd_fail(err, HD_FORMAT, "no sweep that heddle explore wrote: no list 'points'");
     cJSON_ArrayForEach(e, list) {
         hd_point_spec p;
         int axis = 0, at;

@@ -109,7 +109,7 @@ error "net.onnx: a float network; compile takes an .hdm: run heddle compress fir
 error "device 'fpga': unknown; there are ref, sim, usb, sysc" run w4.hdp --device fpga --input $images
 error "w4.hdp: compiled for 4x8x8x2; board hx8k is 2x9x32x2: compile it with --board hx8k" predict w4.hdp --board hx8k
 error "run: --queue: only device usb has one; found ref" run w4.hdp --queue 4 --input $images
-error "run: --queue 4,x: up to three numbers of at least 1 by comma are needed, as in 16,65536" run w4.hdp --device usb --queue 4,x --input $images
+error "run: --queue: found '4,x'; allowed are up to three numbers of at least 1 by comma, as in 16,65536" run w4.hdp --device usb --queue 4,x --input $images
 error "run: --trace: only device sim writes waveforms; found ref" run w4.hdp --trace x.fst --input $images
 absent no.hdm no.hdp x.fst
 finish

@@ -27,8 +27,8 @@ if "$heddle" devices | grep -q "^sysc *usable"; then
     cmp -n "$(stat -c %s sysc.bin)" ref.bin sysc.bin || fail "ref and sysc behind full-speed USB differ"
     awk "BEGIN{exit !($(json sysc.input_ms) > 0.1 && $(json sysc.latency_ms) > $(json sysc.run_ms) + $(json sysc.input_ms))}" || fail "sysc: $(json sysc.input_ms) ms input, latency $(json sysc.latency_ms)"
     ok run net.hdp --device sysc --sysc-model exact --link uart --bit-rate 3000000 --input $images --count 1
-    error "link 'super': unknown; there are none, uart, full, high" run net.hdp --device sysc --link super --input $images
-    error "run: --sysc-model 'fast': allowed are rtl and exact" run net.hdp --device sysc --sysc-model fast --input $images
+    error "--link: found 'super'; allowed are none, uart, full and high" run net.hdp --device sysc --link super --input $images
+    error "run: --sysc-model: found 'fast'; allowed are rtl and exact" run net.hdp --device sysc --sysc-model fast --input $images
 fi
 error "run: --link: only device sysc has one; found sim" run net.hdp --device sim --link uart --input $images
 ok profile net.hdp --json

@@ -193,7 +193,7 @@ static void refusals(void **state) {
     }
     enum hd_sysc_link link;
     assert_int_equal(hd_sysc_link_parse(&link, "super", &err), HD_RANGE);
-    assert_string_equal(err.message, "link 'super': unknown; there are none, uart, full, high");
+    assert_string_equal(err.message, "--link: found 'super'; allowed are none, uart, full and high");
     hd_sysc_options o = {.quantum = 9};
     hd_device_options device = {.sysc = &o};
     hd_device *d = NULL;

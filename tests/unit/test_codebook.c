@@ -440,7 +440,7 @@ static void refusals(void **state) {
     hd_codebook_defaults(&o);
     memset(q.h, 0, 16 * sizeof *q.h);
     assert_int_equal(hd_codebook_solve(&r, &q.p, c, &o, &err), HD_RANGE);
-    assert_string_equal(err.message, "layer 'test': diagonal of the second moment of its inputs sums to 0; above 0 and finite");
+    assert_string_equal(err.message, "layer 'test': its inputs on the calibration data have a second moment of 0; it must be above 0 and finite");
     q.p.h = NULL;
     q.w[5] = NAN;
     assert_int_equal(hd_codebook_solve(&r, &q.p, c, &o, &err), HD_RANGE);

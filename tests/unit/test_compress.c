@@ -444,7 +444,7 @@ static void policies(void **state) {
         {"{\"base\": {\"weights\": 9}}", "base: 'weights' is 9; must be 1 to 8, 'ternary' or 16 (sparse language models)", HD_RANGE},
         {"{\"base\": {\"weights\": 2.5}}", "base: 'weights' is 2.5; must be 1 to 8, 'ternary' or 16 (sparse language models)", HD_RANGE},
         {"{\"base\": {\"weights\": null}}", "base: 'weights' is null; must be 1 to 8, 'ternary' or 16 (sparse language models)", HD_FORMAT},
-        {"{\"base\": {\"weights\": 1, \"grid\": \"even\"}}", "policy, base: 1-bit weights on grid 'even'; allowed 2..8 (0 = ternary)", HD_RANGE},
+        {"{\"base\": {\"weights\": 1, \"grid\": \"even\"}}", "policy, base: 1-bit weights on grid 'even'; allowed are 2 to 8 bits", HD_RANGE},
         {"{\"base\": {\"block\": \"2x8\", \"balance\": 7}}", "policy, base: balance over 7 lanes with pruning block 2x8; allowed are multiples of the block's inputs, as in 8 with 2x8, and blocks alone", HD_RANGE},
         {"{\"base\": {\"balance\": 65}}", "base: 'balance' is 65; must be 0 to 64 lanes", HD_RANGE},
         {"{\"layers\": {\"a\": {\"sparsity\": 1}}}", "layer 'a': 'sparsity' is 1; must be a number from 0 to below 1", HD_RANGE},

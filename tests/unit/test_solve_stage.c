@@ -315,7 +315,7 @@ static void refusals(void **state) {
     hd_policy_default(&p);
     p.base.recipe.solver = HD_METHOD_AWQ;
     assert_int_equal(hd_compress(&m, g, &p, x, IMAGES, 1, &err), HD_UNSUPPORTED);
-    assert_string_equal(err.message, "policy, base: method 2 on a network; allowed solvers are rtn, gptq, sparsegpt, clip and iobs");
+    assert_string_equal(err.message, "policy, base: method 'awq-stored' on a network; allowed solvers are rtn, gptq, sparsegpt, clip and iobs");
     p.base.recipe.solver = HD_METHOD_GPTQ;
     p.base.granularity = HD_GRANULARITY_TENSOR;
     assert_int_equal(hd_compress(&m, g, &p, x, IMAGES, 1, &err), HD_UNSUPPORTED);

@@ -1,0 +1,164 @@
+# Golden errors of what commands are given: policies, files of the wrong kind or damaged, sweeps, networks for boards, tools and folders that are not there.
+# Exact standard error, exit code 1, nothing on standard output, no file left.
+. "$(dirname "$0")/common.sh"
+export HEDDLE_CACHE=$work/cache
+
+# u32 little-endian, for headers.
+le32() { printf "\\$(printf %03o $(($1 & 255)))\\$(printf %03o $(($1 >> 8 & 255)))\\$(printf %03o $(($1 >> 16 & 255)))\\$(printf %03o $(($1 >> 24 & 255)))"; }
+
+# Two images, one all of 3 and one of every value in turn.
+{ printf '\0\0\x08\x03\0\0\0\x02\0\0\0\x1c\0\0\0\x1c'; head -c 784 /dev/zero | tr '\0' '\3'; for i in {0..783}; do printf "\\$(printf %03o $((i & 255)))"; done; } >two.idx
+printf '\0\0\x08\x01\0\0\0\x02\x01\x02' >labels.idx
+ok compress default --calib two.idx --weights 4 -o net.hdm
+ok compile net.hdm --geometry 4x8x8x2 -o net.hdp
+
+# Policies: what a layer may be asked for, on networks.
+compress=(compress default --calib two.idx -o x.hdm)
+policy() { printf '%s\n' "$2" >p.json; error "$1" "${compress[@]}" --policy p.json; }
+policy "p.json: policy, base: float weights (16 bits) without sparsity; nothing would be compressed" '{"base": {"weights": 16}}'
+policy "policy, base: float weights (16 bits) on a network; the array has 1 to 8 bits" '{"base": {"weights": 16, "sparsity": 0.5}}'
+policy "p.json: policy, base: 3-bit weights on grid 'ternary'; allowed is ternary" '{"base": {"weights": 3, "grid": "ternary"}}'
+policy "p.json: base: 'grid' is 'x'; must be 'auto', 'odd', 'even', 'ternary' or 'affine'" '{"base": {"grid": "x"}}'
+policy "policy, base: zero points on a network; the array has shifts, allowed are grids odd, even and ternary, and 'group:N'" '{"base": {"grid": "affine"}}'
+policy "policy, base: a float scale a group on a network; the array has shifts, allowed are grids odd, even and ternary, and 'group:N'" '{"base": {"granularity": "float-group:8"}}'
+policy "policy, base: one scale for the layer with a method other than rtn; tensor goes with rtn, channel and group with all" '{"base": {"granularity": "tensor", "method": "gptq"}}'
+policy "p.json: base: 'structure' is '5:4'; must be 'block', 'unstructured', 'channel' or 'N:M'" '{"base": {"structure": "5:4"}}'
+policy "policy, base: single weights removed from a network; the array skips blocks, allowed are 'block', 'channel' and, to compare, 'N:M'" '{"base": {"structure": "unstructured", "sparsity": 0.5}}'
+policy "policy, base: 'pv' trains language models; networks are tuned without it" '{"base": {"method": "gptq+pv"}}'
+policy "policy, base: method 'rtn+table:7' on a network; the array's decoders have table:2, additive:8 and e8p:2, in groups of their own" '{"base": {"method": "table:7"}}'
+policy "policy, base: method 'rtn+awq+table:2' on a network; a code goes alone or with gptq, for the layers that it does not fit" '{"base": {"method": "awq+table:2"}}'
+policy "policy, base: method 'awq-stored' on a network; allowed solvers are rtn, gptq, sparsegpt, clip and iobs" '{"base": {"method": "awq-stored"}}'
+policy "p.json: base: method 'residual': 'residual' goes with a factoring" '{"base": {"method": "residual"}}'
+policy "p.json: base: method 'rtn:3': 'rtn' takes no number" '{"base": {"method": "rtn:3"}}'
+policy "p.json: base: method 'clip+inorder': 'inorder' goes with gptq and gptq0" '{"base": {"method": "clip+inorder"}}'
+policy "p.json: base: method 'svd:2': 'svd' takes a number from 0.001 to 1" '{"base": {"method": "svd:2"}}'
+policy "p.json: base: 'code_group' is 9; must be 1 to 8" '{"base": {"code_group": 9}}'
+policy "p.json: layer 'conv1': 'weights' is 'x'; must be 1 to 8, 'ternary' or 16 (sparse language models)" '{"layers": {"conv1": {"weights": "x"}}}'
+policy "policy, layer 'nolayer': no layer with weights has this name; there are conv1, conv2, conv3, fc1, fc2" '{"layers": {"nolayer": {"weights": 4}}}'
+policy "layer 'fc2': its channels are those of the network's output, which stays as it is" '{"layers": {"fc2": {"structure": "channel", "sparsity": 0.3}}}'
+policy "layer 'conv1': no scales can be folded before it: it reads the network's input, which stays as it is" '{"layers": {"conv1": {"method": "smooth"}}}'
+error "policy, base: ternary weights on grid 'even'; allowed are 2 to 8 bits" "${compress[@]}" --weights ternary --grid even
+error "policy, base: ternary weights on grid 'odd'; allowed are 1 to 8 bits" "${compress[@]}" --weights ternary --grid odd
+error "policy, base: 1-bit weights on grid 'even'; allowed are 2 to 8 bits" "${compress[@]}" --weights 1 --grid even
+rm p.json
+
+# Files of another kind than the one that is wanted.
+error "net.hdm: a compressed network (.hdm); a program (.hdp) is needed" run net.hdm --input two.idx
+error "net.hdm: a compressed network (.hdm); a program (.hdp) is needed" predict net.hdm
+error "net.hdp: a compiled program (.hdp); allowed are a model (.hdm, .onnx or .tflite) and the word default" compile net.hdp --geometry 4x8x8x2 -o x.hdp
+error "default: a float network; compile takes an .hdm: run heddle compress first" compile default --geometry 4x8x8x2 -o x.hdp
+error "net.hdm: compressed already; allowed are an ONNX or TFLite file and the word default" compress net.hdm --calib two.idx -o x.hdm
+error "$work/net.hdm: compressed already; explore and point take the float network (.onnx or .tflite) or the word default" point net.hdm --calib two.idx --images two.idx --labels labels.idx
+error "$work/two.idx: byte 0: no valid ONNX field begins here" explore two.idx --calib two.idx --images two.idx --labels labels.idx -o study
+rm -rf study
+error "net.hdm: starts with 48 44; an idx file starts with 00 00" run net.hdp --input net.hdm
+error "two.idx: dim is 50855936; allowed 1 to 65536" generate two.idx --tokenizer no.bin
+error ".: Is a directory" compile . --geometry 4x8x8x2 -o x.hdp
+error ".: is a directory, not a file" compile net.hdm --geometry 4x8x8x2 -o .
+
+# Damaged ones.
+head -c 10 net.hdm >cut.hdm
+error "cut.hdm: 10 bytes; the header of a 'HDM1' file alone has 16" eval cut.hdm --images two.idx --labels labels.idx
+head -c 1000 net.hdm >cut.hdm
+error "cut.hdm: payload of 984 bytes; the header says 26086" eval cut.hdm --images two.idx --labels labels.idx
+{ head -c 4 net.hdp; le32 9; tail -c +9 net.hdp; } >cut.hdp
+error "cut.hdp: version 9; this program reads version 4" run cut.hdp --input two.idx
+{ head -c 20 net.hdp; printf '\377'; tail -c +22 net.hdp; } >cut.hdp
+"$heddle" run cut.hdp --input two.idx >stdout 2>stderr
+[ $? -eq 1 ] && grep -q "^heddle: cut.hdp: checksum of the payload is [0-9a-f]\{8\}; the header says [0-9a-f]\{8\}$" stderr || fail "checksum: found '$(cat stderr)'"
+gzip -c two.idx >two.idx.gz
+head -c 100 two.idx.gz >cut.idx.gz
+error "cut.idx.gz: gzip data is cut short after 100 bytes" run net.hdp --input cut.idx.gz
+{ cat two.idx.gz; echo more; } >cut.idx.gz
+error "cut.idx.gz: 5 bytes follow the end of the gzip data" run net.hdp --input cut.idx.gz
+{ head -c 30 two.idx.gz; printf '\377\377\377\377\377\377\377\377\377\377'; tail -c +41 two.idx.gz; } >cut.idx.gz
+error_starts "cut.idx.gz: damaged gzip data near byte " run net.hdp --input cut.idx.gz
+printf '\0\0\x07\x01\0\0\0\x01\0' >cut.idx
+error "cut.idx: idx element type 7; allowed are 8 (uint8), 9 (int8), 11 (int16), 12 (int32), 13 (float)" run net.hdp --input cut.idx
+printf '\0\0\x08\x09\0\0\0\x01\0' >cut.idx
+error "cut.idx: idx rank 9; allowed are 1 to 4" run net.hdp --input cut.idx
+printf '\0\0\x08\x01\0\0\0\x09\0' >cut.idx
+error "cut.idx: idx size 0 is 9, which needs more elements than the 1 the file holds" run net.hdp --input cut.idx
+printf '\0\0\x08\x01' >cut.idx
+error "cut.idx: 4 bytes; the header of an idx file of rank 1 has 8" run net.hdp --input cut.idx
+rm cut.* two.idx.gz
+
+# Codes and pixels.
+error "eval: --codes: found 'x'; allowed is SCALE:ZERO, above 0 and -128..127, as in 0.5847:83" eval default --codes x --images two.idx --labels labels.idx
+error "two.idx: items of another type than i8; --codes is for those" eval default --codes 0.5:3 --images two.idx --labels labels.idx
+
+# Memories: what a layer needs and what there is.
+for row in "act=64|layer 'conv1' needs 1176 activation words; geometry 4x8x8x2 has 64" "window=16|layer 'conv2' needs 18 window words of 8 bytes; geometry 4x8x8x2 has 16" \
+    "stream=16|layer 'conv2' needs 33 stream words (with the layers before it), at least; geometry 4x8x8x2 has 16" \
+    "param=16|layer 'conv2' needs 48 parameter words (with the layers before it); geometry 4x8x8x2 has 16" \
+    "descriptors=2|layer 'conv2' needs 3 descriptors (with the layers before it and END); geometry 4x8x8x2 has 2" \
+    "extern=10|the weight stream needs 6738 words of external memory; extern=10 has 1024" "pool=0|layer 'pool' needs 1 unit for maximum pooling (pool=1); geometry 4x8x8x2 has 0"; do
+    error "${row#*|}" compile net.hdm --geometry 4x8x8x2 --memory "${row%%|*}" -o x.hdp
+done
+error "net.hdp: compiled for 4x8x8x2; board hx8k is 2x9x32x2: compile it with --board hx8k" predict net.hdp --board hx8k
+error "predict: --clock: found '0'; allowed is a number 1..1e+12" predict net.hdp --clock 0
+
+# Devices and their options.
+run=(run net.hdp --input two.idx)
+error "device 'cloud': unknown; there are ref, sim, usb, sysc" "${run[@]}" --device cloud
+error "device 'cloud': unknown; heddle devices lists them" profile net.hdp --device cloud
+error "run: --bit-rate: only devices usb and sysc have one; found ref" "${run[@]}" --bit-rate 9600
+error "run: --trace: only device sim writes waveforms; found ref" "${run[@]}" --trace x.fst
+error "run: --queue: only device usb has one; found ref" "${run[@]}" --queue 4
+error "run: --queue: found '0'; allowed are up to three numbers of at least 1 by comma, as in 16,65536" "${run[@]}" --device usb --queue 0
+error "run: --link: only device sysc has one; found ref" "${run[@]}" --link uart
+error "usb:fd:x: a number is needed, of a descriptor that is open (3<>/dev/bus/usb/001/002)" "${run[@]}" --device usb:fd:x
+error "serve: --link: found 'x'; allowed are bridge, usb and ulpi" serve --board hx8k --link x
+error "serve: address nowhere, port 3240; an IPv4 address and a port up to 65535 are needed" serve --board hx8k --address nowhere
+error "serve: --port: found '70000'; allowed is a whole number 0..65535" serve --board hx8k --port 70000
+error "serve: --redir needs a value (SOCKET)" serve --board hx8k --redir ""
+error "two.idx: exists and is no socket; name another path for --redir" serve --board hx8k --redir two.idx
+error "no/socket: No such file or directory" serve --board hx8k --redir no/socket
+long=$(printf '%0120d' 0)
+error "serve: --redir: found a path of 120 characters; a socket's has 1 to 107" serve --board hx8k --redir "$long"
+
+# Sweeps.
+error "explore: --objectives: 'array_time' is one too many; allowed are 6" explore default --objectives accuracy,time,rate,energy,cells,bytes,array_time -o s
+error "explore: --slurm goes with --engine slurm" explore default --slurm x -o s
+error "the axes combine to 21600 points; allowed are 20000, or take --search random or nsga2" explore default --weights 1,2,3,4,5,6,7,8,ternary --sparsity 0,0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9 \
+    --geometry 1x1x8x2,1x2x8x2,1x3x8x2,1x4x8x2,1x5x8x2,1x6x8x2,1x7x8x2,2x1x8x2 --block 8x8,4x8,2x8,1x8,8x4,8x2,8x1,4x4,2x2,1x1 --method rtn,gptq,clip -o s
+axes() { printf '%s\n' "$2" >a.json; error "$1" explore default --axes a.json -o s; }
+axes "a.json: no JSON object" '[]'
+axes "a.json: no object 'axes', as in {\"axes\": {\"weights\": [2, 4], \"geometry\": [\"4x8x8x2\"]}}" '{}'
+axes "a.json: axis 'weights' is no list of values" '{"axes": {"weights": 3}}'
+axes "a.json: axis 'weights': a value that is neither text nor number" '{"axes": {"weights": [{}]}}'
+axes "a.json: axis 'colour': unknown; there are weights, sparsity, block, method, ends, geometry, board, memory" '{"axes": {"colour": [3]}}'
+rm a.json
+error "--board none has no memories of its own; allowed is --memory fit" point default --board none --geometry 4x8x8x2 --memory board
+error "two.idx/points: Not a directory" point default -o two.idx
+error "point: 'default' and --sweep do not go together; the sweep names the model" point default --sweep s/sweeps/a.json
+error "point: --weights and --sweep do not go together; the sweep says it" point --weights 4 --sweep s/sweeps/a.json
+error "s/sweeps/a.json: No such file or directory" point --sweep s/sweeps/a.json
+mkdir -p s/sweeps
+echo '{}' >s/sweeps/a.json
+error "s/sweeps/a.json: no sweep that heddle explore wrote: 'study' has no text 'model' of less than 512 characters" point --sweep s/sweeps/a.json
+rm -r s
+error "model $work/two.idx: --calib, --images and --labels are needed; only the default network brings its data" point two.idx
+HEDDLE_DATASET=$work/none error "$work/none/train-images-idx3-ubyte.gz: not found; install Debian's package dataset-fashion-mnist, or name files with --calib, --images and --labels" point default
+
+# Boards, their tools, and folders.
+error "synth: --link: found 'x'; allowed are uart and usb" synth --board hx8k --link x
+error "board 'hx8k': no USB lines end at its FPGA; of the boards known ulx3s has some" synth --board hx8k --link usb
+error "synth: --seeds: found '99'; allowed is a whole number 1..32" synth --board hx8k --seeds 99
+mkdir bin
+ln -s "$(command -v cat)" "$(command -v cmp)" "$(command -v head)" bin
+PATH=$work/bin error "synth: yosys is not installed (Debian package 'yosys')" synth --board hx8k
+printf '#!/bin/sh\n' >bin/yosys && chmod +x bin/yosys
+PATH=$work/bin error "synth: nextpnr-ice40 is not installed (Debian package 'nextpnr-ice40')" synth --board hx8k
+PATH=$work/bin error "synth: nextpnr-ecp5 is not installed; ./bootstrap ecp5 brings it" synth --board ulx3s
+PATH=$work/bin error "sim: verilator is not installed (Debian package 'verilator')" "${run[@]}" --device sim
+{ printf '\176\252\231\176'; head -c 135096 /dev/zero; } >hx8k.bin
+PATH=$work/bin error "flash: iceprog is not installed (Debian package 'fpga-icestorm')" flash --board hx8k hx8k.bin
+printf '#!/bin/bash\necho "init.."\necho "Can'\''t find iCE FTDI USB device (vendor_id 0x0403, device_id 0x6010 or 0x6014)."\necho ABORT.\nexit 2\n' >bin/iceprog && chmod +x bin/iceprog
+PATH=$work/bin:$PATH error "hx8k: iceprog failed: Can't find iCE FTDI USB device (vendor_id 0x0403, device_id 0x6010 or 0x6014). (is the board plugged in, and may this user open it?)" flash --board hx8k hx8k.bin
+rm -r bin hx8k.bin
+HEDDLE_CACHE=$work/two.idx error "$work/two.idx: cannot make the cache directory: Not a directory (set HEDDLE_CACHE to a writable one)" "${run[@]}" --device sim
+HEDDLE_SOURCE=$work error "$work/hw: cannot read the RTL sources: No such file or directory (set HEDDLE_SOURCE to the project's folder)" synth --board hx8k
+rm -rf cache explore
+only "labels.idx net.hdm net.hdp two.idx "
+finish
