@@ -17,6 +17,7 @@ enum {
     HEAD = 1 + HD_LINK_HEADER + HD_LINK_CRC,      /* start byte, header, its CRC */
     RECEIVE = 64 * 1024,
     MOST_ROUND_TRIP = 1,                          /* seconds */
+    BABBLE = 8,                                   /* times the wait for an answer that bytes may come without being one */
     TRIES = 8                                     /* time-outs in a row without progress before the board counts as gone */
 };
 
@@ -336,12 +337,15 @@ static hd_status take_replies(hd_link *l, transfer *t, int *back, hd_err *err) {
 static hd_status collect(hd_link *l, transfer *t, hd_err *err) {
     /* Each time-out in a row doubles the next: a pipe may be slower than it says. */
     unsigned before = t->n, ms = patience(l, wire_bytes(t)) << (t->silent < 5 ? t->silent : 5);
+    /* Bytes that go on coming and are no answer are as good as none. */
+    double until = now(l) + BABBLE * 1e-3 * ms;
     int came = 1, back = 0;
     hd_status s = take_replies(l, t, &back, err);
     while (!s && !back && came && t->n == before) {
         if (hd_interrupted) return hd_fail(err, HD_INTERRUPTED, "stopped");
         s = receive(l, ms, &came, err);
         if (!s) s = take_replies(l, t, &back, err);
+        if (now(l) > until) came = 0;
     }
     while (!s && !back && !came && t->n == before && give_up_partial(l)) s = take_replies(l, t, &back, err);
     if (s || (!back && (came || t->n != before))) return s;
@@ -350,7 +354,7 @@ static hd_status collect(hd_link *l, transfer *t, hd_err *err) {
         if (++t->silent > TRIES || t->lost > 16 * TRIES) return hd_fail(err, HD_DEVICE, "%s: the board does not answer (%d tries, the last of %u ms)", l->pipe->name, TRIES, ms);
     }
     /* Replies to the rest of what is under way are still to come and say the same: let them pass, so that each loss is repaired once. */
-    for (came = back; !s && came;) {
+    for (came = back; !s && came && now(l) < until;) {
         s = receive(l, 2 + l->pipe->latency_ms + (unsigned)(1000 * l->round_trip), &came, err);
         if (!s) s = take_replies(l, t, &back, err);
     }

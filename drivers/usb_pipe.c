@@ -257,7 +257,9 @@ static hd_status usb_purge(hd_pipe *base, hd_err *err) {
     uint8_t sink[4096];
     size_t got = 1;
     hd_status st = HD_OK;
-    while (!st && got) st = usb_get(base, sink, sizeof sink, &got, 0, err);
+    /* What a device sends without end cannot be emptied. */
+    double until = hd_seconds() + 0.2;
+    while (!st && got && hd_seconds() < until) st = usb_get(base, sink, sizeof sink, &got, 0, err);
     return st;
 }
 

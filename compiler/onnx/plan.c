@@ -17,6 +17,7 @@ static int slot_of(const hd_host_plan *p, const char *name) {
 
 hd_ref hd_host_plan_find(hd_host_plan *p, const char *name) {
     hd_ref r = {0, -1};
+    name = text(name);
     for (; p; p = p->parent, r.up++) {
         r.slot = slot_of(p, name);
         if (r.slot >= 0 && p->defined[r.slot]) return r;

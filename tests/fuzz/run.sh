@@ -25,8 +25,8 @@ touch "$log"
 longest() {
   case $1 in
   gguf) echo 36864 ;;
-  safetensors | llama2c | tokenizer | hdm | hdp | parts) echo 10240 ;;
-  policy) echo 1024 ;;
+  safetensors | llama2c | tokenizer | tflite | hdm | hdp | parts) echo 10240 ;;
+  policy | link | usb) echo 1024 ;;
   *) echo 4096 ;;
   esac
 }

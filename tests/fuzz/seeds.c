@@ -245,10 +245,12 @@ int main(int argc, char **argv) {
     mkdir(root, 0777);
     write_models();
     write_onnx();
+    seed_tflite();
     write_language();
     write_tokenizer();
     write_idx();
     write_policies();
     seed_host();
+    seed_usb();
     return 0;
 }

@@ -14,4 +14,8 @@ void seed_gguf(const hd_llama *m, int seed);
 void seed_safetensors(const hd_llama *m, int seed);
 /* seeds_host.c: operators of the host executor. */
 void seed_host(void);
+/* seeds_tflite.c */
+void seed_tflite(void);
+/* seeds_usb.c: link, USB, USB/IP, usb-redir. */
+void seed_usb(void);
 #endif

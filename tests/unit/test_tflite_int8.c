@@ -14,9 +14,8 @@
 #include "../../compiler/import/tflite_internal.h"
 #include "../../sw/core/file.h"
 #include "../../sw/core/idx.h"
-#include "../../sw/core/rng.h"
 #include "../../sw/explore/models.h"
-#include "../support/flat_builder.h"
+#include "../support/tflite_int8_net.h"
 
 /* ---- TFLite's arithmetic ---- */
 
@@ -194,173 +193,6 @@ static int argmax(const int8_t *y, size_t n) {
 
 /* ---- random networks ---- */
 
-enum { MAX_TENSORS = 48, MAX_OPS = 24 };
-typedef struct net_tensor {
-    int rank, dim[4], type, zero, scales, axis;
-    float scale[16];
-    uint8_t *data;
-    size_t bytes;
-} net_tensor;
-typedef struct net_op {
-    int code, in[3], inputs, out, same, sx, sy, kw, kh, activation;
-} net_op;
-typedef struct net {
-    net_tensor t[MAX_TENSORS];
-    net_op o[MAX_OPS];
-    int tensors, ops;
-    hd_rng rng;
-} net;
-
-static int draw(net *n, int lo, int hi) { return lo + (int)hd_rng_below(&n->rng, (uint32_t)(hi - lo + 1)); }
-
-static int codes(net *n, int rank, int h, int w, int c, float scale, int zero) {
-    n->t[n->tensors] = (net_tensor){.rank = rank, .dim = {1, rank == 4 ? h : c, w, c}, .type = HD_TFLITE_INT8, .zero = zero, .scales = 1, .scale = {scale}};
-    return n->tensors++;
-}
-
-/* Weights of all int8 values with a scale a channel (or one), and int32 biases. */
-static void weights(net *n, net_op *o, int rank, const int *dim, int axis, int cout, int x) {
-    net_tensor *w = &n->t[n->tensors], *b = w + 1;
-    *w = (net_tensor){.rank = rank, .dim = {dim[0], dim[1], dim[2], dim[3]}, .type = HD_TFLITE_INT8, .scales = draw(n, 0, 3) ? cout : 1, .axis = axis};
-    *b = (net_tensor){.rank = 1, .dim = {cout}, .type = HD_TFLITE_INT32, .scales = cout};
-    w->bytes = 1;
-    for (int i = 0; i < rank; i++) w->bytes *= (size_t)dim[i];
-    w->data = malloc(w->bytes);
-    for (size_t i = 0; i < w->bytes; i++) w->data[i] = (uint8_t)(draw(n, 0, 40) ? draw(n, -127, 127) : 0x80);
-    for (int i = 0; i < w->scales; i++) w->scale[i] = 0.002f * (0.25f + hd_rng_float(&n->rng));
-    b->bytes = 4 * (size_t)cout;
-    b->data = malloc(b->bytes);
-    for (int i = 0; i < cout; i++) {
-        int32_t v = draw(n, -20000, 20000);
-        memcpy(b->data + 4 * i, &v, 4);
-        b->scale[i] = n->t[x].scale[0] * w->scale[w->scales > 1 ? i : 0];
-    }
-    o->inputs = 3;
-    o->in[0] = x, o->in[1] = n->tensors, o->in[2] = n->tensors + 1;
-    n->tensors += 2;
-}
-
-/* A scale for what sums of `terms` products come to: `sigmas` of their deviation are the largest code. */
-static float sum_scale(const net *n, const net_op *o, int terms, float sigmas) {
-    float largest = 0;
-    const net_tensor *w = &n->t[o->in[1]];
-    for (int i = 0; i < w->scales; i++) largest = fmaxf(largest, w->scale[i]);
-    return sigmas * sqrtf((float)terms) * 73 * 60 * n->t[o->in[0]].scale[0] * largest / 127;
-}
-
-static int add_window(net *n, int code, int x, int kernel, float sigmas) {
-    net_op *o = &n->o[n->ops++];
-    int depthwise = code == HD_TFLITE_DEPTHWISE, weighed = code == HD_TFLITE_CONV || depthwise, h = n->t[x].dim[1], w = n->t[x].dim[2], c = n->t[x].dim[3];
-    int k = kernel ? kernel : draw(n, 1, 3), cout = kernel || !weighed ? c : depthwise ? c : draw(n, 1, 10);
-    if (k > h || k > w) k = 1;
-    *o = (net_op){.code = code, .inputs = 1, .in = {x}, .same = weighed ? draw(n, 0, 1) : 0, .sx = kernel ? 1 : draw(n, 1, 2), .sy = kernel ? 1 : draw(n, 1, 2), .kw = k, .kh = k};
-    if (!kernel) o->activation = (int[]){0, 1, 3}[draw(n, 0, 2)];
-    float scale = n->t[x].scale[0];
-    int zero = n->t[x].zero;
-    if (weighed) {
-        weights(n, o, 4, depthwise ? (int[]){1, k, k, cout} : (int[]){cout, k, k, c}, depthwise ? 3 : 0, cout, x);
-        scale = sum_scale(n, o, k * k * (depthwise ? 1 : c), sigmas);
-        zero = o->activation ? draw(n, -128, -100) : draw(n, -20, 20);
-    } else
-        o->activation = 0;
-    o->out = codes(n, 4, o->same ? (h + o->sy - 1) / o->sy : (h - k) / o->sy + 1, o->same ? (w + o->sx - 1) / o->sx : (w - k) / o->sx + 1, cout, scale, zero);
-    return o->out;
-}
-
-static net random_net(uint64_t seed) {
-    net n = {.tensors = 0};
-    hd_rng_seed(&n.rng, seed, 7);
-    int x = codes(&n, 4, draw(&n, 4, 9), draw(&n, 4, 9), draw(&n, 1, 6), 0.02f, draw(&n, -128, 127));
-    for (int layers = draw(&n, 2, 4); layers > 0; layers--) {
-        int kind = draw(&n, 0, 5);
-        if (kind < 3) x = add_window(&n, kind == 1 ? HD_TFLITE_DEPTHWISE : HD_TFLITE_CONV, x, 0, 3);
-        else if (kind < 5) x = add_window(&n, kind == 3 ? HD_TFLITE_AVERAGE_POOL : HD_TFLITE_MAX_POOL, x, 0, 0);
-        else {
-            int side = add_window(&n, HD_TFLITE_CONV, x, 1, 6);
-            net_op *o = &n.o[n.ops++];
-            *o = (net_op){.code = HD_TFLITE_ADD, .in = {x, side}, .inputs = 2, .activation = draw(&n, 0, 1)};
-            float larger = fmaxf(n.t[x].scale[0], n.t[side].scale[0]);
-            x = o->out = codes(&n, 4, n.t[x].dim[1], n.t[x].dim[2], n.t[x].dim[3], larger * 1.3f, o->activation ? -128 : draw(&n, -20, 20));
-        }
-    }
-    const int *d = n.t[x].dim;
-    net_op *o = &n.o[n.ops++];
-    *o = (net_op){.code = HD_TFLITE_RESHAPE, .inputs = 1, .in = {x}};
-    int flat = o->out = codes(&n, 2, 1, 1, d[1] * d[2] * d[3], n.t[x].scale[0], n.t[x].zero);
-    o = &n.o[n.ops++];
-    *o = (net_op){.code = HD_TFLITE_FULLY_CONNECTED};
-    weights(&n, o, 2, (int[]){5, n.t[flat].dim[1], 1, 1}, 0, 5, flat);
-    o->out = codes(&n, 2, 1, 1, 5, sum_scale(&n, o, n.t[flat].dim[1], 3), draw(&n, -20, 20));
-    return n;
-}
-
-static flat_builder file_of(const net *n) {
-    flat_builder b;
-    flat_start(&b, "TFL3");
-    size_t model = flat_table(&b, 5, 0x16), codes_at, graphs, graph, buffers, tensors, ops;
-    int input = 0, output = n->o[n->ops - 1].out;
-    flat_root(&b, model);
-    codes_at = flat_vector(&b, NULL, (size_t)n->ops, 4);
-    flat_point(&b, model, 1, codes_at);
-    for (int i = 0; i < n->ops; i++) {
-        size_t c = flat_table(&b, 4, 8);
-        flat_set(&b, c, 3, (uint64_t)n->o[i].code, 4);
-        flat_element(&b, codes_at, (size_t)i, c);
-    }
-    graphs = flat_vector(&b, NULL, 1, 4);
-    flat_point(&b, model, 2, graphs);
-    graph = flat_table(&b, 4, 15);
-    flat_element(&b, graphs, 0, graph);
-    tensors = flat_vector(&b, NULL, (size_t)n->tensors, 4);
-    flat_point(&b, graph, 0, tensors);
-    for (int i = 0; i < n->tensors; i++) {
-        const net_tensor *x = &n->t[i];
-        int64_t zeros[16] = {0};
-        if (x->scales == 1) zeros[0] = x->zero;
-        size_t t = flat_table(&b, 5, 0x17);
-        flat_element(&b, tensors, (size_t)i, t);
-        flat_point(&b, t, 0, flat_vector(&b, x->dim, (size_t)x->rank, 4));
-        flat_set(&b, t, 1, (uint64_t)x->type, 1);
-        flat_set(&b, t, 2, x->data ? (uint64_t)i + 1 : 0, 4);
-        size_t q = flat_table(&b, 7, 0x4c);
-        flat_point(&b, t, 4, q);
-        flat_point(&b, q, 2, flat_vector(&b, x->scale, (size_t)x->scales, 4));
-        flat_point(&b, q, 3, flat_vector(&b, zeros, (size_t)x->scales, 8));
-        flat_set(&b, q, 6, (uint64_t)x->axis, 4);
-    }
-    flat_point(&b, graph, 1, flat_vector(&b, &input, 1, 4));
-    flat_point(&b, graph, 2, flat_vector(&b, &output, 1, 4));
-    ops = flat_vector(&b, NULL, (size_t)n->ops, 4);
-    flat_point(&b, graph, 3, ops);
-    for (int i = 0; i < n->ops; i++) {
-        const net_op *o = &n->o[i];
-        int depthwise = o->code == HD_TFLITE_DEPTHWISE, weighed = o->code == HD_TFLITE_CONV || depthwise, pools = o->code == HD_TFLITE_AVERAGE_POOL || o->code == HD_TFLITE_MAX_POOL;
-        size_t t = flat_table(&b, 5, 0x17), options;
-        flat_element(&b, ops, (size_t)i, t);
-        flat_set(&b, t, 0, (uint64_t)i, 4);
-        flat_point(&b, t, 1, flat_vector(&b, o->in, (size_t)o->inputs, 4));
-        flat_point(&b, t, 2, flat_vector(&b, &o->out, 1, 4));
-        options = flat_table(&b, 7, !weighed && !pools ? 1 : pools ? 0x3f : depthwise ? 0x1f : 0x0f);
-        flat_point(&b, t, 4, options);
-        flat_set(&b, options, 0, weighed || pools ? !o->same : (uint64_t)o->activation, 1);
-        if (!weighed && !pools) continue;
-        flat_set(&b, options, 1, (uint64_t)o->sx, 4);
-        flat_set(&b, options, 2, (uint64_t)o->sy, 4);
-        if (pools) flat_set(&b, options, 3, (uint64_t)o->kw, 4), flat_set(&b, options, 4, (uint64_t)o->kh, 4);
-        if (depthwise) flat_set(&b, options, 3, 1, 4);
-        flat_set(&b, options, pools ? 5 : depthwise ? 4 : 3, (uint64_t)o->activation, 1);
-    }
-    buffers = flat_vector(&b, NULL, (size_t)n->tensors + 1, 4);
-    flat_point(&b, model, 4, buffers);
-    flat_element(&b, buffers, 0, flat_table(&b, 1, 0));
-    for (int i = 0; i < n->tensors; i++) {
-        size_t t = flat_table(&b, 1, n->t[i].data ? 1 : 0);
-        flat_element(&b, buffers, (size_t)i + 1, t);
-        if (n->t[i].data) flat_point(&b, t, 0, flat_vector(&b, n->t[i].data, n->t[i].bytes, 1));
-    }
-    return b;
-}
-
 /* Multipliers of 16 bits move few codes over an edge. An addition is two roundings here, one in TFLite: two errors of up to a half together pass a half in a quarter of the cases. */
 static void check_share(const size_t *values, const size_t *different, const char *label) {
     if (different[0] * 100 > values[0] || different[1] * 3 > values[1])
@@ -371,18 +203,18 @@ static void random_networks(void **state) {
     (void)state;
     size_t values[2] = {0, 0}, different[2] = {0, 0};
     for (uint64_t seed = 1; seed <= 200; seed++) {
-        net n = random_net(seed);
-        flat_builder file = file_of(&n);
+        int8_net n = int8_net_random(seed);
+        flat_builder file = int8_net_file(&n);
         char label[32];
         snprintf(label, sizeof label, "seed %llu", (unsigned long long)seed);
         pair p;
         open_pair(&p, file.data, file.size, label);
-        for (size_t i = 0; i < p.t.tensor[p.t.input].count; i++) p.value[p.t.input][i] = (int8_t)draw(&n, -128, 127);
+        for (size_t i = 0; i < p.t.tensor[p.t.input].count; i++) p.value[p.t.input][i] = (int8_t)int8_net_draw(&n, -128, 127);
         compare_stages(&p, label);
         for (int k = 0; k < 2; k++) values[k] += p.values[k], different[k] += p.different[k];
         close_pair(&p);
         flat_free(&file);
-        for (int i = 0; i < n.tensors; i++) free(n.t[i].data);
+        int8_net_free(&n);
     }
     assert_true(values[0] > 20000 && values[1] > 2000);
     check_share(values, different, "random networks");
@@ -440,23 +272,23 @@ static void dscnn(void **state) {
 
 static void messages(void **state) {
     (void)state;
-    net n = random_net(3);
+    int8_net n = int8_net_random(3);
     hd_graph *g;
     hd_model *m;
     hd_err err = {0};
     n.t[0].scales = 0; /* the input without a scale */
-    flat_builder file = file_of(&n);
+    flat_builder file = int8_net_file(&n);
     assert_int_equal(hd_import_tflite_memory(&g, file.data, file.size, "x.tflite", &err), HD_UNSUPPORTED);
     assert_non_null(strstr(err.message, "computed tensors are float32, or int8 with one scale"));
     flat_free(&file);
     n.t[0].scales = 1;
     n.t[0].type = HD_TFLITE_UINT8;
-    file = file_of(&n);
+    file = int8_net_file(&n);
     assert_int_equal(hd_import_tflite_memory(&g, file.data, file.size, "x.tflite", &err), HD_UNSUPPORTED);
     assert_non_null(strstr(err.message, "is uint8; float32 and int8 are supported"));
     flat_free(&file);
     n.t[0].type = HD_TFLITE_INT8;
-    file = file_of(&n);
+    file = int8_net_file(&n);
     assert_int_equal(hd_import_tflite_memory(&g, file.data, file.size, "x.tflite", &err), HD_OK);
     g->tensor[g->node[0].output].scale = 0;
     assert_int_equal(hd_compress_kept(&m, g, &err), HD_UNSUPPORTED);
@@ -464,7 +296,7 @@ static void messages(void **state) {
     assert_non_null(strstr(err.message, "has no scale of its own"));
     hd_graph_free(g);
     flat_free(&file);
-    for (int i = 0; i < n.tensors; i++) free(n.t[i].data);
+    int8_net_free(&n);
 }
 
 int main(void) {
