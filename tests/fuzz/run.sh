@@ -16,6 +16,7 @@ build=$1 folder=$2 what=$3
 shift 3
 [ -d "$build/fuzz" ] || { echo "run.sh: $build/fuzz: not there; build with -DHD_FUZZ=ON (docs/testing.md, Fuzzing)"; exit 1; }
 export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+searching=
 slice=${FUZZ_SLICE:-120} # seconds of a slice, by the clock
 mkdir -p "$folder/inputs" "$folder/faults" "$folder/running"
 log=$folder/log.tsv
@@ -33,6 +34,12 @@ longest() {
 
 # Seconds of processor time since the last fault.
 clean() { awk -F'\t' -v t="$1" '$3 == t { s = $8 == "fault" ? 0 : s + $4 } END { printf "%d", s }' "$log"; }
+
+# Seconds of processor time that this shell's children have had, into `spent`; a subshell would not know.
+children() {
+  times > "$folder/running/$1.times"
+  spent=$(awk 'NR == 2 { gsub(/[ms]/, " "); printf "%.0f", $1 * 60 + $2 + $3 * 60 + $4 }' "$folder/running/$1.times")
+}
 
 waiting() { compgen -G "$folder/faults/$1-*" > /dev/null; }
 
@@ -55,15 +62,20 @@ start() { # committed inputs and fresh seeds
 limits="-malloc_limit_mb=512 -rss_limit_mb=1536 -timeout=30 -report_slow_units=20"
 
 run_slice() {
-  local t=$1 dictionary=$here/${1%_host}.dict out=$folder/running/$1.log before after result=clean
+  local t=$1 dictionary=$here/${1%_host}.dict out=$folder/running/$1.log before spent result=clean executions coverage
   [ "$t" = cut ] && dictionary=$here/onnx.dict
   [ -f "$dictionary" ] && dictionary=-dict=$dictionary || dictionary=
   local rows
   rows=$(awk -F'\t' -v t="$t" '$3 == t { n++ } END { print n + 0 }' "$log")
-  TIMEFORMAT='%U %S'
+  children "$t"
+  before=$spent
   # shellcheck disable=SC2086
-  spent=$({ time nice -n 19 "$build/fuzz/fuzz_$t" "$folder/inputs/$t" $dictionary $limits -max_len="$(longest "$t")" -use_value_profile=$((rows % 2)) \
-    -max_total_time="$slice" -print_final_stats=1 -artifact_prefix="$folder/faults/$t-" > "$out" 2>&1; } 2>&1 | tail -1 | awk '{ printf "%.0f", $1 + $2 }')
+  nice -n 19 "$build/fuzz/fuzz_$t" "$folder/inputs/$t" $dictionary $limits -max_len="$(longest "$t")" -use_value_profile=$((rows % 2)) -max_total_time="$slice" \
+    -print_final_stats=1 -artifact_prefix="$folder/faults/$t-" > "$out" 2>&1 &
+  searching=$!
+  wait $searching
+  searching=
+  children "$t"
   if grep -q '^SUMMARY\|^==.*ERROR' "$out" || ! grep -q '^stat::number_of_executed_units' "$out"; then
     result=fault
     cp "$out" "$folder/faults/$t-$(date -u +%H%M%S).log"
@@ -72,7 +84,7 @@ run_slice() {
   for f in "$folder/faults/$t"-slow-unit-*; do [ -f "$f" ] && mv "$f" "$folder/running/"; done
   executions=$(awk '/^stat::number_of_executed_units/ { print $2 }' "$out")
   coverage=$(grep -o 'cov: [0-9]*' "$out" | tail -1 | tr -dc 0-9)
-  printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$(date -u +%FT%TZ)" "$(git -C "$here" rev-parse --short HEAD)" "$t" "${spent:-0}" "${executions:-0}" "${coverage:-0}" \
+  printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$(date -u +%FT%TZ)" "$(git -C "$here" rev-parse --short HEAD)" "$t" $((spent - before)) "${executions:-0}" "${coverage:-0}" \
     "$(ls "$folder/inputs/$t" | wc -l)" "$result" >> "$log"
   [ $result = clean ] || echo "run.sh: $t: fault; see $folder/faults"
 }
@@ -120,7 +132,7 @@ pack) pack "${1:-$here/corpus}" ;;
     done
     [ -n "$best" ] || break
     mkdir "$folder/running/$best.lock" 2> /dev/null || continue
-    trap 'rmdir "$folder/running/$best.lock" 2> /dev/null; exit 130' INT TERM
+    trap 'kill $searching 2> /dev/null; wait; rmdir "$folder/running/$best.lock"; exit 130' INT TERM
     start "$best"
     run_slice "$best"
     rmdir "$folder/running/$best.lock"
