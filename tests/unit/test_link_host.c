@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <zlib.h>
 
 #include <cmocka.h>
 
@@ -293,6 +294,71 @@ static void test_faults(void **state) {
     current_seed = 0;
 }
 
+/* Answers that are late but not lost: a request is repeated meanwhile, and the answer to the first must fit whatever the second asks for. */
+static void test_late_answers(void **state) {
+    (void)state;
+    static uint32_t words[BOARD_WORDS], back[BOARD_WORDS];
+    uint64_t resent = 0;
+    for (uint32_t tail = 32; tail <= 512; tail *= 2)
+        for (int ms = 20; ms <= 400; ms += 20) {
+            lossy *l = new_pipe(tail + (uint32_t)ms, 1);
+            hd_link *link;
+            hd_err err = {0};
+            random_words(&l->rng, words, BOARD_WORDS);
+            memcpy(l->board.memory[HD_SPACE_ACT], words, sizeof words);
+            assert_int_equal(hd_link_open(&link, &l->pipe, &err), HD_OK);
+            l->late = 1e-3 * ms;
+            if (hd_link_read(link, HD_SPACE_ACT, 0, back, 1024 + tail, &err)) fail_msg("%s", err.message);
+            assert_memory_equal(back, words, (1024 + tail) * sizeof *words);
+            resent += hd_link_statistics_of(link)->resent;
+            hd_link_close(link);
+            free_pipe(l);
+        }
+    assert_true(resent > 100);
+}
+
+/* The pipe still holds the answer to a request to synchronise that another process sent; our own is lost. The board then expects another number than the first. */
+static hd_status purge_then_old_answer(hd_pipe *p, hd_err *err) {
+    lossy *l = (lossy *)p;
+    uint8_t old[1 + HD_LINK_HEADER + HD_LINK_CRC] = {HD_LINK_REPLY, HD_LINK_STATUS_OK, 0, 0, HD_LINK_OP_SYNC, 0x11, 0x22, 0x33, 0x44};
+    uint32_t crc = (uint32_t)crc32(0, old + 1, HD_LINK_HEADER);
+    hd_status s = purge(p, err);
+    for (int i = 0; i < 4; i++) old[1 + HD_LINK_HEADER + i] = (uint8_t)(crc >> 8 * i);
+    for (size_t i = 0; i < sizeof old; i++) {
+        l->to_host[l->n] = old[i];
+        l->due[l->n++] = l->time;
+    }
+    l->lose = 1;
+    p->purge = purge;
+    return s;
+}
+
+static hd_status put_once_lost(hd_pipe *p, const void *bytes, size_t n, hd_err *err) {
+    hd_status s = put(p, bytes, n, err);
+    ((lossy *)p)->lose = 0;
+    return s;
+}
+
+static void test_old_answer_to_sync(void **state) {
+    (void)state;
+    static const uint32_t first[3] = {1, 2, 3}, second[3] = {7, 8, 9};
+    uint32_t back[3] = {0};
+    lossy *l = new_pipe(5, 1);
+    hd_link *link;
+    hd_err err = {0};
+    assert_int_equal(hd_link_open(&link, &l->pipe, &err), HD_OK);
+    assert_int_equal(hd_link_write(link, HD_SPACE_ACT, 0, first, 3, &err), HD_OK);
+    hd_link_close(link);
+    l->pipe.purge = purge_then_old_answer;
+    l->pipe.put = put_once_lost;
+    assert_int_equal(hd_link_open(&link, &l->pipe, &err), HD_OK);
+    assert_int_equal(hd_link_write(link, HD_SPACE_ACT, 0, second, 3, &err), HD_OK);
+    assert_int_equal(hd_link_read(link, HD_SPACE_ACT, 0, back, 3, &err), HD_OK);
+    assert_memory_equal(back, second, sizeof second);
+    hd_link_close(link);
+    free_pipe(l);
+}
+
 static void test_nobody(void **state) {
     (void)state;
     lossy *l = new_pipe(1, 1);
@@ -328,7 +394,8 @@ static void test_endless_run(void **state) {
 int main(void) {
     for (int i = 0; i < BOARD_SPACES; i++)
         if (!(mirror[i] = calloc(BOARD_WORDS, sizeof **mirror))) return 1;
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_clean), cmocka_unit_test(test_efficiency), cmocka_unit_test(test_slow_pipe), cmocka_unit_test_teardown(test_faults, print_seed), cmocka_unit_test(test_nobody),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_clean), cmocka_unit_test(test_efficiency), cmocka_unit_test(test_slow_pipe), cmocka_unit_test(test_late_answers), cmocka_unit_test(test_old_answer_to_sync),
+                                       cmocka_unit_test_teardown(test_faults, print_seed), cmocka_unit_test(test_nobody),
                                        cmocka_unit_test(test_endless_run)};
     int rc = cmocka_run_group_tests(tests, NULL, NULL);
     for (int i = 0; i < BOARD_SPACES; i++) free(mirror[i]);
