@@ -124,6 +124,22 @@ static void exact_at_full_rank(void **state) {
             }
 }
 
+/* A mode has no more directions than the other's rank and the taps leave it: what is more would be stored for nothing. */
+static void ranks_that_can_be(void **state) {
+    (void)state;
+    double *w = random_numbers(20 * 18 * 3, 5);
+    hd_kernel k = kernel(20, 18, 1, 3, w, NULL);
+    static const int asked[][4] = {{1, 1000, 1, 3}, {1000, 2, 6, 2}, {2, 4, 2, 4}, {1000, 1000, 18, 20}};
+    for (size_t i = 0; i < sizeof asked / sizeof *asked; i++) {
+        hd_chain c = made(&k, HD_FACTOR_TUCKER, asked[i][0], asked[i][1], 0);
+        assert_int_equal(c.n, 3);
+        assert_int_equal(c.link[0].cout, asked[i][2]);
+        assert_int_equal(c.link[1].cout, asked[i][3]);
+        hd_chain_free(&c);
+    }
+    free(w);
+}
+
 /* Eigenvalues of the symmetric A A^T in the metric: W H W^T, by LAPACK's symmetric solver: not the path of the code under test. */
 static void svd_error_is_the_tail(void **state) {
     (void)state;
@@ -363,7 +379,7 @@ static void refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(exact_at_full_rank), cmocka_unit_test(svd_error_is_the_tail), cmocka_unit_test(metric_beats_plain),
+        cmocka_unit_test(exact_at_full_rank), cmocka_unit_test(ranks_that_can_be), cmocka_unit_test(svd_error_is_the_tail), cmocka_unit_test(metric_beats_plain),
         cmocka_unit_test(planted), cmocka_unit_test(monotone_in_rank), cmocka_unit_test(tucker_finds_the_best_of_all_angles),
         cmocka_unit_test(train_keeps_its_bound), cmocka_unit_test(refinement_settles), cmocka_unit_test(balance_evens_channels),
         cmocka_unit_test(same_on_any_threads), cmocka_unit_test(refused)};

@@ -27,7 +27,7 @@ typedef struct lossy {
     double *due;                                  /* of each byte to the host */
     size_t n, at, size;
     double ready;                                 /* nothing comes before this time */
-    uint64_t put_bytes;
+    uint64_t put_bytes, board_bytes, lost_byte;   /* lost_byte: of the board's, counted from 1; 0: none */
     int unplugged;
     double unplug_at;
 } lossy;
@@ -43,7 +43,7 @@ static int lose_or_damage(lossy *l, uint8_t *b) {
 static void collect_board(lossy *l) {
     for (size_t i = 0; i < l->board.out_n; i++) {
         uint8_t b = l->board.out[i];
-        int lost = lose_or_damage(l, &b) || (l->time >= l->silent_from && l->time < l->silent_to);
+        int lost = lose_or_damage(l, &b) || ++l->board_bytes == l->lost_byte || (l->time >= l->silent_from && l->time < l->silent_to);
         if (lost) continue;
         if (l->n + 2 > l->size) {
             l->size = l->size ? 2 * l->size : 65536;
@@ -317,6 +317,27 @@ static void test_late_answers(void **state) {
     assert_true(resent > 100);
 }
 
+/* One byte among a reply's words is lost: the reply behind it begins before the first would have ended, and only the first is asked for again. */
+static void test_lost_byte_of_words(void **state) {
+    (void)state;
+    static uint32_t words[BOARD_WORDS], back[BOARD_WORDS];
+    lossy *l = new_pipe(9, 1);
+    hd_link *link;
+    hd_err err = {0};
+    random_words(&l->rng, words, BOARD_WORDS);
+    memcpy(l->board.memory[HD_SPACE_ACT], words, sizeof words);
+    assert_int_equal(hd_link_open(&link, &l->pipe, &err), HD_OK);
+    const hd_link_statistics *st = hd_link_statistics_of(link);
+    uint64_t before = st->requests;
+    l->lost_byte = l->board_bytes + 2000;
+    assert_int_equal(hd_link_read(link, HD_SPACE_ACT, 0, back, 4096, &err), HD_OK);
+    assert_memory_equal(back, words, 4096 * sizeof *words);
+    assert_int_equal(st->requests - before, 4 + 1);
+    assert_int_equal(st->timeouts, 0);
+    hd_link_close(link);
+    free_pipe(l);
+}
+
 /* The pipe still holds the answer to a request to synchronise that another process sent; our own is lost. The board then expects another number than the first. */
 static hd_status purge_then_old_answer(hd_pipe *p, hd_err *err) {
     lossy *l = (lossy *)p;
@@ -394,7 +415,7 @@ static void test_endless_run(void **state) {
 int main(void) {
     for (int i = 0; i < BOARD_SPACES; i++)
         if (!(mirror[i] = calloc(BOARD_WORDS, sizeof **mirror))) return 1;
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_clean), cmocka_unit_test(test_efficiency), cmocka_unit_test(test_slow_pipe), cmocka_unit_test(test_late_answers), cmocka_unit_test(test_old_answer_to_sync),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_clean), cmocka_unit_test(test_efficiency), cmocka_unit_test(test_slow_pipe), cmocka_unit_test(test_late_answers), cmocka_unit_test(test_lost_byte_of_words), cmocka_unit_test(test_old_answer_to_sync),
                                        cmocka_unit_test_teardown(test_faults, print_seed), cmocka_unit_test(test_nobody),
                                        cmocka_unit_test(test_endless_run)};
     int rc = cmocka_run_group_tests(tests, NULL, NULL);

@@ -345,6 +345,16 @@ static void what_cannot_be_folded(void **state) {
         refused(k.g, &p, data, list[i].message);
         hd_policy_free(&p);
     }
+    /* A clip at -1 would clip elsewhere after a division. */
+    maker c = start((hd_shape){3, 4, 4}, 4);
+    x = clip(&c, "floor", conv(&c, "conv1", c.g->input, 4, 3, 1, 1), INFINITY);
+    named(c.g, "floor")->lo = -1;
+    conv(&c, "conv2", x, 4, 1, 1, 1);
+    hd_policy clipped = policy("rtn", 4);
+    add_rule(&clipped, "conv2", "smooth");
+    refused(c.g, &clipped, data, "layer 'conv2': no scales can be folded before it: node 'floor' does not pass them on; ReLU, pooling, flattening and additions do");
+    hd_policy_free(&clipped);
+    hd_graph_free(c.g);
     /* As a base it leaves them all out, and the network as it is. */
     hd_policy p = policy("smooth+gptq", 4), q;
     hd_graph *made = passed(k.g, &q, &p, data);

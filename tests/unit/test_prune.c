@@ -10,6 +10,7 @@
 
 #include "../../compiler/compress/compress_internal.h"
 #include "../../sw/core/rng.h"
+#include "../../sw/train/masks.h"
 #include "../../sw/train/prune.h"
 
 static hd_rng rng;
@@ -222,7 +223,33 @@ static void n_of_m(void **state) {
         }
 }
 
+/* At its end a schedule keeps the blocks that the layer began with, whatever the share of them is as a binary fraction. */
+static void schedule_ends_at_its_target(void **state) {
+    (void)state;
+    enum { MOST = 60, STEPS = 4 };
+    float weight[MOST], gain[MOST];
+    uint8_t present[MOST];
+    const float *weights[1] = {weight}, *squares[1] = {NULL};
+    hd_err err = {0};
+    for (int i = 0; i < MOST; i++) weight[i] = (float)(i * 37 % MOST) + 1;
+    for (size_t blocks = 1; blocks <= MOST; blocks++)
+        for (size_t target = 1; target <= blocks; target++) {
+            hd_fake f = {.cout = blocks, .inputs = 1, .taps = 1, .per_tap = 1, .block_in = 1, .block_out = 1, .in_blocks = 1, .blocks = blocks, .present = present, .gain = gain};
+            hd_fake *fakes[1] = {&f};
+            hd_mask_plan p;
+            size_t kept = 0;
+            memset(present, 0, sizeof present);
+            memset(present, 1, target);
+            if (hd_mask_plan_new(&p, fakes, 1, HD_MASKS_GRADUAL, HD_SCORE_NORM, 0, 0, STEPS, &err)) fail_msg("%s", err.message);
+            for (long step = 0; step < STEPS; step++)
+                if (hd_mask_plan_changes(&p, step)) assert_int_equal(hd_mask_plan_update(&p, step, weights, squares, &err), HD_OK);
+            for (size_t b = 0; b < blocks; b++) kept += present[b];
+            assert_int_equal(kept, target);
+            hd_mask_plan_free(&p);
+        }
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(balanced), cmocka_unit_test(balanced_short), cmocka_unit_test(n_of_m), cmocka_unit_test(cubic), cmocka_unit_test(same_as_oneshot), cmocka_unit_test(keep_edges), cmocka_unit_test(lamp), cmocka_unit_test(weighted), cmocka_unit_test(regrow)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(balanced), cmocka_unit_test(balanced_short), cmocka_unit_test(n_of_m), cmocka_unit_test(cubic), cmocka_unit_test(same_as_oneshot), cmocka_unit_test(keep_edges), cmocka_unit_test(lamp), cmocka_unit_test(weighted), cmocka_unit_test(regrow), cmocka_unit_test(schedule_ends_at_its_target)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
