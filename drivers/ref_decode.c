@@ -122,7 +122,7 @@ static void column_factors(const hd_device *d, const hd_ref_layer *l, const hd_r
 
 /* Can the column's accumulator pass its width for some activations? */
 static int may_wrap(const int32_t *factor, size_t n, int64_t ones, uint32_t bits) {
-    int64_t lo = -ones, hi = -ones;
+    int64_t lo = -ones, hi = lo;
     for (size_t i = 0; i < n; i++) {
         lo += factor[i] > 0 ? -128 * (int64_t)factor[i] : 127 * (int64_t)factor[i];
         hi += factor[i] > 0 ? 127 * (int64_t)factor[i] : -128 * (int64_t)factor[i];

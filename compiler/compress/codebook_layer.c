@@ -163,8 +163,9 @@ static double square_of(const hd_linear *p, const double *e) {
 
 static hd_status measure(hd_linear_result *out, const hd_linear *p, const hd_prepared *q, hd_err *err) {
     size_t in = (size_t)p->in;
-    double *e = malloc(2 * in * sizeof *e), *t = e + in;
+    double *e = malloc(2 * in * sizeof *e);
     if (!e) return hd_fail(err, HD_NOMEM, "layer '%s': no memory for a row", p->name);
+    double *t = e + in;
     for (size_t r = 0; r < (size_t)p->out; r++) {
         for (size_t i = 0; i < in; i++) {
             t[i] = (double)q->w[r * (size_t)q->n + i];

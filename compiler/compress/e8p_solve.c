@@ -52,7 +52,7 @@ static void rotate_matrix(double *x, int out, int in, const hd_e8p_options *o, i
 
 static hd_status rotate_problem(rotated *to, const hd_linear *p, const hd_e8p_options *o, hd_err *err) {
     size_t in = (size_t)p->in, out = (size_t)p->out, wide = in > out ? in : out;
-    double *work = malloc((out * in + wide) * sizeof *work), *column = work + out * in;
+    double *work = malloc((out * in + wide) * sizeof *work);
     to->w = malloc(out * in * sizeof *to->w);
     to->h = calloc(in * in, sizeof *to->h);
     to->yx = p->yx ? malloc(out * in * sizeof *to->yx) : NULL;
@@ -60,6 +60,7 @@ static hd_status rotate_problem(rotated *to, const hd_linear *p, const hd_e8p_op
         free(work);
         return hd_fail(err, HD_NOMEM, "layer '%s': no memory to rotate it", p->name);
     }
+    double *column = work + out * in;
     for (size_t i = 0; i < out * in; i++) work[i] = p->h && p->h[i % in * (in + 1)] == 0.0 ? 0.0 : (double)p->w[i];
     rotate_matrix(work, p->out, p->in, o, 0, column);
     for (size_t i = 0; i < out * in; i++) to->w[i] = (float)work[i];

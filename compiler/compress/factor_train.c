@@ -38,12 +38,13 @@ hd_status hd_factor_train(hd_chain *out, const hd_kernel *k, const double *w, co
     size_t rows = (size_t)k->in;
     if ((size_t)(r1 * k->kh) > rows) rows = (size_t)(r1 * k->kh);
     if ((size_t)(r2 * k->kw) > rows) rows = (size_t)(r2 * k->kw);
-    double *rest = malloc((n + rows * rows) * sizeof *rest), *core = rest + n;
+    double *rest = malloc((n + rows * rows) * sizeof *rest);
     if (!rest || !hd_chain_add(out, k->in, r1, 1, 1, 1, 0, 0) || (tall && !hd_chain_add(out, r1, r2, 1, k->kh, 1, 1, !wide)) ||
         (wide && !hd_chain_add(out, r2, r3, 1, 1, k->kw, !tall, 1)) || !hd_chain_add(out, r3, k->out, 1, 1, 1, 0, 0)) {
         free(rest);
         return hd_fail(err, HD_NOMEM, "layer '%s': out of memory", k->name);
     }
+    double *core = rest + n;
     turn(rest, w, k);
     int bad = cut(core, rest, k->in, taps * k->out, r1);
     for (size_t i = 0; i < (size_t)k->in; i++)

@@ -79,7 +79,8 @@ static void polish(const hd_solver *s, const span *x, double least, double best,
 }
 
 /* A scale and a zero point: the range of the weights (0 in it) shrunk at both ends alike, the zero point of the range and its neighbours. */
-static void search_affine(const hd_solver *s, span *x, double least, double *a, uint8_t *zero, int16_t *n) {
+static void search_affine(const hd_solver *s, const span *x, double least, double *a, uint8_t *zero, int16_t *n) {
+    span on_grid = *x;
     double low = 0, high = 0, error = INFINITY, best = least;
     int top = s->grid.highest / 2;
     for (size_t i = 0; i < x->n; i++) {
@@ -90,19 +91,19 @@ static void search_affine(const hd_solver *s, span *x, double least, double *a, 
     int middle = high > low ? (int)nearbyint(-low / (high - low) * top) : 0;
     for (int z = middle > 0 ? middle - 1 : 0; z <= middle + 1 && z <= top; z++) {
         hd_lattice grid = {-2 * z, 2 * (top - z), 0};
-        x->grid = &grid;
+        on_grid.grid = &grid;
         for (int i = 0; i < POINTS; i++) {
             double scale = hd_linear_scale_store(s, (high - low) / (2 * top) * (1.5 - 1.25 * i / POINTS)), e;
             if (!(scale >= least)) scale = least;
-            if (!((e = error_at(x, scale, NULL)) < error)) continue;
+            if (!((e = error_at(&on_grid, scale, NULL)) < error)) continue;
             error = e;
             best = scale;
             *zero = (uint8_t)z;
         }
     }
     hd_lattice grid = {-2 * *zero, 2 * (top - *zero), 0};
-    x->grid = &grid;
-    polish(s, x, least, best, error, a, n);
+    on_grid.grid = &grid;
+    polish(s, &on_grid, least, best, error, a, n);
 }
 
 static void search(const hd_solver *s, const span *x, double least, double *a, int16_t *n) {

@@ -140,7 +140,7 @@ static hd_status check_channel(const hd_stage *s, int zero_in, size_t oc, hd_err
         low += v > 0 ? v * least : v * most;
         high += v > 0 ? v * most : v * least;
     }
-    int64_t bias = s->bias[oc], least_sum = low < low + bias ? low : low + bias, most_sum = high > high + bias ? high : high + bias;
+    int64_t bias = s->bias[oc], least_sum = bias > 0 ? low : low + bias, most_sum = bias < 0 ? high : high + bias;
     if (least_sum <= INT32_MIN || most_sum > INT32_MAX)
         return hd_fail(err, HD_RANGE, "stage '%s': accumulator of channel %zu reaches %lld..%lld; allowed +-2147483647", s->name, oc,
                        (long long)least_sum, (long long)most_sum);

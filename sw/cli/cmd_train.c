@@ -126,23 +126,24 @@ static hd_status print_result(const cli_args *a, const report *r, const char *ou
     return cli_json(o, err);
 }
 
-static hd_status train_and_save(const cli_args *a, const train_data *d, hd_train_options *o, const char *out, hd_err *err) {
+static hd_status train_and_save(const cli_args *a, const train_data *d, const hd_train_options *given, const char *out, hd_err *err) {
     report r = {.text = !a->json, .accuracy = -1};
-    o->on_epoch = on_epoch;
-    o->arg = &r;
-    o->quiet = 0;
+    hd_train_options o = *given;
+    o.on_epoch = on_epoch;
+    o.arg = &r;
+    o.quiet = 0;
     double start = hd_seconds();
     double width;
     hd_status s = cli_float(&width, a, "--width", 1, 0.1, 8, err);
     if (s) return s;
-    hd_graph *g = hd_scaled_network(o->seed, width);
+    hd_graph *g = hd_scaled_network(o.seed, width);
     if (!g) return hd_fail(err, HD_NOMEM, "no memory for the network");
     double loss = 0;
-    s = hd_train(g, d->images, d->labels, d->test_images, d->test_labels, o, &loss, err);
+    s = hd_train(g, d->images, d->labels, d->test_images, d->test_labels, &o, &loss, err);
     if (!s) s = hd_export_onnx(g, out, err);
     hd_graph_free(g);
     r.loss = loss;
-    return s ? s : print_result(a, &r, out, hd_seconds() - start, o->seed, err);
+    return s ? s : print_result(a, &r, out, hd_seconds() - start, o.seed, err);
 }
 
 static hd_status run(const cli_args *a, hd_err *err) {

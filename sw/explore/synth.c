@@ -305,6 +305,7 @@ static hd_status build(job *j, const char *folder, int quiet, hd_err *err) {
     }
     if (!st) st = make(j, err);
     if (!quiet) hd_progress_end(&progress);
+    j->progress = NULL;
     /* Another process may have been faster: its result is the same. */
     if (!st && rename(j->dir, folder) && errno != ENOTEMPTY && errno != EEXIST) st = hd_fail(err, HD_IO, "%s: %s", folder, strerror(errno));
     hd_tool_work_end(j->dir, lock);

@@ -295,6 +295,8 @@ static void test_padding(void **state) {
         same(pool(types[t], "2 2", "4 4", NULL, NULL, 1), pool(types[t], "2 2", "4 4", "0 0 0 0", NULL, 0), 1);
         /* A window that would begin behind the input and its front padding is not counted. */
         same(pool(types[t], "1 1", "4 5", "0 0 0 0", NULL, 1), pool(types[t], "1 1", "4 5", "0 0 0 0", NULL, 0), 1);
+        /* Nor one that would begin just behind the last element. */
+        same(pool(types[t], "1 1", "2 7", "0 0 0 0", NULL, 1), pool(types[t], "1 1", "2 7", "0 0 0 0", NULL, 0), 1);
     }
     builder *b = builder_new(13, "1 2 6 7", "y");
     Onnx__NodeProto *n = builder_node(b, "AveragePool", "x", "y");

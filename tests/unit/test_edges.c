@@ -59,7 +59,14 @@ static void halves(void **state) {
     static double all[0x7c00];
     hd_rng rng;
     hd_rng_seed(&rng, 5, 1);
-    for (unsigned b = 0; b < 0x7c00; b++) all[b] = (double)hd_half_value(b);
+    for (unsigned b = 0; b < 0x7c00; b++) {
+        /* 10 bits behind the point; without the hidden one the smallest exponent stays. */
+        double exponent = b >> 10 ? (double)(b >> 10) - 15 : -14, mantissa = (double)(b & 1023) / 1024 + (b >> 10 ? 1 : 0);
+        all[b] = (double)hd_half_value(b);
+        assert_true(all[b] == mantissa * exp2(exponent));
+        assert_true((double)hd_half_value(b | 0x8000) == -all[b]);
+        assert_int_equal(hd_half_bits((float)all[b]), b);
+    }
     for (int i = 0; i < 20000; i++) {
         double x = ldexp(1 + (double)hd_rng_float(&rng), (int)hd_rng_below(&rng, 40) - 25), got = hd_half(i % 2 ? x : -x);
         size_t lo = 0, hi = 0x7bff;

@@ -144,9 +144,34 @@ static void test_mutated(void **state) {
     assert_true(good < 2000);
 }
 
+/* Items of [height][width][channel] become [channel][height][width], of elements of one and of two bytes. */
+static void test_chw(void **state) {
+    (void)state;
+    enum { ITEMS = 2, H = 2, W = 3, C = 4, ITEM = H * W * C };
+    hd_err err = {0};
+    for (int wide = 0; wide < 2; wide++) {
+        int16_t data16[ITEMS * ITEM];
+        int8_t data8[ITEMS * ITEM];
+        for (int i = 0; i < ITEMS * ITEM; i++) data16[i] = (int16_t)(300 * i), data8[i] = (int8_t)i;
+        hd_idx idx = {.type = wide ? HD_IDX_I16 : HD_IDX_I8, .rank = 2, .item = ITEM, .dim = {ITEMS, ITEM}, .data = wide ? (void *)data16 : data8};
+        assert_int_equal(hd_idx_chw(&idx, C, H, W + 1, &err), HD_MISMATCH);
+        assert_int_equal(hd_idx_chw(&idx, C, H, W, &err), HD_OK);
+        assert_int_equal(idx.rank, 4);
+        assert_int_equal(idx.dim[1], C);
+        assert_int_equal(idx.dim[3], W);
+        for (int n = 0; n < ITEMS; n++)
+            for (int c = 0; c < C; c++)
+                for (int y = 0; y < H; y++)
+                    for (int x = 0; x < W; x++) {
+                        int to = ((n * C + c) * H + y) * W + x, from = ((n * H + y) * W + x) * C + c;
+                        assert_int_equal(wide ? data16[to] : data8[to], wide ? 300 * from : from);
+                    }
+    }
+}
+
 int main(void) {
     snprintf(path, sizeof path, "/tmp/hd_idx_%ld", (long)getpid());
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_types), cmocka_unit_test(test_big_endian), cmocka_unit_test(test_errors), cmocka_unit_test(test_mutated)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_types), cmocka_unit_test(test_big_endian), cmocka_unit_test(test_errors), cmocka_unit_test(test_mutated), cmocka_unit_test(test_chw)};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     unlink(path);
     return failed;

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #include <cmocka.h>
 
@@ -112,6 +113,13 @@ static void test_divisors(void **state) {
     assert_false(hd_usb_ftdi_divisor(&code, &rate, HD_USB_FTDI_X, 2500000));
     assert_false(hd_usb_ftdi_divisor(&code, &rate, HD_USB_FTDI_X, 12000000));
     assert_false(hd_usb_ftdi_divisor(&code, &rate, HD_USB_FTDI_H, 0));
+    assert_false(hd_usb_ftdi_divisor(&code, &rate, HD_USB_FTDI_X, 150)); /* 20,000: more than 14 bits */
+    /* What the three bits above the whole divisor stand for, in eighths. */
+    static const unsigned eighths[8] = {0, 4, 2, 1, 3, 5, 6, 7};
+    for (unsigned n = 800; n < 816; n++) {
+        assert_true(hd_usb_ftdi_divisor(&code, &rate, HD_USB_FTDI_X, (unsigned)(3e6 * 8 / n + 0.5)));
+        assert_int_equal((code & 0x3fff) * 8 + eighths[code >> 14 & 7], n);
+    }
 }
 
 /* A board whose clock makes 4 Mbit/s only, which nobody told the driver. */
@@ -219,6 +227,120 @@ static void test_queues(void **state) {
     assert_int_equal(pipe->put(pipe, words, 4096, &err), HD_OK);
     pipe->close(pipe);
     assert_int_equal(usbfs_look().bad, 0);
+}
+
+/* ---- the pipe by itself: the link would repair, later, what it does not notice */
+
+static hd_pipe *pipe_to(enum usbfs_kind kind, const hd_usb_options *o) {
+    hd_pipe *pipe;
+    libusb_context *context;
+    libusb_device_handle *handle;
+    hd_err err = {0};
+    int fd = plug(kind, 8);
+    assert_int_equal(libusb_init(&context), 0);
+    assert_int_equal(libusb_wrap_sys_device(context, fd, &handle), 0);
+    if (hd_usb_pipe_open(&pipe, context, handle, kind == USBFS_NATIVE ? HD_USB_NATIVE : HD_USB_FTDI_X, 0, "usb: test", 0, o, &err)) fail_msg("%s", err.message);
+    return pipe;
+}
+
+enum { HEAD = 1 + HD_LINK_HEADER + HD_LINK_CRC };
+
+/* The head of a request; what a SYNC gets back has the same address. */
+static void put_head(hd_pipe *pipe, enum hd_link_op op, unsigned count, uint8_t address) {
+    uint8_t b[HEAD] = {HD_LINK_REQUEST, (uint8_t)op, (uint8_t)count, (uint8_t)(count >> 8), 0, address};
+    uint32_t crc = (uint32_t)crc32(0, b + 1, HD_LINK_HEADER);
+    hd_err err = {0};
+    for (int i = 0; i < HD_LINK_CRC; i++) b[1 + HD_LINK_HEADER + i] = (uint8_t)(crc >> 8 * i);
+    if (pipe->put(pipe, b, sizeof b, &err)) fail_msg("%s", err.message);
+}
+
+static void flush_pipe(hd_pipe *pipe) {
+    hd_err err = {0};
+    if (pipe->flush(pipe, &err)) fail_msg("%s", err.message);
+}
+
+/* Up to n bytes; a call may come back early, after a fault. */
+static size_t get_bytes(hd_pipe *pipe, uint8_t *to, size_t n, unsigned ms) {
+    size_t all = 0, got;
+    hd_err err = {0};
+    for (int calls = 0; all < n && calls < 20; calls++) {
+        if (pipe->get(pipe, to + all, n - all, &got, ms, &err)) fail_msg("%s", err.message);
+        all += got;
+    }
+    return all;
+}
+
+static void want_answer(hd_pipe *pipe, uint8_t address) {
+    uint8_t b[HEAD];
+    assert_int_equal(get_bytes(pipe, b, HEAD, 100), HEAD);
+    assert_int_equal(b[0], HD_LINK_REPLY);
+    assert_int_equal(b[5], address);
+}
+
+/* An answer of which five bytes were taken is gone after a fault; the next one is whole. */
+static void test_in_after_fault(void **state) {
+    (void)state;
+    static const uint8_t zeros[3 * 512];
+    uint8_t b[8];
+    hd_err err = {0};
+    hd_pipe *pipe = pipe_to(USBFS_NATIVE, &(hd_usb_options){.depth = 2, .transfer_bytes = 512});
+    put_head(pipe, HD_LINK_OP_SYNC, 0, 1);
+    flush_pipe(pipe);
+    assert_int_equal(get_bytes(pipe, b, 5, 100), 5);
+    usbfs_set_faults(&(usbfs_faults){.stall_in = 1});
+    put_head(pipe, HD_LINK_OP_SYNC, 0, 2);
+    /* More than the queue holds, so that put waits and sees the stall. */
+    assert_int_equal(pipe->put(pipe, zeros, sizeof zeros, &err), HD_OK);
+    assert_true(pipe->faults > 0);
+    usbfs_set_faults(&(usbfs_faults){0});
+    want_answer(pipe, 2);
+    pipe->close(pipe);
+}
+
+/* Bytes that were gathered but not sent are gone after a fault: half a request must not begin a later transfer. */
+static void test_out_after_fault(void **state) {
+    (void)state;
+    uint8_t b[8];
+    hd_pipe *pipe = pipe_to(USBFS_NATIVE, NULL);
+    put_head(pipe, HD_LINK_OP_SYNC, 0, 1);
+    usbfs_set_faults(&(usbfs_faults){.stall_in = 1});
+    flush_pipe(pipe);
+    put_head(pipe, HD_LINK_OP_WRITE, 1000, 0);
+    size_t got;
+    hd_err err = {0};
+    assert_int_equal(pipe->get(pipe, b, sizeof b, &got, 20, &err), HD_OK);
+    assert_int_equal(got, 0);
+    usbfs_set_faults(&(usbfs_faults){0});
+    assert_true(pipe->faults > 0);
+    want_answer(pipe, 1);
+    for (uint8_t k = 2; k < 6; k++) {
+        put_head(pipe, HD_LINK_OP_SYNC, 0, k);
+        flush_pipe(pipe);
+        want_answer(pipe, k);
+    }
+    pipe->close(pipe);
+}
+
+/* What a transfer or the bridge itself tells of losses counts at once. */
+static void test_told_losses(void **state) {
+    (void)state;
+    static const uint8_t zeros[2048];
+    uint8_t b[HEAD];
+    hd_err err = {0};
+    hd_pipe *pipe = pipe_to(USBFS_NATIVE, NULL);
+    usbfs_set_faults(&(usbfs_faults){.short_out = 1});
+    assert_int_equal(pipe->put(pipe, zeros, sizeof zeros, &err), HD_OK);
+    flush_pipe(pipe);
+    assert_int_equal(get_bytes(pipe, b, sizeof b, 5), 0);
+    assert_true(pipe->faults > 0);
+    pipe->close(pipe);
+    pipe = pipe_to(USBFS_FT231X, NULL);
+    put_head(pipe, HD_LINK_OP_SYNC, 0, 1);
+    usbfs_set_faults(&(usbfs_faults){.overrun = 1});
+    flush_pipe(pipe);
+    assert_int_equal(get_bytes(pipe, b, sizeof b, 5), 0);
+    assert_true(pipe->faults > 0);
+    pipe->close(pipe);
 }
 
 /* Unplugged in the middle of a transfer and of a run: one clear error, also from every later call; after a replug a new device works. */
@@ -331,6 +453,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_each_kind, unplug), cmocka_unit_test(test_divisors), cmocka_unit_test(test_rate_is_found),           cmocka_unit_test_teardown(test_refusals, unplug),
         cmocka_unit_test_teardown(test_queues, unplug),
+        cmocka_unit_test_teardown(test_in_after_fault, unplug), cmocka_unit_test_teardown(test_out_after_fault, unplug), cmocka_unit_test_teardown(test_told_losses, unplug),
         cmocka_unit_test_teardown(test_unplug, unplug),    cmocka_unit_test_teardown(test_each_fault, unplug), cmocka_unit_test_teardown(test_random_faults, unplug)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

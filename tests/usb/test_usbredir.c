@@ -239,7 +239,7 @@ static void test_device(void **state) {
 
 static void test_bulk(void **state) {
     (void)state;
-    static uint8_t to[3000], from[3000], packets[1 << 16];
+    static uint8_t to[3000], from[3000], packets[1 << 16], many[70000];
     struct usb_redir_control_packet_header baud = {.endpoint = 0, .request = 3, .requesttype = 0x40, .value = 0, .index = 2 << 8 | 2};
     hd_rng r;
     size_t n, have = 0;
@@ -268,6 +268,12 @@ static void test_bulk(void **state) {
     assert_int_equal(want_bulk(fd, 90, NULL, 0, &n), usb_redir_inval);
     bulk(fd, 91, 0x85, 512, NULL);
     assert_int_equal(want_bulk(fd, 91, NULL, 0, &n), usb_redir_stall);
+    /* Of more bytes than 16 bits say, all are said to have been taken (by port A, which takes everything). */
+    struct usb_redir_bulk_packet_header taken;
+    bulk(fd, 92, 0x02, sizeof many, many);
+    want_packet(fd, usb_redir_bulk_packet, 92, &taken, sizeof taken, NULL, 0);
+    assert_int_equal(taken.status, usb_redir_success);
+    assert_int_equal((size_t)taken.length | (size_t)taken.length_high << 16, sizeof many);
     close(fd);
 }
 
