@@ -41,6 +41,10 @@ hd_status cli_tokens_load(hd_idx **out, const char *path, const hd_llama *m, hd_
                     x->item);
     else if (x->item - 1 > (size_t)m->max_tokens)
         s = hd_fail(err, HD_MISMATCH, "%s: rows of %zu tokens; the model takes %d and one to predict", path, x->item, m->max_tokens);
+    const int16_t *token = x->data;
+    for (size_t i = 0, n = s ? 0 : (size_t)x->dim[0] * x->item; i < n && !s; i++)
+        if (token[i] < 0 || token[i] >= m->vocab)
+            s = hd_fail(err, HD_RANGE, "%s: row %zu, token %zu is %d; the vocabulary has 0 to %d", path, i / x->item, i % x->item, token[i], m->vocab - 1);
     if (s) {
         hd_idx_free(*out);
         *out = NULL;

@@ -154,6 +154,8 @@ hd_status cli_tune_llama(const cli_args *a, const char *out, hd_err *err) {
         s = hd_fail(err, HD_USAGE, "tune: --method: codes are tuned with +pv, as in table:7+pv");
     if (!s && cli_text(a, "--granularity") && policy.base.granularity == HD_GRANULARITY_TENSOR)
         s = hd_fail(err, HD_USAGE, "tune: --granularity: found 'tensor'; allowed are channel and group:N for a language model");
+    if (!s && policy.base.structure == HD_SPARSE_CHANNEL && policy.base.sparsity > 0)
+        s = hd_fail(err, HD_USAGE, "tune: --structure: found 'channel'; allowed are block, unstructured and N:M for a language model (train --teacher makes a narrower one)");
     if (!s) s = cli_can_write(out, err);
     if (!s) s = cli_llama_load_float(&j.model, a->operand, err);
     if (!s) s = read_rows(&j, a, err);
@@ -235,7 +237,7 @@ static hd_status print_trained(const cli_args *a, const hd_llama *m, const char 
 }
 
 hd_status cli_train_llama(const cli_args *a, const char *out, hd_err *err) {
-    static const char *const others[] = {"--images", "--labels", "--test-images", "--test-labels", "--shift", "--no-flip", "--limit", "--threads", NULL};
+    static const char *const others[] = {"--images", "--labels", "--test-images", "--test-labels", "--shift", "--flip", "--width", "--limit", "--threads", NULL};
     hd_llama sizes = {0};
     hd_llama_train_options o;
     job j = {0};
