@@ -156,7 +156,53 @@ PATH=$work/bin error "sim: verilator is not installed (Debian package 'verilator
 PATH=$work/bin error "flash: iceprog is not installed (Debian package 'fpga-icestorm')" flash --board hx8k hx8k.bin
 printf '#!/bin/bash\necho "init.."\necho "Can'\''t find iCE FTDI USB device (vendor_id 0x0403, device_id 0x6010 or 0x6014)."\necho ABORT.\nexit 2\n' >bin/iceprog && chmod +x bin/iceprog
 PATH=$work/bin:$PATH error "hx8k: iceprog failed: Can't find iCE FTDI USB device (vendor_id 0x0403, device_id 0x6010 or 0x6014). (is the board plugged in, and may this user open it?)" flash --board hx8k hx8k.bin
-rm -r bin hx8k.bin
+rm hx8k.bin
+
+# Tools that say what the real ones say when a design is too large, too slow or not placed: the report is printed, the error stands behind it, no bitstream is written.
+cat >bin/yosys <<'END'
+#!/bin/bash
+[ "$FAKE" != synth ] || { echo "ERROR: Module \`top' is odd"; exit 1; }
+touch design.il cells.json top.json
+END
+cat >bin/nextpnr-ice40 <<'END'
+#!/bin/bash
+case $FAKE in large) cells=9000 ;; *) cells=900 ;; esac
+printf 'Info: Device utilisation:\nInfo: \t         ICESTORM_LC:  %d/ 7680    1%%\n' $cells
+case $FAKE in
+large) echo "ERROR: cannot place"; exit 1 ;;
+tight) echo "ERROR: Unable to find a placement location for cell 'x'"; exit 1 ;;
+broken) echo "ERROR: pin 'x' is nowhere"; exit 1 ;;
+endless) sleep 20 ;;
+silent) echo '{}' >report.json ;;
+pathless) echo '{"fmax": {"clk": {"achieved": 20.5, "constraint": 24}}, "critical_paths": []}' >report.json ;;
+slow) echo '{"fmax": {"clk": {"achieved": 20.5, "constraint": 24}}}' >report.json ;;
+esac
+exit 0
+END
+printf '#!/bin/bash\ntouch top.bin\n' >bin/icepack
+chmod +x bin/*
+small=act=128,window=32,stream=256,param=64,descriptors=8,tables=0,acc=18,fetch=1,residual=0,hop=1,post=16
+seed=1
+synth() {
+    local message=$1 fake=$2
+    shift 2
+    FAKE=$fake PATH=$work/bin:$PATH "$heddle" synth --board hx8k --geometry 1x1x8x2 --clock 24000000 --seed $((seed++)) -o x.bin "$@" >stdout 2>stderr </dev/null
+    [ $? -eq 1 ] && [ "$(cat stderr)" = "heddle: $message" ] || fail "synth, $fake: found '$(cat stderr)', wanted 'heddle: $message'"
+    absent x.bin
+}
+synth "hx8k: yosys failed: ERROR: Module \`top' is odd" synth --memory $small,pump=1
+synth "hx8k: nextpnr-ice40 failed: ERROR: pin 'x' is nowhere" broken --memory $small,pump=1
+synth "hx8k: needs 9000 ICESTORM_LC, the iCE40HX8K has 7680: 1320 too many" large --memory $small,pump=1
+grep -q "^ICESTORM_LC *9000 *7680  1320 too many$" stdout || fail "synth: no report: $(cat stdout)"
+synth "hx8k: the placer found no room, though nothing is over its limit; a smaller geometry is needed" tight --memory $small,pump=1
+synth "hx8k: reaches 20.50 MHz, 24.00 wanted; try more --seeds, or a --clock of at most 20500000" slow --memory $small,pump=1
+synth "hx8k: not placed and routed within 1 s; try another --seed, more --seeds or a longer --limit" endless --memory $small,pump=1 --limit 1
+synth "geometry: lanes/pump = 2; allowed 4 or more" none --memory $small
+FAKE=silent PATH=$work/bin:$PATH error_starts "$work/cache/board-hx8k-" synth --board hx8k --seed 50
+grep -q "/report.json: nextpnr reports no clock$" stderr || fail "synth, silent: $(cat stderr)"
+FAKE=pathless PATH=$work/bin:$PATH error_starts "$work/cache/board-hx8k-" synth --board hx8k --seed 51
+grep -q "/report.json: nextpnr reports no path between two clock edges$" stderr || fail "synth, pathless: $(cat stderr)"
+rm -r bin
 HEDDLE_CACHE=$work/two.idx error "$work/two.idx: cannot make the cache directory: Not a directory (set HEDDLE_CACHE to a writable one)" "${run[@]}" --device sim
 HEDDLE_SOURCE=$work error "$work/hw: cannot read the RTL sources: No such file or directory (set HEDDLE_SOURCE to the project's folder)" synth --board hx8k
 rm -rf cache explore
