@@ -1,5 +1,6 @@
 # Golden errors of language models' files, each made here byte by byte: GGUF, and .safetensors beside its config.json.
 . "$(dirname "$0")/common.sh"
+export OMP_NUM_THREADS=1 # models this small only wait for each other
 le32() { printf "\\$(printf %03o $(($1 & 255)))\\$(printf %03o $(($1 >> 8 & 255)))\\$(printf %03o $(($1 >> 16 & 255)))\\$(printf %03o $(($1 >> 24 & 255)))"; }
 le64() { le32 "$1"; le32 0; }
 text() { le64 ${#1}; printf %s "$1"; }
