@@ -239,6 +239,31 @@ static void on_cancel(void *owner, uint64_t id) {
     forget(s, q);
 }
 
+/* ---- what the device does not have: the library calls for every kind of packet, whether or not there is somebody to call */
+
+static void refuse(void *owner) { ((hd_usbredir *)owner)->failed = 1; }
+static void on_start_iso(void *owner, uint64_t id, struct usb_redir_start_iso_stream_header *h) { (void)id, (void)h, refuse(owner); }
+static void on_stop_iso(void *owner, uint64_t id, struct usb_redir_stop_iso_stream_header *h) { (void)id, (void)h, refuse(owner); }
+static void on_start_interrupt(void *owner, uint64_t id, struct usb_redir_start_interrupt_receiving_header *h) { (void)id, (void)h, refuse(owner); }
+static void on_stop_interrupt(void *owner, uint64_t id, struct usb_redir_stop_interrupt_receiving_header *h) { (void)id, (void)h, refuse(owner); }
+static void on_alloc_streams(void *owner, uint64_t id, struct usb_redir_alloc_bulk_streams_header *h) { (void)id, (void)h, refuse(owner); }
+static void on_free_streams(void *owner, uint64_t id, struct usb_redir_free_bulk_streams_header *h) { (void)id, (void)h, refuse(owner); }
+static void on_start_bulk(void *owner, uint64_t id, struct usb_redir_start_bulk_receiving_header *h) { (void)id, (void)h, refuse(owner); }
+static void on_stop_bulk(void *owner, uint64_t id, struct usb_redir_stop_bulk_receiving_header *h) { (void)id, (void)h, refuse(owner); }
+
+static void refuse_data(void *owner, uint8_t *data) {
+    usbredirparser_free_packet_data(((hd_usbredir *)owner)->parser, data);
+    refuse(owner);
+}
+
+static void on_iso(void *owner, uint64_t id, struct usb_redir_iso_packet_header *h, uint8_t *data, int n) { (void)id, (void)h, (void)n, refuse_data(owner, data); }
+static void on_interrupt(void *owner, uint64_t id, struct usb_redir_interrupt_packet_header *h, uint8_t *data, int n) { (void)id, (void)h, (void)n, refuse_data(owner, data); }
+
+/* Said by a client that filters devices; it goes away by itself. */
+static void on_filter_reject(void *owner) { (void)owner; }
+static void on_disconnect_ack(void *owner) { (void)owner; }
+static void on_filter(void *owner, struct usbredirfilter_rule *rules, int n) { (void)owner, (void)n, free(rules); }
+
 /* ---- the connection */
 
 /* The library's messages tell of clients that speak nonsense; they lose their connection. */
@@ -295,6 +320,19 @@ static void welcome(hd_usbredir *s) {
     p->cancel_data_packet_func = on_cancel;
     p->control_packet_func = on_control;
     p->bulk_packet_func = on_bulk;
+    p->start_iso_stream_func = on_start_iso;
+    p->stop_iso_stream_func = on_stop_iso;
+    p->start_interrupt_receiving_func = on_start_interrupt;
+    p->stop_interrupt_receiving_func = on_stop_interrupt;
+    p->alloc_bulk_streams_func = on_alloc_streams;
+    p->free_bulk_streams_func = on_free_streams;
+    p->start_bulk_receiving_func = on_start_bulk;
+    p->stop_bulk_receiving_func = on_stop_bulk;
+    p->iso_packet_func = on_iso;
+    p->interrupt_packet_func = on_interrupt;
+    p->filter_reject_func = on_filter_reject;
+    p->filter_filter_func = on_filter;
+    p->device_disconnect_ack_func = on_disconnect_ack;
     usbredirparser_caps_set_cap(can, usb_redir_cap_connect_device_version);
     usbredirparser_caps_set_cap(can, usb_redir_cap_ep_info_max_packet_size);
     usbredirparser_caps_set_cap(can, usb_redir_cap_64bits_ids);
@@ -309,8 +347,10 @@ hd_status hd_usbredir_serve(hd_usbredir *s, const volatile int *stop, hd_err *er
         if (s->parser && usbredirparser_has_data_to_write(s->parser)) p.events |= POLLOUT;
         int rc = poll(&p, 1, (int)(idle < 50 ? idle : 50));
         if (rc < 0 && errno != EINTR) return hd_fail(err, HD_IO, "serve: poll: %s", strerror(errno));
+        int failed = 0; /* of the library; s->failed is what its calls to here found */
         if (rc > 0 && s->client < 0) welcome(s);
-        else if (rc > 0 && p.revents & (POLLIN | POLLHUP | POLLERR)) s->failed |= usbredirparser_do_read(s->parser) != 0;
+        else if (rc > 0 && p.revents & (POLLIN | POLLHUP | POLLERR)) failed = usbredirparser_do_read(s->parser) != 0;
+        s->failed |= failed;
         if (s->client >= 0 && !s->failed) {
             hd_status st = s->device->work(s->device, &idle, err);
             if (st) return st;
@@ -318,7 +358,7 @@ hd_status hd_usbredir_serve(hd_usbredir *s, const volatile int *stop, hd_err *er
                 answer(s, t->owner);
                 forget(s, t->owner);
             }
-            s->failed |= usbredirparser_has_data_to_write(s->parser) && usbredirparser_do_write(s->parser);
+            if (usbredirparser_has_data_to_write(s->parser) && usbredirparser_do_write(s->parser)) s->failed = 1;
         }
         if (s->failed) hang_up(s);
         s->failed = 0;

@@ -229,7 +229,8 @@ static hd_status describe(host *h, hd_err *err) {
     for (size_t at = 0; at + 2 <= total && h->config[at] >= 2 && at + h->config[at] <= total; at += h->config[at]) {
         const uint8_t *e = h->config + at;
         if (e[1] != 5 || e[0] < 7) continue;
-        (e[2] & 0x80 ? &h->in[e[2] & 15] : &h->out[e[2] & 15])->packet = (size_t)((e[4] | e[5] << 8) & 0x7ff);
+        size_t packet = (size_t)((e[4] | e[5] << 8) & 0x7ff);
+        (e[2] & 0x80 ? &h->in[e[2] & 15] : &h->out[e[2] & 15])->packet = packet < HD_VBUS_PACKET ? packet : HD_VBUS_PACKET;
     }
     return HD_OK;
 }

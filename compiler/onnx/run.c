@@ -17,7 +17,7 @@ static char letter(const hd_nd *v) {
 
 hd_status hd_step_run(hd_host *h, hd_host_plan *p, hd_frame *frame, const hd_step *step, const hd_nd *const *in, hd_nd *out, hd_err *err) {
     hd_err local = {0};
-    hd_call c = {.host = h, .node = step->node, .op = step->op, .plan = p, .frame = frame, .opset = h->opset, .err = err ? err : &local,
+    hd_call c = {.host = h, .node = step->node, .op = step->op, .plan = p, .frame = frame, .opset = h->opset, .err = &local,
                  .n_in = (int)step->node->n_input, .n_out = (int)step->node->n_output, .out = out, .operations = 1};
     hd_status status = HD_OK;
     for (int k = 0; status == HD_OK && k < c.n_in; k++) {
@@ -28,14 +28,17 @@ hd_status hd_step_run(hd_host *h, hd_host_plan *p, hd_frame *frame, const hd_ste
                                   in[k]->kind == HD_ND_LIST ? "list of " : in[k]->kind == HD_ND_EMPTY ? "optional, holding nothing, " : "", hd_type_name((int)in[k]->type));
     }
     if (status == HD_OK) status = step->op->run(&c);
+    /* An operator that found no value to go on with says HD_NOMEM; the reason is where it was found. */
+    if (status == HD_NOMEM) status = local.code != HD_OK ? local.code : hd_call_fail(&c, HD_NOMEM, "out of memory");
     hd_call_end(&c);
     h->operations += c.operations;
     if (status == HD_OK && h->operations > h->limits.operations)
-        status = hd_fail(err, HD_RANGE, "%s: the run takes more than %.3g operations, the most that is allowed", h->label, h->limits.operations);
+        status = hd_fail(&local, HD_RANGE, "%s: the run takes more than %.3g operations, the most that is allowed", h->label, h->limits.operations);
     for (int k = 0; status == HD_OK && k < c.n_out; k++)
         if (step->node->output[k][0] && out[k].kind == HD_ND_NONE) status = hd_call_fail(&c, HD_UNSUPPORTED, "does not give output %d", k);
-    if (status != HD_OK)
-        for (int k = 0; k < c.n_out; k++) hd_nd_free(&out[k]);
+    if (status == HD_OK) return HD_OK;
+    if (err) *err = local;
+    for (int k = 0; k < c.n_out; k++) hd_nd_free(&out[k]);
     return status;
 }
 
