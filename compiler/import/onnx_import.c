@@ -3,10 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../sw/core/file.h"
 #include "onnx_internal.h"
 
-static const size_t file_limit = (size_t)1 << 30;
 static const size_t copies_base = (size_t)64 << 20, copies_factor = 8;
 
 /* Everything that is read; an attribute not named here might change the meaning, so it is refused. */
@@ -193,13 +191,10 @@ static hd_status build(hd_onnx *o, hd_err *err) {
     return status;
 }
 
-hd_status hd_import_onnx_memory(hd_graph **out, const uint8_t *data, size_t size, const char *label, hd_err *err) {
-    *out = NULL;
-    Onnx__ModelProto *m;
-    hd_status status = hd_onnx_parse(&m, data, size, label, err);
-    if (status != HD_OK) return status;
+/* Takes m over; size: bytes that it came from. */
+static hd_status import_model(hd_graph **out, Onnx__ModelProto *m, size_t size, const char *label, hd_err *err) {
     hd_onnx o = {.label = label, .proto = m->graph, .left = copies_base + copies_factor * size};
-    status = m->graph ? read_opset(&o, m, err) : hd_fail(err, HD_FORMAT, "%s: holds no ONNX graph", label);
+    hd_status status = m->graph ? read_opset(&o, m, err) : hd_fail(err, HD_FORMAT, "%s: holds no ONNX graph", label);
     if (status == HD_OK) status = build(&o, err);
     for (int i = 0; i < o.n_values; i++) hd_onnx_const_free(&o.value[i].constant);
     free(o.value);
@@ -212,13 +207,17 @@ hd_status hd_import_onnx_memory(hd_graph **out, const uint8_t *data, size_t size
     return status;
 }
 
-hd_status hd_import_onnx(hd_graph **out, const char *path, hd_err *err) {
+hd_status hd_import_onnx_memory(hd_graph **out, const uint8_t *data, size_t size, const char *label, hd_err *err) {
+    Onnx__ModelProto *m;
     *out = NULL;
-    uint8_t *data;
+    hd_status status = hd_onnx_parse(&m, data, size, label, err);
+    return status ? status : import_model(out, m, size, label, err);
+}
+
+hd_status hd_import_onnx(hd_graph **out, const char *path, hd_err *err) {
+    Onnx__ModelProto *m;
     size_t size;
-    hd_status status = hd_file_read(&data, &size, path, file_limit, 0, err);
-    if (status != HD_OK) return status;
-    status = hd_import_onnx_memory(out, data, size, path, err);
-    free(data);
-    return status;
+    *out = NULL;
+    hd_status status = hd_onnx_read_file(&m, path, &size, err);
+    return status ? status : import_model(out, m, size, path, err);
 }

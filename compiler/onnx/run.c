@@ -4,10 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../sw/core/file.h"
-
-static const size_t file_limit = (size_t)1 << 31;
-
 static char letter(const hd_nd *v) {
     if (v->kind == HD_ND_LIST) return 'l';
     if (v->kind == HD_ND_EMPTY) return 'e';
@@ -141,7 +137,8 @@ static hd_status prepare(hd_host *h, hd_err *err) {
     return HD_OK;
 }
 
-hd_status hd_host_load_memory(hd_host **out, const uint8_t *data, size_t size, const char *label, hd_err *err) {
+/* Of a file when data is NULL. */
+static hd_status load(hd_host **out, const uint8_t *data, size_t size, const char *label, hd_err *err) {
     *out = NULL;
     hd_host *h = calloc(1, sizeof *h);
     char *name = malloc(strlen(label) + 1);
@@ -150,7 +147,7 @@ hd_status hd_host_load_memory(hd_host **out, const uint8_t *data, size_t size, c
         h->label = strcpy(name, label);
         name = NULL;
         h->limits = (hd_host_limits){(size_t)1 << 31, 1e14};
-        status = hd_onnx_parse(&h->model, data, size, label, err);
+        status = data ? hd_onnx_parse(&h->model, data, size, label, err) : hd_onnx_read_file(&h->model, label, &size, err);
     }
     if (status == HD_OK) status = prepare(h, err);
     free(name);
@@ -159,16 +156,9 @@ hd_status hd_host_load_memory(hd_host **out, const uint8_t *data, size_t size, c
     return status;
 }
 
-hd_status hd_host_load(hd_host **out, const char *path, hd_err *err) {
-    *out = NULL;
-    uint8_t *data;
-    size_t size;
-    hd_status status = hd_file_read(&data, &size, path, file_limit, 0, err);
-    if (status != HD_OK) return status;
-    status = hd_host_load_memory(out, data, size, path, err);
-    free(data);
-    return status;
-}
+hd_status hd_host_load_memory(hd_host **out, const uint8_t *data, size_t size, const char *label, hd_err *err) { return load(out, data ? data : (const uint8_t *)"", size, label, err); }
+
+hd_status hd_host_load(hd_host **out, const char *path, hd_err *err) { return load(out, NULL, 0, path, err); }
 
 void hd_host_free(hd_host *h) {
     if (!h) return;

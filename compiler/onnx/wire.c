@@ -92,7 +92,13 @@ hd_status hd_onnx_parse(Onnx__ModelProto **out, const uint8_t *data, size_t size
     budget b = {total, 0};
     ProtobufCAllocator allocator = {budget_alloc, budget_free, &b};
     *out = onnx__model_proto__unpack(&allocator, size, data);
-    if (*out) return HD_OK;
+    if (*out) {
+        status = hd_onnx_inline_functions(*out, label, err);
+        if (status == HD_OK) return HD_OK;
+        onnx__model_proto__free_unpacked(*out, NULL);
+        *out = NULL;
+        return status;
+    }
     if (b.passed)
         return hd_fail(err, HD_RANGE, "%s: %zu bytes unpack to more than %zu bytes of messages, the most that is allowed", label, size, total);
     return hd_fail(err, HD_FORMAT, "%s: the fields do not form an ONNX model (wrong types)", label);
