@@ -2,7 +2,7 @@
 #include <stdio.h>
 
 #include "../explore/measure.h"
-#include "cli.h"
+#include "parts.h"
 
 static const cli_option options[] = {
     {"--board", "NAME", "take this board's clock; the program must be for its array (the program's own board)"},
@@ -38,16 +38,14 @@ static hd_status print_json(const hd_cost *c, const hd_program *p, const cli_clo
 }
 
 static hd_status run(const cli_args *a, hd_err *err) {
-    hd_program *p = NULL;
-    hd_cost *cost = NULL;
+    cli_cost c;
     cli_clock clock;
-    hd_status s = hd_program_load(&p, a->operand, err);
-    if (!s) s = cli_clock_choose(&clock, a, p, cli_text(a, "--board"), err);
-    if (!s) s = hd_cost_predict(&cost, p, err);
-    if (!s && a->json) s = print_json(cost, p, &clock, err);
-    else if (!s) print_text(cost, p, &clock);
-    hd_cost_free(cost);
-    if (p) hd_program_free(p);
+    hd_status s = cli_cost_open(&c, a->operand, err);
+    if (!s) s = cli_clock_choose(&clock, a, &c.program, cli_text(a, "--board"), err);
+    if (!s) s = cli_cost_measure(&c, NULL, NULL, err);
+    if (!s && a->json) s = print_json(c.cost, &c.program, &clock, err);
+    else if (!s) print_text(c.cost, &c.program, &clock);
+    cli_cost_close(&c);
     return s;
 }
 
@@ -56,7 +54,7 @@ const cli_command cli_predict = {
     .summary = "exact cycles of each layer, without running it",
     .operand = "N.hdp",
     .about = "Computes the cycles of a program from its descriptors and addresses alone, to the last one, in microseconds. The tests hold this "
-             "model equal to the Verilog.",
+             "model equal to the Verilog. Of a network in parts it prints the layers of all parts on the array; the host's time is not in it.",
     .examples = "heddle predict net.hdp --clock 48e6 --json\n"
                 "heddle predict net.hdp --board ulx3s",
     .surroundings = CLI_HDP,

@@ -2,7 +2,7 @@
 #include <stdio.h>
 
 #include "../explore/measure.h"
-#include "cli.h"
+#include "parts.h"
 
 static const cli_option options[] = {
     {"--device", "NAME", "sim (the Verilated RTL) or ref (instruction-level model) (sim)"},
@@ -39,28 +39,27 @@ static hd_status print_json(const hd_cost *c, const hd_program *p, const hd_driv
     return s;
 }
 
-static hd_status profile(const cli_args *a, const hd_program *p, hd_err *err) {
+static hd_status profile(const cli_args *a, cli_cost *c, hd_err *err) {
     const char *name = cli_text(a, "--device"), *trace = cli_text(a, "--perfetto");
     hd_device_options o = {0};
     const hd_driver *driver = hd_driver_find(name ? name : "sim", &o.where);
-    hd_cost *cost = NULL;
+    const hd_program *p = &c->program;
     cli_clock clock;
     if (!driver) return hd_fail(err, HD_RANGE, "device '%.60s': unknown; heddle devices lists them", name);
     hd_status s = cli_clock_choose(&clock, a, p, NULL, err);
     if (!s && trace) s = cli_can_write(trace, err);
-    if (!s) s = hd_cost_measure(&cost, p, driver, &o, err);
-    if (!s && trace) s = hd_cost_perfetto(cost, p, clock.hz, trace, err);
-    if (!s && a->json) s = print_json(cost, p, driver, &clock, err);
-    else if (!s) print_text(cost, p, driver, &clock);
-    hd_cost_free(cost);
+    if (!s) s = cli_cost_measure(c, driver, &o, err);
+    if (!s && trace) s = hd_cost_perfetto(c->cost, p, clock.hz, trace, err);
+    if (!s && a->json) s = print_json(c->cost, p, driver, &clock, err);
+    else if (!s) print_text(c->cost, p, driver, &clock);
     return s;
 }
 
 static hd_status run(const cli_args *a, hd_err *err) {
-    hd_program *p = NULL;
-    hd_status s = hd_program_load(&p, a->operand, err);
-    if (!s) s = profile(a, p, err);
-    if (p) hd_program_free(p);
+    cli_cost c;
+    hd_status s = cli_cost_open(&c, a->operand, err);
+    if (!s) s = profile(a, &c, err);
+    cli_cost_close(&c);
     return s;
 }
 
@@ -69,7 +68,7 @@ const cli_command cli_profile = {
     .summary = "cycles, utilisation and stalls of each layer",
     .operand = "N.hdp",
     .about = "Runs one input of zeros (cycles do not depend on data) and prints where the cycles of each layer go, and what dominates: the "
-             "array, waiting for windows, for the drain or for external memory, padding.",
+             "array, waiting for windows, for the drain or for external memory, padding. Of a network in parts it does so for all parts on the array.",
     .examples = "heddle profile net.hdp --perfetto trace.json\n"
                 "heddle profile net.hdp --device ref --json",
     .surroundings = CLI_CACHE | CLI_SOURCE | CLI_HDP,

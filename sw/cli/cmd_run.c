@@ -130,39 +130,11 @@ static hd_status print_run(const cli_args *a, const job *j, const hd_cost *c, do
     return HD_OK;
 }
 
-/* N[,BYTES[,ALL]] */
-static hd_status read_queue(hd_device_options *o, const char *text, hd_err *err) {
-    unsigned *const field[] = {&o->usb_depth, &o->usb_transfer_bytes, &o->usb_in_flight};
-    const char *at = text;
-    for (int i = 0; i < 3; i++) {
-        char *end;
-        unsigned long v = *at >= '0' && *at <= '9' ? strtoul(at, &end, 10) : 0;
-        if (!v || v > 1u << 30) break;
-        *field[i] = (unsigned)v;
-        if (!*end) return HD_OK;
-        if (*end != ',') break;
-        at = end + 1;
-    }
-    return hd_fail(err, HD_USAGE, "run: --queue: found '%.60s'; allowed are up to three numbers of at least 1 by comma, as in 16,65536", text);
-}
-
 static hd_status run_program(const cli_args *a, job *j, const char *input, int64_t count, const char *out, hd_err *err) {
-    const char *device = cli_text(a, "--device"), *queue = cli_text(a, "--queue");
-    hd_device_options o = {.trace = cli_text(a, "--trace")};
+    hd_device_options o;
     hd_cost *cost = NULL;
     double seconds = 0;
-    int64_t rate;
-    hd_status s = cli_int(&rate, a, "--bit-rate", 0, 0, 12000000, err);
-    if (!s) s = cli_driver_find(&j->driver, &o, device ? device : "ref", err);
-    if (!s && rate && j->driver != &hd_driver_usb && j->driver != &hd_driver_sysc)
-        s = hd_fail(err, HD_USAGE, "run: --bit-rate: only devices usb and sysc have one; found %s", j->driver->name);
-    if (!s) s = cli_sysc_options(&j->sysc, a, j->p, j->driver->name, rate, err);
-    o.sysc = &j->sysc;
-    if (!s && o.trace && strcmp(j->driver->name, "sim")) s = hd_fail(err, HD_USAGE, "run: --trace: only device sim writes waveforms; found %s", j->driver->name);
-    if (!s && queue && strcmp(j->driver->name, "usb")) s = hd_fail(err, HD_USAGE, "run: --queue: only device usb has one; found %s", j->driver->name);
-    if (!s && queue) s = read_queue(&o, queue, err);
-    if (!s) o.bit_rate = (unsigned)rate;
-    if (!s && o.trace) s = cli_can_write(o.trace, err);
+    hd_status s = cli_run_device(&j->driver, &o, &j->sysc, a, j->p, err);
     if (!s && out) s = cli_can_write(out, err);
     if (!s) s = load_job(j, a, input, count, err);
     if (!s && o.trace) {

@@ -65,7 +65,7 @@ hd_status cli_model_import(cli_model *out, const char *name, hd_err *err) {
     if (magic == (uint32_t)HD_HDM_MAGIC) return hd_model_load(&out->model, name, err);
     if (magic == (uint32_t)HD_HDP_MAGIC)
         return hd_fail(err, HD_FORMAT, "%s: a compiled program (.hdp); allowed are a model (.hdm, .onnx or .tflite) and the word default", name);
-    if (magic == (uint32_t)HD_HPM_MAGIC || magic == (uint32_t)HD_HPP_MAGIC) return hd_fail(err, HD_FORMAT, "%s: a network in parts; heddle eval, compile and run take such files", name);
+    if (magic == (uint32_t)HD_HPM_MAGIC || magic == (uint32_t)HD_HPP_MAGIC) return hd_fail(err, HD_FORMAT, "%s: a network in parts; heddle eval, compile, run, predict and profile take such files", name);
     if (magic == (uint32_t)HD_HLM_MAGIC) return hd_fail(err, HD_FORMAT, "%s: a language model (.hlm); it goes with --tokens", name);
     unsigned char first[8]; /* a FlatBuffer's identifier follows its first offset */
     s = first_bytes(first, sizeof first, name, err);

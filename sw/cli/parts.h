@@ -2,6 +2,7 @@
 #ifndef HD_CLI_PARTS_H
 #define HD_CLI_PARTS_H
 #include "../../compiler/partition/parts.h"
+#include "../explore/measure.h"
 #include "cli.h"
 
 #define CLI_PARTS_OPTIONS \
@@ -16,6 +17,17 @@ hd_status cli_parts_compress(const cli_args *a, hd_parts *p, const hd_policy *po
 hd_status cli_parts_compile(const cli_args *a, const hd_geometry *g, const hd_lower_options *o, const char *out, hd_err *err);
 hd_status cli_parts_run(const cli_args *a, hd_err *err);
 hd_status cli_parts_eval(const cli_args *a, hd_err *err);
+/* What a program costs, layer by layer; the layers of all array parts of a network in parts, one part after the other, are those of `program`, which stands for them. */
+typedef struct cli_cost {
+    hd_program program; /* names, geometry and board; a view, not to be freed */
+    hd_program *own;    /* one of these two is set */
+    hd_parts *parts;
+    hd_cost *cost;
+} cli_cost;
+hd_status cli_cost_open(cli_cost *c, const char *path, hd_err *err);
+/* On a device, or without a driver predicted. */
+hd_status cli_cost_measure(cli_cost *c, const hd_driver *driver, const hd_device_options *o, hd_err *err);
+void cli_cost_close(cli_cost *c); /* also after a failure */
 /* Item n of x as the network's one input. */
 hd_status cli_parts_item(hd_nd *v, const cli_args *a, const hd_parts *p, const hd_idx *x, uint32_t n, hd_err *err);
 #endif

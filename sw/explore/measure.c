@@ -195,6 +195,31 @@ hd_status hd_cost_measure(hd_cost **out, const hd_program *p, const hd_driver *d
     return s;
 }
 
+hd_status hd_cost_join(hd_cost **out, const hd_cost *const *part, int n, const hd_geometry *g, hd_err *err) {
+    hd_cost *c = calloc(1, sizeof *c);
+    uint32_t layers = 0;
+    double useful = 0;
+    for (int k = 0; k < n; k++) layers += part[k] ? part[k]->n_layers : 0;
+    if (c) c->layer = malloc(((size_t)layers + 1) * sizeof *c->layer);
+    if (!c || !c->layer) {
+        free(c);
+        return hd_fail(err, HD_NOMEM, "no memory for the counters of %u layers", layers);
+    }
+    c->exact = 1;
+    for (int k = 0; k < n; k++) {
+        if (!part[k]) continue;
+        memcpy(c->layer + c->n_layers, part[k]->layer, part[k]->n_layers * sizeof *c->layer);
+        c->n_layers += part[k]->n_layers;
+        c->cycles += part[k]->cycles;
+        c->predicted += part[k]->predicted;
+        c->exact &= part[k]->exact;
+    }
+    for (uint32_t i = 0; i < c->n_layers; i++) useful += (double)c->layer[i].info->useful_ops;
+    c->utilisation = c->cycles ? useful / ((double)c->cycles * (double)hd_program_ops(g)) : 0;
+    *out = c;
+    return HD_OK;
+}
+
 void hd_cost_free(hd_cost *c) {
     if (!c) return;
     free(c->layer);

@@ -41,6 +41,8 @@ hd_status hd_cost_read(hd_cost **out, const hd_program *p, hd_session *device, h
 hd_status hd_cost_measure(hd_cost **out, const hd_program *p, const hd_driver *driver, const hd_device_options *o, hd_err *err);
 /* The same without any device: cycles and counters of drivers/predict.h. */
 hd_status hd_cost_predict(hd_cost **out, const hd_program *p, hd_err *err);
+/* The layers of n programs for one array, one after the other, as one; parts that are NULL are left out. All are lent for its life. */
+hd_status hd_cost_join(hd_cost **out, const hd_cost *const *part, int n, const hd_geometry *g, hd_err *err);
 void hd_cost_free(hd_cost *c);
 
 /* *need = the program's geometry with the memories it really uses. */

@@ -8,6 +8,8 @@ typedef struct hd_session hd_session;
 /* Opens the device with the program's geometry, compares capability registers, writes all memories. p lent. */
 hd_status hd_session_open(hd_session **out, const hd_program *p, const hd_driver *driver, const hd_device_options *o, hd_err *err);
 void hd_session_close(hd_session *s);
+/* Another program into the same device, all of its memories; it is lent from now on. */
+hd_status hd_session_load(hd_session *s, const hd_program *p, hd_err *err);
 /* One inference: codes [h][w][c] in, codes [h][w][c] out. */
 hd_status hd_session_run(hd_session *s, const int8_t *input, int8_t *output, hd_err *err);
 /* After a run: total cycles and the performance records, HD_PERF_WORDS per descriptor. */

@@ -22,6 +22,23 @@ static hd_status load_memories(hd_session *s, hd_err *err) {
     return st ? st : hd_load_descriptors(s->driver, s->d, p->desc, p->n_desc, 0, err);
 }
 
+static hd_status set_program(hd_session *s, const hd_program *p, hd_err *err) {
+    s->p = p;
+    s->in_words = hd_port_words(&p->input, p->geometry.lanes);
+    s->out_words = hd_port_words(&p->output, p->geometry.lanes);
+    size_t most = s->in_words > s->out_words ? s->in_words : s->out_words;
+    free(s->words);
+    s->words = malloc(most * sizeof *s->words);
+    return s->words ? HD_OK : hd_fail(err, HD_NOMEM, "session: out of memory for %zu words", most);
+}
+
+hd_status hd_session_load(hd_session *s, const hd_program *p, hd_err *err) {
+    hd_status st = hd_program_check(p, err);
+    if (!st) st = set_program(s, p, err);
+    if (!st) st = hd_load_check(s->driver, s->d, &p->geometry, err);
+    return st ? st : load_memories(s, err);
+}
+
 hd_status hd_session_open(hd_session **out, const hd_program *p, const hd_driver *driver, const hd_device_options *o, hd_err *err) {
     static const hd_device_options defaults = {0};
     *out = NULL;
@@ -29,13 +46,8 @@ hd_status hd_session_open(hd_session **out, const hd_program *p, const hd_driver
     if (st) return st;
     hd_session *s = calloc(1, sizeof *s);
     if (!s) return hd_fail(err, HD_NOMEM, "session: out of memory");
-    s->p = p;
     s->driver = driver;
-    s->in_words = hd_port_words(&p->input, p->geometry.lanes);
-    s->out_words = hd_port_words(&p->output, p->geometry.lanes);
-    size_t most = s->in_words > s->out_words ? s->in_words : s->out_words;
-    s->words = malloc(most * sizeof *s->words);
-    if (!s->words) st = hd_fail(err, HD_NOMEM, "session: out of memory for %zu words", most);
+    st = set_program(s, p, err);
     if (!st) st = driver->open(&s->d, &p->geometry, o ? o : &defaults, err);
     if (!st) st = hd_load_check(driver, s->d, &p->geometry, err);
     if (!st) st = load_memories(s, err);

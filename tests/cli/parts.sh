@@ -19,6 +19,21 @@ ok run net.hdp --input x.idx -o out.idx --json
 [ "$(json cycles)" = "$cycles" ] && [ "$(json exact)" = true ] || fail "run: $(json cycles) cycles, compile said $cycles"
 worst=$("$files" out.idx y.idx)
 awk "BEGIN { exit !($worst > 0 && $worst < 0.05) }" || fail "differs from float by $worst"
+ok predict net.hdp --json
+[ "$(json cycles)" = "$cycles" ] && [ "$(json layers.#)" -ge 5 ] || fail "predict: $(json cycles) cycles, compile said $cycles"
+ok profile net.hdp --device ref --perfetto trace.json --json
+[ "$(json cycles)" = "$cycles" ] && [ "$(json exact)" = true ] && [ -s trace.json ] || fail "profile: $(json cycles) cycles, compile said $cycles"
+rm trace.json
+# One device for all parts, whose programs are written into it in turn.
+if "$heddle" devices | grep -q "^sysc"; then
+    ok run net.hdp --input x.idx --count 2 --device sysc --sysc-model exact --link full -o sysc.idx --json
+    [ "$(json cycles)" = "$cycles" ] && [ "$(json exact)" = true ] || fail "sysc: $(json cycles) cycles, compile said $cycles"
+    awk "BEGIN { exit !($(json programs_ms) > 0 && $(json latency_ms) > $(json programs_ms)) }" || fail "sysc: $(cat stdout)"
+    ok run net.hdp --input x.idx --count 2 -o ref.idx
+    cmp -s sysc.idx ref.idx || fail "sysc and ref differ"
+    rm sysc.idx ref.idx
+fi
+error "run: --link: only device sysc has one; found ref" run net.hdp --input x.idx --link uart
 if command -v verilator >/dev/null; then
     ok run net.hdp --input x.idx --count 2 --device sim -o sim.idx --json
     [ "$(json exact)" = true ] || fail "sim: other cycles than predicted"
@@ -34,7 +49,7 @@ ok eval folded.onnx --images x.idx --labels zeros.idx --json
 ok compress folded.onnx --calib x.idx -o folded.hdm
 ok eval folded.hdm --images x.idx --labels zeros.idx
 rm folded.onnx folded.hdm zeros.idx
-error "net.hdm: a network in parts; heddle eval, compile and run take such files" tune net.hdm -o t.hdm
+error "net.hdm: a network in parts; heddle eval, compile, run, predict and profile take such files" tune net.hdm -o t.hdm
 error "eval: --images X.idx is missing" eval net.hdm
 error "net.onnx: runs in parts on array and host; a budget needs a network of one part" compress net.onnx --calib x.idx -o b.hdm --budget-bytes 9000
 error "compress: --calib X.idx is missing" compress net.onnx -o b.hdm

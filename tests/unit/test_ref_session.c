@@ -109,7 +109,50 @@ static void counters(void **state) {
     free(memory);
 }
 
+/* Two programs take turns in one device; each gives what it gives in a device of its own. */
+static void programs_in_turn(void **state) {
+    (void)state;
+    hd_err err = {0};
+    hd_program *p[2] = {NULL, NULL};
+    hd_geometry g;
+    int8_t *in[2], *want[2];
+    assert_int_equal(hd_geometry_parse(&g, "4x8x8x2", &err), HD_OK);
+    assert_int_equal(hd_geometry_memory(&g, "act=4096", &err), HD_OK);
+    for (int k = 0; k < 2; k++) {
+        hd_model *m = NULL;
+        hd_session *s = NULL;
+        if (hd_random_model(&m, k ? 9 : 4, &err) || hd_lower(&p[k], m, &g, NULL, &err)) fail_msg("%s", err.message);
+        in[k] = malloc((size_t)p[k]->input.h * p[k]->input.w * p[k]->input.c);
+        want[k] = malloc((size_t)p[k]->output.h * p[k]->output.w * p[k]->output.c);
+        hd_random_codes(&m->tensor[m->input], 3, in[k]);
+        if (hd_session_open(&s, p[k], &hd_driver_ref, NULL, &err) || hd_session_run(s, in[k], want[k], &err)) fail_msg("%s", err.message);
+        hd_session_close(s);
+        hd_model_free(m);
+    }
+    hd_session *s = NULL;
+    assert_int_equal(hd_session_open(&s, p[0], &hd_driver_ref, NULL, &err), HD_OK);
+    for (int turn = 0; turn < 5; turn++) {
+        int k = turn % 2;
+        size_t n = (size_t)p[k]->output.h * p[k]->output.w * p[k]->output.c;
+        int8_t *out = calloc(n, 1);
+        if (turn) assert_int_equal(hd_session_load(s, p[k], &err), HD_OK);
+        assert_int_equal(hd_session_run(s, in[k], out, &err), HD_OK);
+        assert_memory_equal(out, want[k], n);
+        free(out);
+    }
+    /* One that the device does not hold is refused. */
+    p[1]->geometry.acc_bits = 32;
+    assert_int_equal(hd_session_load(s, p[1], &err), HD_MISMATCH);
+    assert_string_equal(err.message, "device ref has 24 accumulator bits; the program needs 32");
+    hd_session_close(s);
+    for (int k = 0; k < 2; k++) {
+        hd_program_free(p[k]);
+        free(in[k]);
+        free(want[k]);
+    }
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(mismatches), cmocka_unit_test(counters)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(mismatches), cmocka_unit_test(counters), cmocka_unit_test(programs_in_turn)};
     return cmocka_run_group_tests_name("session", tests, NULL, NULL);
 }

@@ -350,6 +350,7 @@ static void expect(int code, const char *words, pid_t child) {
 }
 
 static const char *const devices[] = {"devices", NULL}, *const two[] = {"run", "net.hdp", "--device", "usb", "--input", "two.idx", "-o", "out.bin", NULL},
+                  *const parts[] = {"run", "parts.hdp", "--device", "usb", "--input", "x.idx", "--count", "2", "-o", "parts.out", NULL},
                   *const many[] = {"run", "net.hdp", "--device", "usb:mock-1", "--input", "many.idx", "-o", "many.bin", NULL};
 
 static void run_right(void) {
@@ -380,6 +381,8 @@ int main(int argc, char **argv) {
     plug(&g);
     expect(0, "usb:1-1          0403:6010 mocked board (FT2232H), serial mock-1", begin(devices));
     run_right();
+    expect(0, "cycles an inference, as predicted", begin(parts));
+    CHECK(!system("cmp parts.out parts.ref && rm parts.out"));
 
     /* The plug comes out in the middle of a run. */
     unsigned before = m.submitted;
