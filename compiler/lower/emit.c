@@ -192,6 +192,7 @@ hd_status hd_emit_conv(hd_emit *e, const hd_plan *pl, uint32_t in, uint32_t res,
     hd_status st = check_steps(g, s->name, &pl->walk, err);
     if (!st && s->residual >= 0 && !g->residual) st = hd_nofit(g, s->name, 1, "residual adder", 0, err);
     if (!st && s->has_table) st = emit_table(e, s, &table, err);
+    if (pl->turned) stride = 1; /* its positions are the words of one pixel */
     info->planes = pl->bits;
     info->macs = hd_stage_weights(s) * pl->walk.out_h * pl->walk.out_w;
     for (uint32_t i = 0; i < pl->n_slices && !st; i++) {

@@ -32,6 +32,7 @@ typedef struct hd_slice {
 
 typedef struct hd_plan {
     const hd_stage *s;
+    hd_stage *turned;     /* s where it is not the model's stage, else NULL (owned; its arrays are the model's) */
     const hd_model *m;
     const hd_geometry *g;
     hd_walk walk;
@@ -99,7 +100,7 @@ typedef struct hd_emit {
     uint32_t slice_first; /* first stream entry of the slice under construction */
     uint32_t param_end;   /* parameters that the slices up to now read, those of pacing channels included */
 } hd_emit;
-/* stride: words from one output position to the next. */
+/* stride: words from one pixel of the output tensor to the next. */
 hd_status hd_emit_conv(hd_emit *e, const hd_plan *pl, uint32_t in, uint32_t res, uint32_t out, uint32_t stride, hd_layer_info *info, hd_err *err);
 hd_status hd_emit_maxpool(hd_emit *e, const hd_model *m, const hd_stage *s, uint32_t in, uint32_t out, hd_layer_info *info, hd_err *err);
 hd_status hd_emit_end(hd_emit *e, hd_err *err);

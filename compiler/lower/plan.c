@@ -294,6 +294,26 @@ static void set_walk(hd_plan *p, int expand) {
     w->ix0 = -s->pad_left;
 }
 
+/* A global average whose channels fill several words is planned as that of one word's channels at as many positions: word cb of every pixel is position cb, the pixels are the rows of a window
+ * one column wide. So what is the same in all words, entries and parameters, is there once, one window holds a word for each pixel, and the array's rows work on one word each. */
+static hd_status turn_average(hd_plan *p, hd_err *err) {
+    const hd_stage *s = p->s;
+    const hd_qtensor *in = &p->m->tensor[s->input];
+    uint32_t lanes = p->g->lanes, pixels = (uint32_t)in->h * (uint32_t)in->w;
+    if (p->expanded || s->residual >= 0 || s->kh != in->h || s->kw != in->w || s->pad_top || s->pad_left || pixels < 2 || pixels > 255 || p->cin <= lanes || p->cin % lanes || !channels_are_alike(s))
+        return HD_OK;
+    p->turned = malloc(sizeof *p->turned);
+    if (!p->turned) return hd_fail(err, HD_NOMEM, "layer '%.100s': out of memory", s->name);
+    *p->turned = *s;
+    p->turned->kh = (int)pixels;
+    p->turned->kw = p->turned->sy = p->turned->sx = p->turned->dy = p->turned->dx = 1;
+    p->turned->cin = p->turned->cout = p->turned->groups = (int)lanes;
+    p->walk = (hd_walk){.in_h = pixels, .in_w = p->cin / lanes, .words = 1, .kh = pixels, .kw = 1, .sy = 1, .sx = 1, .dy = 1, .dx = 1, .out_h = 1, .out_w = p->cin / lanes};
+    p->s = p->turned;
+    p->cin = lanes;
+    return HD_OK;
+}
+
 static hd_status try_encoding(hd_plan *p, hd_encoding e, const hd_bitmap *maps, uint64_t *set, uint64_t *cost, hd_err *err) {
     const hd_geometry *g = p->g;
     p->encoding = e;
@@ -392,12 +412,14 @@ hd_status hd_plan_make(hd_plan *out, const hd_model *m, const hd_stage *s, const
     hd_status st = hd_check_fields(m, s, err);
     if (st) return st;
     set_walk(&p, expand);
-    for (uint32_t pieces = thin && channels_are_alike(s) ? hd_ceil_div((uint32_t)s->cout, g->lanes) : 1;; pieces++) {
+    st = turn_average(&p, err);
+    if (st) return st;
+    for (uint32_t pieces = thin && channels_are_alike(p.s) ? hd_ceil_div((uint32_t)p.s->cout, g->lanes) : 1;; pieces++) {
         st = cut_to_fit(&p, pieces, &pieces, err);
         if (!st) st = plan_slices(&p, err);
         uint64_t over = st ? 0 : over_ring(&p);
         if (!over) break;
-        if (pieces >= hd_ceil_div((uint32_t)s->cout, g->lanes)) {
+        if (pieces >= hd_ceil_div((uint32_t)p.s->cout, g->lanes)) {
             st = hd_nofit(g, s->name, over, "stream words for one pass of a slice", g->stream_words, err);
             break;
         }
@@ -408,6 +430,8 @@ hd_status hd_plan_make(hd_plan *out, const hd_model *m, const hd_stage *s, const
 }
 
 void hd_plan_free(hd_plan *p) {
+    free(p->turned);
+    p->turned = NULL;
     free(p->slice);
     p->slice = NULL;
 }

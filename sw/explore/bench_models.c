@@ -90,7 +90,6 @@ static hd_status open_rig(rig *r, const network *n, hd_err *err) {
 static hd_status narrow(hd_policy *p, const network *n, hd_err *err) {
     hd_layer_policy rule = p->base;
     rule.structure = HD_SPARSE_CHANNEL;
-    p->split_average = NARROW_AVERAGE;
     for (int k = 0; n->less[k].layer; k++) {
         rule.sparsity = n->less[k].share;
         if (!hd_policy_add(p, n->less[k].layer, &rule)) return hd_fail(err, HD_NOMEM, "no memory for a policy rule");
@@ -104,6 +103,8 @@ static hd_status make_model(hd_model **m, const rig *r, const setting *x, hd_err
     hd_policy_default(&p);
     p.base.bits = x->bits;
     p.base.recipe.solver = HD_METHOD_GPTQ;
+    /* ResNet-8's average has no more pixels than that: it stays whole, but with one bias for all channels, and so runs as one word's (docs/formats.md). */
+    if (x->narrow || !r->n->less[0].layer) p.split_average = NARROW_AVERAGE;
     hd_graph *g = NULL;
     hd_policy left = {0};
     hd_status s = x->narrow ? narrow(&p, r->n, err) : HD_OK;

@@ -250,12 +250,51 @@ static void refuse(const hd_model *m, const char *geometry, const char *memory, 
     assert_string_equal(err.message, message);
 }
 
-/* A global average over 64 channels, a word of 16 at a time: the four slices have the same entries, which lie in the stream memory once. */
-static void shared_entries(void **state) {
+/* A global average over 64 channels, words of 16: one descriptor whose positions are the words, with the entries and parameters of one word and a window of a word for each pixel. */
+static void turned_average(void **state) {
     (void)state;
     enum { SIDE = 8, CHANNELS = 64 };
-    const char *memory = "window=64,fetch=1,post=1,pump=2,pool=0,slot=8,sums=0,stream=1024";
     hd_model *m = conv_model((shape){SIDE, SIDE, CHANNELS, CHANNELS, SIDE, CHANNELS, HD_GRID_EVEN, 2}, 2);
+    for (int i = 0; i < CHANNELS; i++) m->stage->mult[i] = 32768, m->stage->shift[i] = 22; /* the sum of 2 a over 128 */
+    static int8_t a[SIDE * SIDE * CHANNELS], y[CHANNELS];
+    hd_random_codes(&m->tensor[0], 5, a);
+    const struct {
+        const char *geometry, *memory;
+        uint32_t n_stream, window;
+    } built[] = {{"4x2x16x2", "window=64,fetch=1,post=1,pump=2,pool=0,slot=8,sums=0,stream=1024", 16 / 2 * SIDE * SIDE * 2, 64},
+                 {"4x8x16x4", "", 2 * SIDE * SIDE, 64},
+                 {"3x4x8x2", "fetch=1", 2 * SIDE * SIDE, 64},
+                 {"2x2x4x1", "", 4 * SIDE * SIDE, 64}};
+    for (size_t i = 0; i < sizeof built / sizeof *built; i++) {
+        hd_program *p = lowered(m, built[i].geometry, built[i].memory, 0);
+        assert_int_equal(p->layer[0].n_desc, 1);
+        assert_int_equal(p->n_stream, built[i].n_stream);
+        assert_int_equal(p->n_param, p->geometry.lanes);
+        assert_int_equal(get(p, 0, HD_F_KH) * get(p, 0, HD_F_KW) * get(p, 0, HD_F_NCB), built[i].window);
+        assert_int_equal(get(p, 0, HD_F_POSITIONS), CHANNELS / p->geometry.lanes);
+        assert_int_equal(p->layer[0].macs, SIDE * SIDE * CHANNELS);
+        hd_session *s = NULL;
+        hd_err err = {0};
+        memset(y, 0x55, sizeof y);
+        assert_int_equal(hd_session_open(&s, p, &hd_driver_ref, NULL, &err), HD_OK);
+        assert_int_equal(hd_session_run(s, a, y, &err), HD_OK);
+        hd_session_close(s);
+        hd_program_free(p);
+        for (int c = 0; c < CHANNELS; c++) {
+            int sum = 0;
+            for (int k = 0; k < SIDE * SIDE; k++) sum += a[k * CHANNELS + c];
+            assert_int_equal(y[c], (sum + 32) >> 6);
+        }
+    }
+    hd_model_free(m);
+}
+
+/* An average of 8 x 8 pixels at four places, over 64 channels, a word of 16 at a time: the four slices have the same entries, which lie in the stream memory once. */
+static void shared_entries(void **state) {
+    (void)state;
+    enum { SIDE = 8, IN = 9, CHANNELS = 64 };
+    const char *memory = "window=64,fetch=1,post=1,pump=2,pool=0,slot=8,sums=0,stream=1024";
+    hd_model *m = conv_model((shape){IN, IN, CHANNELS, CHANNELS, SIDE, CHANNELS, HD_GRID_EVEN, 2}, 2);
     for (int i = 0; i < CHANNELS; i++) m->stage->mult[i] = 32768, m->stage->shift[i] = 22; /* the sum of 2 a over 128 */
     hd_program *p = lowered(m, "4x2x16x2", memory, 0);
     assert_int_equal(p->layer[0].n_desc, 4);
@@ -267,7 +306,7 @@ static void shared_entries(void **state) {
         assert_int_equal(get(p, i, HD_F_PARAM_FIRST), 0);
     }
     assert_int_equal(p->n_param, 16);
-    static int8_t a[SIDE * SIDE * CHANNELS], y[CHANNELS];
+    static int8_t a[IN * IN * CHANNELS], y[4 * CHANNELS];
     hd_random_codes(&m->tensor[0], 5, a);
     hd_session *s = NULL;
     hd_err err = {0};
@@ -275,11 +314,12 @@ static void shared_entries(void **state) {
     assert_int_equal(hd_session_run(s, a, y, &err), HD_OK);
     hd_session_close(s);
     hd_program_free(p);
-    for (int c = 0; c < CHANNELS; c++) {
-        int sum = 0;
-        for (int i = 0; i < SIDE * SIDE; i++) sum += a[i * CHANNELS + c];
-        assert_int_equal(y[c], (sum + 32) >> 6);
-    }
+    for (int o = 0; o < 4; o++)
+        for (int c = 0; c < CHANNELS; c++) {
+            int sum = 0;
+            for (int i = 0; i < SIDE * SIDE; i++) sum += a[((o / 2 + i / SIDE) * IN + o % 2 + i % SIDE) * CHANNELS + c];
+            assert_int_equal(y[o * CHANNELS + c], (sum + 32) >> 6);
+        }
     /* One other weight in the last slice, and it has entries of its own. */
     m->stage->v[(CHANNELS - 1) * SIDE * SIDE] = -2;
     p = lowered(m, "4x2x16x2", "window=64,fetch=1,post=1,pump=2,pool=0,slot=8,sums=0,stream=2048", 0);
@@ -354,7 +394,7 @@ static void refusals(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(geometry_defaults), cmocka_unit_test(geometry_errors), cmocka_unit_test(worked_block),
-                                       cmocka_unit_test(encodings),         cmocka_unit_test(slices),          cmocka_unit_test(shared_entries),
+                                       cmocka_unit_test(encodings),         cmocka_unit_test(slices),          cmocka_unit_test(turned_average), cmocka_unit_test(shared_entries),
                                        cmocka_unit_test(expansion),         cmocka_unit_test(refusals)};
     return cmocka_run_group_tests_name("lower", tests, NULL, NULL);
 }
