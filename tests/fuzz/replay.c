@@ -1,7 +1,7 @@
 /* Runs a target without libFuzzer: each file, each file of a folder, each input of a pack (one file that holds many).
- *   TARGET FILE|FOLDER|X.pack ...        runs them and prints how many
+ *   TARGET FILE|FOLDER|X.pack.gz ...     runs them and prints how many
  *   TARGET --pack FOLDER X.pack          writes the folder's files, in the order of their content, as one pack
- *   TARGET --unpack X.pack FOLDER        and back, named by a hash of their content
+ *   TARGET --unpack X.pack.gz FOLDER     and back, named by a hash of their content
  * FUZZ_VERBOSE=1 prints what was refused and why. A pack is "HDFZ", then for each input its length (32 bits, little-endian) and its bytes. */
 #include <dirent.h>
 #include <stdio.h>
@@ -43,7 +43,8 @@ static int add_file(inputs *list, const char *path) {
     uint8_t *data;
     size_t size;
     hd_err err = {0};
-    if (hd_file_read(&data, &size, path, 1 << 28, 0, &err)) return fail(path, err.message);
+    const char *end = strstr(path, ".pack.gz"); /* other files stay as they are: gzip is an input, too */
+    if (hd_file_read(&data, &size, path, 1 << 28, end && !end[8], &err)) return fail(path, err.message);
     hd_reader r = {.data = data, .size = size, .at = sizeof magic};
     int pack = size >= sizeof magic && !memcmp(data, magic, sizeof magic), bad = 0;
     if (!pack) add(list, data, size);

@@ -49,7 +49,7 @@ start() { # committed inputs and fresh seeds
   local t=$1
   [ -d "$folder/inputs/$t" ] && return
   mkdir -p "$folder/inputs/$t"
-  [ -f "$here/corpus/$t.pack" ] && "$build/tests/fuzz_$t" --unpack "$here/corpus/$t.pack" "$folder/inputs/$t"
+  [ -f "$here/corpus/$t.pack.gz" ] && "$build/tests/fuzz_$t" --unpack "$here/corpus/$t.pack.gz" "$folder/inputs/$t"
   if [ ! -d "$folder/seeds" ]; then
     "$build/tests/fuzz_seeds" "$folder/seeds.$$" > /dev/null && mv -T "$folder/seeds.$$" "$folder/seeds" 2> /dev/null
     rm -rf "$folder/seeds.$$"
@@ -107,10 +107,10 @@ pack() {
     rm -rf "$small"
     mkdir -p "$small"
     # shellcheck disable=SC2086
-    "$build/fuzz/fuzz_$t" -merge=1 $limits -max_len="$(longest "$t")" "$small" "$folder/inputs/$t" > "$folder/running/merge-$t.log" 2>&1 || echo "run.sh: $t: merge failed; see $folder/running/merge-$t.log"
-    for f in "$here/found/$t"-*; do [ -f "$f" ] && cp "$f" "$small"; done
+    "$build/fuzz/fuzz_$t" -merge=1 -use_counters=0 $limits -max_len="$(longest "$t")" "$small" "$folder/inputs/$t" > "$folder/running/merge-$t.log" 2>&1 || echo "run.sh: $t: merge failed; see $folder/running/merge-$t.log"
     "$build/tests/fuzz_$t" --pack "$small" "$to/$t.pack"
-    echo "$t: $(ls "$small" | wc -l) inputs, $(stat -c %s "$to/$t.pack") bytes"
+    gzip -9nf "$to/$t.pack"
+    echo "$t: $(ls "$small" | wc -l) inputs, $(stat -c %s "$to/$t.pack.gz") bytes"
     rm -rf "$small"
   done
 }
