@@ -337,8 +337,7 @@ static hd_status take_replies(hd_link *l, transfer *t, int *back, hd_err *err) {
 static hd_status collect(hd_link *l, transfer *t, hd_err *err) {
     /* Each time-out in a row doubles the next: a pipe may be slower than it says. */
     unsigned before = t->n, ms = patience(l, wire_bytes(t)) << (t->silent < 5 ? t->silent : 5);
-    /* Bytes that go on coming and are no answer are as good as none. */
-    double until = now(l) + BABBLE * 1e-3 * ms;
+    double until = now(l) + BABBLE * 1e-3 * ms; /* bytes that go on coming and are no answer are as good as none */
     int came = 1, back = 0;
     hd_status s = take_replies(l, t, &back, err);
     while (!s && !back && came && t->n == before) {

@@ -15,116 +15,31 @@
 #include "../../compiler/compress/passes.h"
 #include "../../sw/core/rng.h"
 #include "../../sw/runtime/runtime.h"
+#include "../support/net_maker.h"
 
 enum { IMAGES = 64 };
 
 /* ---- networks ---- */
 
-typedef struct maker {
-    hd_graph *g;
-    hd_rng r;
-} maker;
-
-static maker start(hd_shape input, uint64_t seed) {
-    maker k = {.g = hd_graph_new("net")};
-    hd_rng_seed(&k.r, seed, 5);
-    k.g->input = k.g->output = hd_graph_add_tensor(k.g, "x", input);
-    return k;
-}
-
-static hd_node *node(maker *k, hd_op op, const char *name, int x, hd_shape out) {
-    int y = hd_graph_add_tensor(k->g, name, out), i = hd_graph_add_node(k->g, op, name);
-    hd_node *n = &k->g->node[i];
-    n->input[0] = x;
-    n->output = k->g->output = y;
-    return n;
-}
-
-static void fill(maker *k, hd_node *n, int cin, int cout) {
-    n->cin = cin;
-    n->cout = cout;
-    size_t count = hd_node_weights(n);
-    n->weight = malloc(count * sizeof(float));
-    n->bias = malloc((size_t)cout * sizeof(float));
-    for (size_t i = 0; i < count; i++) n->weight[i] = sqrtf(2.0f * (float)cout / (float)count) * hd_rng_normal(&k->r);
-    for (int i = 0; i < cout; i++) n->bias[i] = 0.2f * hd_rng_normal(&k->r);
-}
-
-static int conv(maker *k, const char *name, int x, int cout, int kernel, int groups) {
-    hd_shape s = k->g->tensor[x].shape;
-    hd_node *n = node(k, HD_OP_CONV2D, name, x, (hd_shape){cout, s.h, s.w});
-    n->kh = n->kw = kernel;
-    n->groups = groups;
-    n->pad_top = n->pad_left = n->pad_bottom = n->pad_right = kernel / 2;
-    fill(k, n, s.c, cout);
-    return n->output;
-}
-
-static int relu(maker *k, const char *name, int x) {
-    hd_node *n = node(k, HD_OP_CLIP, name, x, k->g->tensor[x].shape);
-    n->hi = INFINITY;
-    return n->output;
-}
-
-static int add(maker *k, const char *name, int x, int y) {
-    hd_node *n = node(k, HD_OP_ADD_TENSOR, name, x, k->g->tensor[x].shape);
-    n->input[1] = y;
-    return n->output;
-}
-
-static int pool(maker *k, hd_op op, const char *name, int x) {
-    hd_shape s = k->g->tensor[x].shape;
-    hd_node *n = node(k, op, name, x, (hd_shape){s.c, s.h / 2, s.w / 2});
-    n->kh = n->kw = n->sy = n->sx = 2;
-    return n->output;
-}
-
-static int flatten(maker *k, const char *name, int x) {
-    return node(k, HD_OP_FLATTEN, name, x, (hd_shape){(int)hd_shape_size(k->g->tensor[x].shape), 1, 1})->output;
-}
-
-static int fc(maker *k, const char *name, int x, int cout) {
-    hd_node *n = node(k, HD_OP_FC, name, x, (hd_shape){cout, 1, 1});
-    n->kh = n->kw = 1;
-    fill(k, n, (int)hd_shape_size(k->g->tensor[x].shape), cout);
-    return n->output;
-}
-
-static hd_node *named(const hd_graph *g, const char *name) {
-    for (int i = 0; i < g->n_nodes; i++)
-        if (!strcmp(g->node[i].name, name)) return &g->node[i];
-    fail_msg("no node '%s'", name);
-    return NULL;
-}
+static int relu(maker *k, const char *name, int x) { return net_clip(k, name, x, INFINITY); }
 
 /* conv1 (channels outputs, 3x3) - relu - conv2 (1x1), whose windows are the channels of one pixel. */
 static hd_graph *chain(uint64_t seed, int channels) {
-    maker k = start((hd_shape){3, 6, 6}, seed);
-    conv(&k, "conv2", relu(&k, "relu", conv(&k, "conv1", k.g->input, channels, 3, 1)), 4, 1, 1);
+    maker k = net_start((hd_shape){3, 6, 6}, 0, seed);
+    net_conv(&k, "conv2", relu(&k, "relu", net_conv(&k, "conv1", k.g->input, channels, 3, 1, 1)), 4, 1, 1, 1);
     return k.g;
 }
 
 /* conv1 and conv2 meet in an addition, a depthwise layer reads the sum; then pools, a flattened map and fully connected layers. */
 static hd_graph *tied(uint64_t seed) {
-    maker k = start((hd_shape){3, 8, 8}, seed);
-    int x = relu(&k, "relu1", conv(&k, "conv1", k.g->input, 8, 3, 1));
-    x = relu(&k, "relu2", add(&k, "add", conv(&k, "conv2", x, 8, 3, 1), x));
-    x = relu(&k, "relu3", conv(&k, "depthwise", x, 8, 3, 8));
-    x = relu(&k, "relu4", conv(&k, "conv3", pool(&k, HD_OP_MAX_POOL, "max", x), 12, 3, 1));
-    x = flatten(&k, "flat", pool(&k, HD_OP_AVG_POOL, "average", x));
-    fc(&k, "fc2", relu(&k, "relu5", fc(&k, "fc1", x, 16)), 6);
+    maker k = net_start((hd_shape){3, 8, 8}, 0, seed);
+    int x = relu(&k, "relu1", net_conv(&k, "conv1", k.g->input, 8, 3, 1, 1));
+    x = relu(&k, "relu2", net_add(&k, "add", net_conv(&k, "conv2", x, 8, 3, 1, 1), x));
+    x = relu(&k, "relu3", net_conv(&k, "depthwise", x, 8, 3, 1, 8));
+    x = relu(&k, "relu4", net_conv(&k, "conv3", net_pool(&k, HD_OP_MAX_POOL, "max", x), 12, 3, 1, 1));
+    x = net_flatten(&k, "flat", net_pool(&k, HD_OP_AVG_POOL, "average", x));
+    net_fc(&k, "fc2", relu(&k, "relu5", net_fc(&k, "fc1", x, 16)), 6);
     return k.g;
-}
-
-static hd_idx *images(const hd_graph *g, uint64_t seed) {
-    size_t item = hd_shape_size(g->tensor[g->input].shape);
-    hd_idx *x = calloc(1, sizeof *x);
-    *x = (hd_idx){.type = HD_IDX_U8, .rank = 2, .dim = {IMAGES, (uint32_t)item}, .item = item};
-    uint8_t *data = x->data = malloc(IMAGES * item);
-    hd_rng r;
-    hd_rng_seed(&r, seed, 9);
-    for (size_t i = 0; i < IMAGES * item; i++) data[i] = (uint8_t)hd_rng_u32(&r);
-    return x;
 }
 
 /* Of `layer` alone, or of all with NULL. */
@@ -228,7 +143,7 @@ static double subset_error(const double *x, const double *y, size_t n, int chann
 
 /* conv2 of a chain reads the marked channels only, as well as it can: the squared error of its outputs. */
 static double chain_error(const hd_graph *g, const hd_idx *x, unsigned marks) {
-    const hd_node *n = named(g, "conv2");
+    const hd_node *n = net_named(g, "conv2");
     size_t channels = (size_t)n->cin, pixels = 36, samples = IMAGES * pixels;
     double *in = values(g, n->input[0], x), *out = values(g, n->output, x), *rows = malloc(samples * channels * sizeof *rows), *y = malloc(samples * sizeof *y), sum = 0;
     for (size_t i = 0; i < samples; i++)
@@ -246,7 +161,7 @@ static double chain_error(const hd_graph *g, const hd_idx *x, unsigned marks) {
 
 /* Rows of a layer that reads the input, which nothing fits: which of the old ones they are. */
 static unsigned rows_kept(const hd_graph *old, const hd_graph *made, const char *layer) {
-    const hd_node *a = named(old, layer), *b = named(made, layer);
+    const hd_node *a = net_named(old, layer), *b = net_named(made, layer);
     size_t size = hd_layer_columns(a) * sizeof(float);
     unsigned marks = 0;
     int r = 0;
@@ -270,7 +185,7 @@ static void every_subset(void **state) {
     int best_found = 0;
     for (uint64_t seed = 0; seed < 8; seed++) {
         hd_graph *g = chain(seed, 7);
-        hd_idx *x = images(g, seed);
+        hd_idx *x = net_images(g, IMAGES, seed);
         hd_policy p = policy("conv1", 0.43f);
         hd_graph *made = narrowed(g, &p, x);
         unsigned kept = rows_kept(g, made, "conv1");
@@ -305,8 +220,8 @@ static void every_subset(void **state) {
 static void planted_are_found(void **state) {
     (void)state;
     hd_graph *g = chain(3, 12);
-    hd_idx *x = images(g, 3);
-    hd_node *a = named(g, "conv1"), *b = named(g, "conv2");
+    hd_idx *x = net_images(g, IMAGES, 3);
+    hd_node *a = net_named(g, "conv1"), *b = net_named(g, "conv2");
     float *w = a->weight;
     for (int j = 0; j < 27; j++) {
         w[4 * 27 + j] *= 3;
@@ -351,13 +266,13 @@ static void planted_are_found(void **state) {
 /* ---- ties ---- */
 
 static void kill_channel(hd_graph *g, const char *layer, int c) {
-    named(g, layer)->bias[c] = -100;
+    net_named(g, layer)->bias[c] = -100;
 }
 
 static void ties_hold(void **state) {
     (void)state;
     hd_graph *g = tied(2);
-    hd_idx *x = images(g, 2);
+    hd_idx *x = net_images(g, IMAGES, 2);
     /* dead in both sides of the addition; alive in one: 3 and 4 */
     for (int c = 1; c < 8; c += 4) {
         kill_channel(g, "conv1", c);
@@ -377,14 +292,14 @@ static void ties_hold(void **state) {
         int cout, cin, removed;
     } want[] = {{"conv1", 6, 3, 2}, {"conv2", 6, 6, 2}, {"depthwise", 6, 6, 2}, {"conv3", 9, 6, 3}, {"fc1", 12, 9 * 4, 4}, {"fc2", 6, 12, 0}};
     for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
-        const hd_node *n = named(made, want[i].name);
+        const hd_node *n = net_named(made, want[i].name);
         const hd_layer_policy *o = hd_policy_of(&own, want[i].name);
         assert_int_equal(n->cout, want[i].cout);
         assert_int_equal(n->cin, want[i].cin);
         assert_int_equal(o->channels_removed, want[i].removed);
         assert_false(hd_policy_takes_channels(o));
     }
-    assert_int_equal(named(made, "depthwise")->groups, 6);
+    assert_int_equal(net_named(made, "depthwise")->groups, 6);
     /* the same channels of both: 1 and 5 */
     assert_int_equal(rows_kept(g, made, "conv1"), 0xff & ~0x22);
     assert_int_equal(rows_kept(g, made, "depthwise"), 0xff & ~0x22);
@@ -412,7 +327,7 @@ static void refused(const hd_graph *g, hd_policy *p, const hd_idx *x, const char
 static void what_cannot_leave(void **state) {
     (void)state;
     hd_graph *g = tied(1);
-    hd_idx *x = images(g, 1);
+    hd_idx *x = net_images(g, IMAGES, 1);
     hd_policy p = policy("fc2", 0.5f);
     refused(g, &p, x, "layer 'fc2': its channels are those of the network's output, which stays as it is");
     p = policy("conv2", 0.5f);
@@ -425,10 +340,10 @@ static void what_cannot_leave(void **state) {
     dense.sparsity = 0;
     assert_true(hd_policy_add(&p, "conv1", &dense));
     hd_graph *made = narrowed(g, &p, x);
-    assert_int_equal(named(made, "conv1")->cout, 8);
-    assert_int_equal(named(made, "conv2")->cout, 8);
-    assert_int_equal(named(made, "conv3")->cout, 6);
-    assert_int_equal(named(made, "fc2")->cout, 6);
+    assert_int_equal(net_named(made, "conv1")->cout, 8);
+    assert_int_equal(net_named(made, "conv2")->cout, 8);
+    assert_int_equal(net_named(made, "conv3")->cout, 6);
+    assert_int_equal(net_named(made, "fc2")->cout, 6);
     hd_graph_free(made);
     /* Solvers take only what a pass has finished. */
     hd_model *m;
@@ -440,10 +355,10 @@ static void what_cannot_leave(void **state) {
     hd_graph_free(g);
     hd_idx_free(x);
 
-    maker k = start((hd_shape){4, 6, 6}, 1);
-    int y = relu(&k, "relu1", conv(&k, "first", k.g->input, 8, 3, 4));
-    conv(&k, "last", conv(&k, "grouped", conv(&k, "middle", y, 8, 1, 1), 8, 3, 2), 4, 1, 1);
-    x = images(k.g, 1);
+    maker k = net_start((hd_shape){4, 6, 6}, 0, 1);
+    int y = relu(&k, "relu1", net_conv(&k, "first", k.g->input, 8, 3, 1, 4));
+    net_conv(&k, "last", net_conv(&k, "grouped", net_conv(&k, "middle", y, 8, 1, 1, 1), 8, 3, 1, 2), 4, 1, 1, 1);
+    x = net_images(k.g, IMAGES, 1);
     p = policy("first", 0.5f);
     refused(k.g, &p, x, "layer 'first': its channels are those of the network's input, which stays as it is");
     p = policy("middle", 0.5f);
@@ -457,21 +372,21 @@ static void what_cannot_leave(void **state) {
 /* conv1 has channels that nobody needs, conv2 none: one budget takes its channels where they cost nothing. */
 static void one_budget(void **state) {
     (void)state;
-    maker k = start((hd_shape){3, 8, 8}, 4);
-    int y = relu(&k, "relu1", conv(&k, "conv1", k.g->input, 12, 3, 1));
-    y = relu(&k, "relu2", conv(&k, "conv2", y, 12, 3, 1));
-    conv(&k, "conv3", y, 8, 3, 1);
-    hd_idx *x = images(k.g, 4);
+    maker k = net_start((hd_shape){3, 8, 8}, 0, 4);
+    int y = relu(&k, "relu1", net_conv(&k, "conv1", k.g->input, 12, 3, 1, 1));
+    y = relu(&k, "relu2", net_conv(&k, "conv2", y, 12, 3, 1, 1));
+    net_conv(&k, "conv3", y, 8, 3, 1, 1);
+    hd_idx *x = net_images(k.g, IMAGES, 4);
     for (int c = 0; c < 12; c += 2) kill_channel(k.g, "conv1", c);
     hd_policy p = policy(NULL, 0.25f);
     hd_graph *local = narrowed(k.g, &p, x);
     p = policy(NULL, 0.25f);
     p.budget = HD_BUDGET_GLOBAL;
     hd_graph *global = narrowed(k.g, &p, x);
-    assert_int_equal(named(local, "conv1")->cout, 9);
-    assert_int_equal(named(local, "conv2")->cout, 9);
-    assert_int_equal(named(global, "conv1")->cout, 6);
-    assert_in_range(named(global, "conv2")->cout, 10, 12);
+    assert_int_equal(net_named(local, "conv1")->cout, 9);
+    assert_int_equal(net_named(local, "conv2")->cout, 9);
+    assert_int_equal(net_named(global, "conv1")->cout, 6);
+    assert_in_range(net_named(global, "conv2")->cout, 10, 12);
     assert_true(difference(k.g, global, x) < 0.5 * difference(k.g, local, x));
     hd_graph_free(local);
     hd_graph_free(global);
@@ -486,7 +401,7 @@ static void narrow_networks_run(void **state) {
     (void)state;
     static const char *const geometries[] = {"2x2x4x1", "4x8x8x2"};
     hd_graph *g = tied(7);
-    hd_idx *x = images(g, 7);
+    hd_idx *x = net_images(g, IMAGES, 7);
     hd_policy p = policy(NULL, 0.5f), own;
     int threads = omp_get_max_threads();
     omp_set_num_threads(1);

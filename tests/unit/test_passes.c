@@ -1,4 +1,4 @@
-/* Passes over float networks: folded scales and split outliers leave the network's outputs, and better the integers'; ranges. */
+/* Passes over float networks: folded scales and split outliers leave the network's outputs, and better the integers'. */
 #include <math.h>
 #include <omp.h>
 #include <setjmp.h>
@@ -16,135 +16,23 @@
 #include "../../compiler/compress/passes.h"
 #include "../../sw/core/rng.h"
 #include "../../sw/runtime/runtime.h"
+#include "../support/net_maker.h"
 
 enum { IMAGES = 96 };
 
 /* ---- networks ---- */
 
-typedef struct maker {
-    hd_graph *g;
-    hd_rng r;
-} maker;
-
-static maker start(hd_shape input, uint64_t seed) {
-    maker k = {.g = hd_graph_new("net")};
-    hd_rng_seed(&k.r, seed, 5);
-    k.g->input = k.g->output = hd_graph_add_tensor(k.g, "x", input);
-    return k;
-}
-
-static hd_node *node(maker *k, hd_op op, const char *name, int x, hd_shape out) {
-    int y = hd_graph_add_tensor(k->g, name, out), i = hd_graph_add_node(k->g, op, name);
-    hd_node *n = &k->g->node[i];
-    n->input[0] = x;
-    n->output = k->g->output = y;
-    return n;
-}
-
-static void fill(maker *k, hd_node *n, int cin, int cout) {
-    n->cin = cin;
-    n->cout = cout;
-    size_t count = hd_node_weights(n);
-    n->weight = malloc(count * sizeof(float));
-    n->bias = malloc((size_t)cout * sizeof(float));
-    for (size_t i = 0; i < count; i++) n->weight[i] = sqrtf(2.0f * (float)cout / (float)count) * hd_rng_normal(&k->r);
-    for (int i = 0; i < cout; i++) n->bias[i] = 1 + 0.2f * hd_rng_normal(&k->r); /* no channel is dead behind a ReLU */
-}
-
-static int conv(maker *k, const char *name, int x, int cout, int kernel, int stride, int groups) {
-    hd_shape s = k->g->tensor[x].shape, out = {cout, (s.h - 1) / stride + 1, (s.w - 1) / stride + 1};
-    hd_node *n = node(k, HD_OP_CONV2D, name, x, out);
-    n->kh = n->kw = kernel;
-    n->sy = n->sx = stride;
-    n->groups = groups;
-    n->pad_top = n->pad_left = n->pad_bottom = n->pad_right = kernel / 2;
-    fill(k, n, s.c, cout);
-    return n->output;
-}
-
-static int clip(maker *k, const char *name, int x, float hi) {
-    hd_node *n = node(k, HD_OP_CLIP, name, x, k->g->tensor[x].shape);
-    n->hi = hi;
-    return n->output;
-}
-
-static int add(maker *k, const char *name, int x, int y) {
-    hd_node *n = node(k, HD_OP_ADD_TENSOR, name, x, k->g->tensor[x].shape);
-    n->input[1] = y;
-    return n->output;
-}
-
-static int unary(maker *k, const char *name, int x, hd_fn fn) {
-    hd_node *n = node(k, HD_OP_UNARY, name, x, k->g->tensor[x].shape);
-    n->fn = fn;
-    n->alpha = 0.1f;
-    return n->output;
-}
-
-static int pool(maker *k, hd_op op, const char *name, int x) {
-    hd_shape s = k->g->tensor[x].shape;
-    hd_node *n = node(k, op, name, x, (hd_shape){s.c, s.h / 2, s.w / 2});
-    n->kh = n->kw = n->sy = n->sx = 2;
-    return n->output;
-}
-
-static int flatten(maker *k, const char *name, int x) {
-    return node(k, HD_OP_FLATTEN, name, x, (hd_shape){(int)hd_shape_size(k->g->tensor[x].shape), 1, 1})->output;
-}
-
-static int fc(maker *k, const char *name, int x, int cout) {
-    hd_node *n = node(k, HD_OP_FC, name, x, (hd_shape){cout, 1, 1});
-    n->kh = n->kw = 1;
-    fill(k, n, (int)hd_shape_size(k->g->tensor[x].shape), cout);
-    return n->output;
-}
-
-static hd_node *named(const hd_graph *g, const char *name) {
-    for (int i = 0; i < g->n_nodes; i++)
-        if (!strcmp(g->node[i].name, name)) return &g->node[i];
-    return NULL;
-}
-
 /* Residual, depthwise and grouped layers, both pools, a leaky function, flattening; everything can be folded but conv1. */
 static hd_graph *foldable(uint64_t seed) {
-    maker k = start((hd_shape){3, 8, 8}, seed);
-    int x = clip(&k, "relu1", conv(&k, "conv1", k.g->input, 8, 3, 1, 1), INFINITY);
-    x = clip(&k, "relu2", add(&k, "add1", conv(&k, "conv2", x, 8, 3, 1, 1), x), INFINITY);
-    x = unary(&k, "leaky", conv(&k, "depthwise", x, 8, 3, 1, 8), HD_FN_LEAKY_RELU);
-    x = pool(&k, HD_OP_MAX_POOL, "max", x);
-    x = clip(&k, "relu3", conv(&k, "conv3", x, 12, 3, 1, 2), INFINITY);
-    x = flatten(&k, "flat", pool(&k, HD_OP_AVG_POOL, "average", x));
-    fc(&k, "fc2", clip(&k, "relu4", fc(&k, "fc1", x, 16), INFINITY), 6);
+    maker k = net_start((hd_shape){3, 8, 8}, 1, seed);
+    int x = net_clip(&k, "relu1", net_conv(&k, "conv1", k.g->input, 8, 3, 1, 1), INFINITY);
+    x = net_clip(&k, "relu2", net_add(&k, "add1", net_conv(&k, "conv2", x, 8, 3, 1, 1), x), INFINITY);
+    x = net_unary(&k, "leaky", net_conv(&k, "depthwise", x, 8, 3, 1, 8), HD_FN_LEAKY_RELU);
+    x = net_pool(&k, HD_OP_MAX_POOL, "max", x);
+    x = net_clip(&k, "relu3", net_conv(&k, "conv3", x, 12, 3, 1, 2), INFINITY);
+    x = net_flatten(&k, "flat", net_pool(&k, HD_OP_AVG_POOL, "average", x));
+    net_fc(&k, "fc2", net_clip(&k, "relu4", net_fc(&k, "fc1", x, 16), INFINITY), 6);
     return k.g;
-}
-
-/* conv1 - relu - conv2 - relu - average - fc, in which some channels between the layers are far larger than the others, as nothing in float minds. */
-static hd_graph *planted(uint64_t seed, float large) {
-    maker k = start((hd_shape){2, 8, 8}, seed);
-    int x = clip(&k, "relu1", conv(&k, "conv1", k.g->input, 16, 3, 1, 1), INFINITY);
-    x = clip(&k, "relu2", conv(&k, "conv2", x, 16, 3, 2, 1), INFINITY);
-    fc(&k, "fc", flatten(&k, "flat", pool(&k, HD_OP_AVG_POOL, "average", x)), 8);
-    hd_node *from[2] = {named(k.g, "conv1"), named(k.g, "conv2")}, *to[2] = {named(k.g, "conv2"), named(k.g, "fc")};
-    for (int i = 0; i < 2; i++)
-        for (int c = 3; c < 16; c += 9) {
-            size_t in = hd_layer_columns(from[i]), columns = hd_layer_columns(to[i]), per = columns / 16;
-            for (size_t j = 0; j < in; j++) from[i]->weight[(size_t)c * in + j] *= large;
-            from[i]->bias[c] *= large;
-            for (int row = 0; row < to[i]->cout; row++)
-                for (size_t j = 0; j < per; j++) to[i]->weight[(size_t)row * columns + (size_t)c * per + j] /= large;
-        }
-    return k.g;
-}
-
-static hd_idx *images(const hd_graph *g, uint64_t seed) {
-    size_t item = hd_shape_size(g->tensor[g->input].shape);
-    hd_idx *x = calloc(1, sizeof *x);
-    *x = (hd_idx){.type = HD_IDX_U8, .rank = 2, .dim = {IMAGES, (uint32_t)item}, .item = item};
-    uint8_t *data = x->data = malloc(IMAGES * item);
-    hd_rng r;
-    hd_rng_seed(&r, seed, 9);
-    for (size_t i = 0; i < IMAGES * item; i++) data[i] = (uint8_t)hd_rng_u32(&r);
-    return x;
 }
 
 static hd_policy policy(const char *method, int bits) {
@@ -227,7 +115,7 @@ static double quality(const hd_graph *g, const hd_model *m, const hd_idx *x) {
 
 /* Calibrated on some images, measured on others. */
 static double quality_of(const hd_graph *g, const char *method, int bits) {
-    hd_idx *x = images(g, 1), *others = images(g, 2);
+    hd_idx *x = net_images(g, IMAGES, 1), *others = net_images(g, IMAGES, 2);
     hd_model *m = compressed(g, method, bits, x);
     double q = quality(g, m, others);
     hd_model_free(m);
@@ -243,7 +131,7 @@ static void folding_leaves_the_outputs(void **state) {
     static const char *const methods[] = {"smooth", "smooth:0.9", "awq"};
     for (uint64_t seed = 0; seed < 6; seed++) {
         hd_graph *g = foldable(seed);
-        hd_idx *x = images(g, seed);
+        hd_idx *x = net_images(g, IMAGES, seed);
         hd_policy p = policy(methods[seed % 3], 3), q;
         hd_graph *made = passed(g, &q, &p, x);
         double d = difference(g, made, x);
@@ -253,8 +141,8 @@ static void folding_leaves_the_outputs(void **state) {
         static const char *const layers[] = {"conv1", "conv2", "depthwise", "conv3", "fc1", "fc2"};
         for (int i = 0; i < 6; i++) {
             assert_int_equal(hd_policy_of(&q, layers[i])->recipe.fold != HD_FOLD_NONE, i > 0);
-            size_t n = hd_node_weights(named(g, layers[i]));
-            changed += memcmp(named(g, layers[i])->weight, named(made, layers[i])->weight, n * sizeof(float)) != 0;
+            size_t n = hd_node_weights(net_named(g, layers[i]));
+            changed += memcmp(net_named(g, layers[i])->weight, net_named(made, layers[i])->weight, n * sizeof(float)) != 0;
         }
         assert_true(changed == 6 || (seed % 3 == 2 && changed >= 3)); /* AWQ may find that no scales are best */
         hd_graph_free(made);
@@ -268,10 +156,10 @@ static void folding_leaves_the_outputs(void **state) {
 static void readers_share_a_scale(void **state) {
     (void)state;
     enum { C = 5 };
-    maker k = start((hd_shape){2, 4, 4}, 8);
-    int x = clip(&k, "relu", conv(&k, "first", k.g->input, C, 1, 1, 1), INFINITY);
-    add(&k, "sum", conv(&k, "a", x, 4, 3, 1, 1), conv(&k, "b", x, 4, 1, 1, 1));
-    hd_idx *data = images(k.g, 1);
+    maker k = net_start((hd_shape){2, 4, 4}, 1, 8);
+    int x = net_clip(&k, "relu", net_conv(&k, "first", k.g->input, C, 1, 1, 1), INFINITY);
+    net_add(&k, "sum", net_conv(&k, "a", x, 4, 3, 1, 1), net_conv(&k, "b", x, 4, 1, 1, 1));
+    hd_idx *data = net_images(k.g, IMAGES, 1);
     hd_policy p = policy("smooth:0.3", 4), q;
     hd_graph *made = passed(k.g, &q, &p, data);
     double largest[C] = {0}, s[C], before = 0, after = 0;
@@ -289,16 +177,16 @@ static void readers_share_a_scale(void **state) {
     for (int c = 0; c < C; c++) {
         double w[2] = {0};
         for (int r = 0; r < 4; r++) {
-            for (int j = 0; j < 9; j++) w[0] = fmax(w[0], fabs((double)named(k.g, "a")->weight[(r * C + c) * 9 + j]));
-            w[1] = fmax(w[1], fabs((double)named(k.g, "b")->weight[r * C + c]));
+            for (int j = 0; j < 9; j++) w[0] = fmax(w[0], fabs((double)net_named(k.g, "a")->weight[(r * C + c) * 9 + j]));
+            w[1] = fmax(w[1], fabs((double)net_named(k.g, "b")->weight[r * C + c]));
         }
         s[c] = pow(largest[c], 0.3) / pow(sqrt(w[0] * w[1]), 0.7);
     }
     for (int c = 0; c < C; c++) {
         /* up to one factor for all channels, by which scales are free */
-        double found = (double)named(made, "b")->weight[c] / (double)named(k.g, "b")->weight[c];
-        double other = (double)named(made, "a")->weight[c * 9] / (double)named(k.g, "a")->weight[c * 9];
-        double rows = (double)named(k.g, "first")->weight[c * 2] / (double)named(made, "first")->weight[c * 2];
+        double found = (double)net_named(made, "b")->weight[c] / (double)net_named(k.g, "b")->weight[c];
+        double other = (double)net_named(made, "a")->weight[c * 9] / (double)net_named(k.g, "a")->weight[c * 9];
+        double rows = (double)net_named(k.g, "first")->weight[c * 2] / (double)net_named(made, "first")->weight[c * 2];
         assert_true(fabs(other / found - 1) < 1e-5 && fabs(rows / found - 1) < 1e-5);
         before += log(s[c]) / C;
         after += log(found) / C;
@@ -327,12 +215,12 @@ static void refused(const hd_graph *g, const hd_policy *p, const hd_idx *x, cons
 
 static void what_cannot_be_folded(void **state) {
     (void)state;
-    maker k = start((hd_shape){3, 4, 4}, 4);
-    int x = clip(&k, "relu6", conv(&k, "conv1", k.g->input, 4, 3, 1, 1), 6);
-    x = unary(&k, "swish", conv(&k, "conv2", x, 4, 3, 1, 1), HD_FN_HARD_SWISH);
-    x = add(&k, "sum", conv(&k, "conv3", x, 4, 1, 1, 1), x);
-    conv(&k, "conv4", x, 4, 1, 1, 1);
-    hd_idx *data = images(k.g, 1);
+    maker k = net_start((hd_shape){3, 4, 4}, 1, 4);
+    int x = net_clip(&k, "relu6", net_conv(&k, "conv1", k.g->input, 4, 3, 1, 1), 6);
+    x = net_unary(&k, "swish", net_conv(&k, "conv2", x, 4, 3, 1, 1), HD_FN_HARD_SWISH);
+    x = net_add(&k, "sum", net_conv(&k, "conv3", x, 4, 1, 1, 1), x);
+    net_conv(&k, "conv4", x, 4, 1, 1, 1);
+    hd_idx *data = net_images(k.g, IMAGES, 1);
     static const struct { const char *layer, *message; } list[] = {
         {"conv1", "layer 'conv1': no scales can be folded before it: it reads the network's input, which stays as it is"},
         {"conv2", "layer 'conv2': no scales can be folded before it: node 'relu6' does not pass them on; ReLU, pooling, flattening and additions do"},
@@ -346,10 +234,10 @@ static void what_cannot_be_folded(void **state) {
         hd_policy_free(&p);
     }
     /* A clip at -1 would clip elsewhere after a division. */
-    maker c = start((hd_shape){3, 4, 4}, 4);
-    x = clip(&c, "floor", conv(&c, "conv1", c.g->input, 4, 3, 1, 1), INFINITY);
-    named(c.g, "floor")->lo = -1;
-    conv(&c, "conv2", x, 4, 1, 1, 1);
+    maker c = net_start((hd_shape){3, 4, 4}, 1, 4);
+    x = net_clip(&c, "floor", net_conv(&c, "conv1", c.g->input, 4, 3, 1, 1), INFINITY);
+    net_named(c.g, "floor")->lo = -1;
+    net_conv(&c, "conv2", x, 4, 1, 1, 1);
     hd_policy clipped = policy("rtn", 4);
     add_rule(&clipped, "conv2", "smooth");
     refused(c.g, &clipped, data, "layer 'conv2': no scales can be folded before it: node 'floor' does not pass them on; ReLU, pooling, flattening and additions do");
@@ -367,9 +255,9 @@ static void what_cannot_be_folded(void **state) {
     hd_graph_free(made);
     hd_policy_free(&q);
     hd_graph_free(k.g);
-    k = start((hd_shape){3, 4, 4}, 4);
-    x = clip(&k, "relu", conv(&k, "conv1", k.g->input, 4, 3, 1, 1), INFINITY);
-    conv(&k, "conv2", x, 4, 1, 1, 1);
+    k = net_start((hd_shape){3, 4, 4}, 1, 4);
+    x = net_clip(&k, "relu", net_conv(&k, "conv1", k.g->input, 4, 3, 1, 1), INFINITY);
+    net_conv(&k, "conv2", x, 4, 1, 1, 1);
     k.g->output = x;
     p = policy("rtn", 4);
     add_rule(&p, "conv2", "awq");
@@ -388,7 +276,7 @@ static void what_cannot_be_folded(void **state) {
 static void smoothing_beats_rounding(void **state) {
     (void)state;
     for (uint64_t seed = 0; seed < 3; seed++) {
-        hd_graph *g = planted(seed, 60);
+        hd_graph *g = net_planted(seed, 60);
         double rtn = quality_of(g, "rtn", 8), smooth = quality_of(g, "smooth+rtn", 8);
         print_message("seed %d: rounding %.1f dB, smoothed %.1f dB\n", (int)seed, rtn, smooth);
         assert_true(smooth > rtn + 6);
@@ -399,59 +287,12 @@ static void smoothing_beats_rounding(void **state) {
 static void awq_beats_rounding(void **state) {
     (void)state;
     for (uint64_t seed = 0; seed < 3; seed++) {
-        hd_graph *g = planted(seed, 6);
+        hd_graph *g = net_planted(seed, 6);
         double rtn = quality_of(g, "rtn", 3), awq = quality_of(g, "awq", 3), gptq = quality_of(g, "awq+gptq", 3);
         print_message("seed %d: rounding %.1f dB, AWQ %.1f dB, AWQ and GPTQ %.1f dB\n", (int)seed, rtn, awq, gptq);
         assert_true(awq > rtn + 1 && gptq > awq);
         hd_graph_free(g);
     }
-}
-
-/* ---- the statistics behind them ---- */
-
-/* Second moments by plain loops over windows of a strided, dilated, grouped convolution. */
-static void moments_are_of_the_windows(void **state) {
-    (void)state;
-    enum { GROUPS = 2, PER = 2, K = 3, IN = PER * K * K };
-    maker k = start((hd_shape){4, 7, 6}, 2);
-    hd_node *n = node(&k, HD_OP_CONV2D, "conv", k.g->input, (hd_shape){6, 4, 4});
-    n->kh = n->kw = K;
-    n->sy = n->dx = 2;
-    n->sx = 1;
-    n->groups = GROUPS;
-    n->pad_top = n->pad_bottom = n->pad_left = n->pad_right = 1;
-    fill(&k, n, 4, 6);
-    hd_idx *x = images(k.g, 3);
-    hd_policy q = policy("rtn", 8);
-    hd_pass pass = {k.g, &q, x, IMAGES, 1};
-    double h[GROUPS * IN * IN], want[GROUPS * IN * IN] = {0};
-    hd_err err = {0};
-    if (hd_layer_moments(h, &pass, 0, &err)) fail_msg("%s", err.message);
-    hd_shape s = k.g->tensor[0].shape;
-    for (uint32_t i = 0; i < IMAGES; i++)
-        for (int oy = 0; oy < 4; oy++)
-            for (int ox = 0; ox < 4; ox++)
-                for (int g = 0; g < GROUPS; g++) {
-                    double v[IN];
-                    for (int c = 0; c < PER; c++)
-                        for (int ky = 0; ky < K; ky++)
-                            for (int kx = 0; kx < K; kx++) {
-                                int iy = oy * 2 - 1 + ky, ix = ox - 1 + kx * 2, in = iy >= 0 && iy < s.h && ix >= 0 && ix < s.w;
-                                size_t at = (size_t)((g * PER + c) * s.h + iy) * (size_t)s.w + (size_t)ix;
-                                v[(c * K + ky) * K + kx] = in ? ((uint8_t *)x->data)[i * x->item + at] / 255.0 : 0;
-                            }
-                    for (int a = 0; a < IN; a++)
-                        for (int b = 0; b < IN; b++) want[(g * IN + a) * IN + b] += 2 * v[a] * v[b] / (IMAGES * 16.0);
-                }
-    for (int i = 0; i < GROUPS * IN * IN; i++) assert_true(fabs(h[i] - want[i]) < 1e-5);
-    double again[GROUPS * IN * IN];
-    int threads = omp_get_max_threads();
-    omp_set_num_threads(threads > 1 ? 1 : 3);
-    assert_int_equal(hd_layer_moments(again, &pass, 0, &err), HD_OK);
-    omp_set_num_threads(threads);
-    assert_memory_equal(h, again, sizeof h);
-    hd_idx_free(x);
-    hd_graph_free(k.g);
 }
 
 /* The power that is chosen is the best of all twenty by the outputs themselves, sample by sample. */
@@ -517,16 +358,16 @@ static void awq_power_is_the_best(void **state) {
 static void outliers_leave_the_outputs(void **state) {
     (void)state;
     for (uint64_t seed = 0; seed < 4; seed++) {
-        hd_graph *g = planted(seed, 100);
-        hd_idx *x = images(g, seed);
+        hd_graph *g = net_planted(seed, 100);
+        hd_idx *x = net_images(g, IMAGES, seed);
         hd_policy p = policy("outliers:10", 4), q;
         hd_graph *made = passed(g, &q, &p, x);
         assert_true(difference(g, made, x) < 1e-5);
         const char *const wanted[] = {"conv1", "conv1.outliers", "conv2", "conv2.outliers", "conv2.outliers.outliers", "fc", "fc.outliers"};
-        for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) assert_non_null(named(made, wanted[i]));
-        assert_true(named(made, "conv1")->cout == 14 && named(made, "conv1.outliers")->cout == 2);
-        assert_true(named(made, "conv2.outliers")->cin == 2 && !named(made, "conv2.outliers")->bias);
-        assert_true(named(made, "fc.outliers")->cin == 2 * 4 && named(made, "fc")->cin == 14 * 4);
+        for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) assert_non_null(net_named(made, wanted[i]));
+        assert_true(net_named(made, "conv1")->cout == 14 && net_named(made, "conv1.outliers")->cout == 2);
+        assert_true(net_named(made, "conv2.outliers")->cin == 2 && !net_named(made, "conv2.outliers")->bias);
+        assert_true(net_named(made, "fc.outliers")->cin == 2 * 4 && net_named(made, "fc")->cin == 14 * 4);
         assert_true(hd_policy_of(&q, "fc.outliers")->bits == 8 && hd_policy_of(&q, "fc")->bits == 4);
         assert_true(hd_policy_of(&q, "conv1")->recipe.outliers == 0 && hd_policy_of(&q, "fc")->recipe.outliers > 0);
         hd_graph_free(made);
@@ -539,7 +380,7 @@ static void outliers_leave_the_outputs(void **state) {
 static void splitting_beats_rounding(void **state) {
     (void)state;
     for (uint64_t seed = 0; seed < 3; seed++) {
-        hd_graph *g = planted(seed, 60);
+        hd_graph *g = net_planted(seed, 60);
         double rtn = quality_of(g, "rtn", 8), split = quality_of(g, "outliers", 8);
         print_message("seed %d: rounding %.1f dB, outliers apart %.1f dB\n", (int)seed, rtn, split);
         assert_true(split > rtn + 6);
@@ -550,29 +391,29 @@ static void splitting_beats_rounding(void **state) {
 /* Around pools, functions and additions, and where others read the tensor. */
 static void outliers_through_operations(void **state) {
     (void)state;
-    maker k = start((hd_shape){3, 8, 8}, 6);
-    int x = unary(&k, "swish", conv(&k, "conv1", k.g->input, 8, 3, 1, 1), HD_FN_HARD_SWISH);
-    x = pool(&k, HD_OP_MAX_POOL, "max", x);
-    x = add(&k, "sum", conv(&k, "conv2", x, 8, 3, 1, 1), conv(&k, "conv3", k.g->input, 8, 3, 2, 1));
-    x = flatten(&k, "flat", clip(&k, "relu", x, 4));
-    fc(&k, "fc", x, 5);
-    for (int i = 0; i < 27; i++) named(k.g, "conv1")->weight[5 * 27 + i] *= 30;
-    for (int i = 0; i < 27; i++) named(k.g, "conv3")->weight[2 * 27 + i] *= 30;
-    named(k.g, "relu")->hi = 1000;
-    hd_idx *data = images(k.g, 2);
+    maker k = net_start((hd_shape){3, 8, 8}, 1, 6);
+    int x = net_unary(&k, "swish", net_conv(&k, "conv1", k.g->input, 8, 3, 1, 1), HD_FN_HARD_SWISH);
+    x = net_pool(&k, HD_OP_MAX_POOL, "max", x);
+    x = net_add(&k, "sum", net_conv(&k, "conv2", x, 8, 3, 1, 1), net_conv(&k, "conv3", k.g->input, 8, 3, 2, 1));
+    x = net_flatten(&k, "flat", net_clip(&k, "relu", x, 4));
+    net_fc(&k, "fc", x, 5);
+    for (int i = 0; i < 27; i++) net_named(k.g, "conv1")->weight[5 * 27 + i] *= 30;
+    for (int i = 0; i < 27; i++) net_named(k.g, "conv3")->weight[2 * 27 + i] *= 30;
+    net_named(k.g, "relu")->hi = 1000;
+    hd_idx *data = net_images(k.g, IMAGES, 2);
     hd_policy p = policy("outliers:3", 8), q;
     hd_graph *made = passed(k.g, &q, &p, data);
     assert_true(difference(k.g, made, data) < 1e-5);
-    assert_true(named(made, "conv2.outliers")->cin == 1 && named(made, "fc.outliers") && named(made, "conv3.outliers") && named(made, "max.outliers"));
+    assert_true(net_named(made, "conv2.outliers")->cin == 1 && net_named(made, "fc.outliers") && net_named(made, "conv3.outliers") && net_named(made, "max.outliers"));
     hd_graph_free(made);
     hd_policy_free(&q);
     hd_graph_free(k.g);
     hd_idx_free(data);
-    k = start((hd_shape){3, 8, 8}, 6);
-    x = conv(&k, "conv1", k.g->input, 8, 3, 1, 1);
-    add(&k, "sum", conv(&k, "conv2", x, 8, 3, 1, 1), x);
-    for (int i = 0; i < 27; i++) named(k.g, "conv1")->weight[5 * 27 + i] *= 30;
-    data = images(k.g, 2);
+    k = net_start((hd_shape){3, 8, 8}, 1, 6);
+    x = net_conv(&k, "conv1", k.g->input, 8, 3, 1, 1);
+    net_add(&k, "sum", net_conv(&k, "conv2", x, 8, 3, 1, 1), x);
+    for (int i = 0; i < 27; i++) net_named(k.g, "conv1")->weight[5 * 27 + i] *= 30;
+    data = net_images(k.g, IMAGES, 2);
     made = passed(k.g, &q, &p, data);
     assert_int_equal(made->n_nodes, 3);
     hd_graph_free(made);
@@ -589,8 +430,8 @@ static void outliers_through_operations(void **state) {
 static void split_networks_run(void **state) {
     (void)state;
     static const char *const geometries[] = {"2x2x4x1", "4x8x8x2"};
-    hd_graph *g = planted(5, 40);
-    hd_idx *x = images(g, 5);
+    hd_graph *g = net_planted(5, 40);
+    hd_idx *x = net_images(g, IMAGES, 5);
     hd_model *m = compressed(g, "outliers:8+smooth+gptq", 4, x);
     const hd_qtensor *in = &m->tensor[m->input], *out = &m->tensor[m->output];
     int8_t *codes = malloc(x->item), *output = malloc((size_t)out->c);
@@ -624,78 +465,12 @@ static void split_networks_run(void **state) {
     hd_graph_free(g);
 }
 
-/* ---- ranges ---- */
-
-static int by_value(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-/* Against the sorted values: the ends lie within a bin of the order statistics. */
-static void percentiles(void **state) {
-    (void)state;
-    enum { N = 20000 };
-    static double v[N];
-    hd_rng r;
-    hd_rng_seed(&r, 1, 2);
-    hd_histogram *h = calloc(1, sizeof *h);
-    h->lo = -8;
-    h->hi = 12;
-    for (int i = 0; i < N; i++) {
-        do v[i] = 2 * (double)hd_rng_normal(&r) + 1;
-        while (v[i] <= -8 || v[i] >= 12);
-        h->count[(int)((v[i] + 8) / 20 * HD_BINS)]++;
-    }
-    qsort(v, N, sizeof *v, by_value);
-    for (int k = 0; k < 3; k++) {
-        double p = (double[]){0.9999, 0.99, 0.9}[k], bin = 20.0 / HD_BINS;
-        int beyond = (int)(N * (1 - p));
-        hd_qparams q = hd_qparams_percentile(h, p);
-        double lo = (double)q.scale * (-128 - q.zero), hi = (double)q.scale * (127 - q.zero);
-        assert_true(fabs(lo - v[beyond]) < bin + (double)q.scale && fabs(hi - v[N - 1 - beyond]) < bin + (double)q.scale);
-    }
-    hd_qparams all = hd_qparams_percentile(h, 1), minmax = hd_qparams_of(h, &(hd_policy){.ranges = HD_RANGES_MINMAX}), mse = hd_qparams_of(h, &(hd_policy){0});
-    assert_true(minmax.scale == hd_qparams_of_range(-8, 12).scale && all.scale < minmax.scale);
-    assert_true((double)all.scale * (-128.5 - all.zero) <= v[0] && (double)all.scale * (127.5 - all.zero) >= v[N - 1]);
-    assert_true(hd_qparams_error(h, mse) <= hd_qparams_error(h, minmax));
-    free(h);
-}
-
-static void ranges_by_name(void **state) {
-    (void)state;
-    hd_policy p = {0};
-    assert_true(hd_policy_ranges(&p, "minmax") && p.ranges == HD_RANGES_MINMAX);
-    assert_true(hd_policy_ranges(&p, "percentile") && p.ranges == HD_RANGES_PERCENTILE && fabsf(p.percentile - 0.9999f) < 1e-6f);
-    assert_true(hd_policy_ranges(&p, "percentile:99") && fabsf(p.percentile - 0.99f) < 1e-6f);
-    assert_true(hd_policy_ranges(&p, "mse") && p.ranges == HD_RANGES_MSE);
-    static const char *const bad[] = {"", "max", "percentile:", "percentile:49", "percentile:101", "percentile:99x", "percentiles", "percentile:nan"};
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) assert_false(hd_policy_ranges(&p, bad[i]));
-    /* and they arrive: the model's scales follow */
-    hd_graph *g = planted(1, 20);
-    hd_idx *x = images(g, 1);
-    hd_model *m[3];
-    float scale[3];
-    for (int k = 0; k < 3; k++) {
-        p = policy("rtn", 8);
-        p.ranges = (hd_ranges[]){HD_RANGES_MSE, HD_RANGES_MINMAX, HD_RANGES_PERCENTILE}[k];
-        p.percentile = 0.97f;
-        hd_err err = {0};
-        if (hd_compress(&m[k], g, &p, x, IMAGES, 1, &err)) fail_msg("%s", err.message);
-        scale[k] = m[k]->tensor[m[k]->stage[0].output].scale;
-        hd_model_free(m[k]);
-    }
-    assert_true(scale[0] <= scale[1] && scale[2] < scale[0]);
-    hd_idx_free(x);
-    hd_graph_free(g);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(folding_leaves_the_outputs), cmocka_unit_test(readers_share_a_scale),       cmocka_unit_test(what_cannot_be_folded),
-        cmocka_unit_test(smoothing_beats_rounding),   cmocka_unit_test(awq_beats_rounding),          cmocka_unit_test(moments_are_of_the_windows),
-        cmocka_unit_test(awq_power_is_the_best),      cmocka_unit_test(outliers_leave_the_outputs),  cmocka_unit_test(splitting_beats_rounding),
-        cmocka_unit_test(outliers_through_operations), cmocka_unit_test(split_networks_run),         cmocka_unit_test(percentiles),
-        cmocka_unit_test(ranges_by_name),
+        cmocka_unit_test(folding_leaves_the_outputs), cmocka_unit_test(readers_share_a_scale),         cmocka_unit_test(what_cannot_be_folded),
+        cmocka_unit_test(smoothing_beats_rounding),   cmocka_unit_test(awq_beats_rounding),            cmocka_unit_test(awq_power_is_the_best),
+        cmocka_unit_test(outliers_leave_the_outputs), cmocka_unit_test(splitting_beats_rounding),      cmocka_unit_test(outliers_through_operations),
+        cmocka_unit_test(split_networks_run),
     };
     return cmocka_run_group_tests_name("passes", tests, NULL, NULL);
 }
