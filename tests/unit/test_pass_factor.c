@@ -14,6 +14,7 @@
 #include "../../compiler/compress/passes.h"
 #include "../../sw/core/rng.h"
 #include "../../sw/runtime/runtime.h"
+#include "../support/integer_checks.h"
 
 enum { SIDE = 9, CHANNELS = 3, IMAGES = 40 };
 static const char *const METHODS[] = {"svd", "tucker", "cp", "tt"};
@@ -167,37 +168,6 @@ static double difference(const hd_graph *a, const hd_graph *b, const hd_idx *x) 
     hd_exec_free(ea);
     hd_exec_free(eb);
     free(image);
-    return wrong / signal;
-}
-
-/* Noise over signal of the integer network's output [h][w][c] against the float network's. */
-static double noise_of(const hd_graph *g, const hd_model *m, const hd_idx *x) {
-    hd_exec *f;
-    hd_integer *e;
-    const hd_qtensor *to = &m->tensor[m->output];
-    float *image = malloc(x->item * sizeof *image);
-    int8_t *codes = malloc(x->item);
-    double signal = 0, wrong = 0;
-    assert_int_equal(hd_exec_new(&f, g, NULL), HD_OK);
-    assert_int_equal(hd_integer_new(&e, m, NULL), HD_OK);
-    for (uint32_t i = 0; i < x->dim[0]; i++) {
-        hd_idx_item(x, i, 1, image);
-        hd_quantize_input(&m->tensor[m->input], image, codes);
-        hd_exec_run(f, image);
-        hd_integer_run(e, codes);
-        const float *want = hd_exec_tensor(f, g->output);
-        const int8_t *y = hd_integer_tensor(e, m->output);
-        for (int p = 0; p < to->h * to->w; p++)
-            for (int c = 0; c < to->c; c++) {
-                double w = (double)want[c * to->h * to->w + p], d = (double)to->scale * (y[p * to->c + c] - to->zero) - w;
-                signal += w * w;
-                wrong += d * d;
-            }
-    }
-    hd_exec_free(f);
-    hd_integer_free(e);
-    free(image);
-    free(codes);
     return wrong / signal;
 }
 
@@ -414,12 +384,12 @@ static void factors_beat_rounding(void **state) {
     hd_idx *x = images(7);
     hd_graph *g = one_layer(0.03f);
     hd_model *rtn = layer_compressed(g, x, 3, "rtn");
-    double plain_noise = noise_of(g, rtn, x);
+    double plain_noise = hd_test_noise(g, rtn, x);
     for (int k = 0; k < 4; k++) {
         char method[40];
         snprintf(method, sizeof method, "%s:0.3", METHODS[k]);
         hd_model *m = layer_compressed(g, x, 8, method);
-        double noise = noise_of(g, m, x);
+        double noise = hd_test_noise(g, m, x);
         assert_true(noise < 0.2 * plain_noise);
         assert_true((double)hd_model_weight_bytes(m) < 1.3 * (double)hd_model_weight_bytes(rtn));
         hd_model_free(m);
@@ -437,12 +407,12 @@ static void residual_beats_rounding(void **state) {
     for (int solver = 0; solver < 2; solver++) {
         const char *base = solver ? "gptq" : "rtn";
         hd_model *without = layer_compressed(g, x, 2, base);
-        double plain_noise = noise_of(g, without, x);
+        double plain_noise = hd_test_noise(g, without, x);
         for (int k = 0; k < 4; k++) {
             char method[60];
             snprintf(method, sizeof method, "%s:0.25+residual+%s", METHODS[k], base);
             hd_model *m = layer_compressed(g, x, 2, method);
-            assert_true(noise_of(g, m, x) < 0.6 * plain_noise);
+            assert_true(hd_test_noise(g, m, x) < 0.6 * plain_noise);
             hd_model_free(m);
         }
         hd_model_free(without);

@@ -15,7 +15,7 @@
 #include "../../compiler/compress/pass_inputs.h"
 #include "../../compiler/compress/passes.h"
 #include "../../sw/core/rng.h"
-#include "../../sw/runtime/runtime.h"
+#include "../support/integer_checks.h"
 #include "../support/net_maker.h"
 
 enum { IMAGES = 96 };
@@ -85,39 +85,11 @@ static hd_model *compressed(const hd_graph *g, const char *method, int bits, con
     return m;
 }
 
-/* Signal to noise of the integer network's output against the float one, in decibels. */
-static double quality(const hd_graph *g, const hd_model *m, const hd_idx *x) {
-    hd_err err = {0};
-    hd_exec *f;
-    hd_integer *e;
-    const hd_qtensor *to = &m->tensor[m->output];
-    float *image = malloc(x->item * sizeof *image);
-    int8_t *codes = malloc(x->item);
-    double signal = 0, noise = 1e-30;
-    if (hd_exec_new(&f, g, &err) || hd_integer_new(&e, m, &err)) fail_msg("%s", err.message);
-    for (uint32_t i = 0; i < x->dim[0]; i++) {
-        hd_idx_item(x, i, 1, image);
-        hd_quantize_input(&m->tensor[m->input], image, codes);
-        hd_exec_run(f, image);
-        hd_integer_run(e, codes);
-        for (int c = 0; c < to->c; c++) {
-            double w = (double)hd_exec_tensor(f, g->output)[c], d = (double)to->scale * (hd_integer_tensor(e, m->output)[c] - to->zero) - w;
-            signal += w * w;
-            noise += d * d;
-        }
-    }
-    hd_exec_free(f);
-    hd_integer_free(e);
-    free(image);
-    free(codes);
-    return 10 * log10(signal / noise);
-}
-
 /* Calibrated on some images, measured on others. */
 static double quality_of(const hd_graph *g, const char *method, int bits) {
     hd_idx *x = net_images(g, IMAGES, 1), *others = net_images(g, IMAGES, 2);
     hd_model *m = compressed(g, method, bits, x);
-    double q = quality(g, m, others);
+    double q = -10 * log10(hd_test_noise(g, m, others)); /* signal to noise in decibels */
     hd_model_free(m);
     hd_idx_free(x);
     hd_idx_free(others);
@@ -433,33 +405,9 @@ static void split_networks_run(void **state) {
     hd_graph *g = net_planted(5, 40);
     hd_idx *x = net_images(g, IMAGES, 5);
     hd_model *m = compressed(g, "outliers:8+smooth+gptq", 4, x);
-    const hd_qtensor *in = &m->tensor[m->input], *out = &m->tensor[m->output];
-    int8_t *codes = malloc(x->item), *output = malloc((size_t)out->c);
-    float *image = malloc(x->item * sizeof *image);
-    hd_integer *e;
     hd_err err = {0};
-    assert_int_equal(hd_integer_new(&e, m, &err), HD_OK);
-    for (int k = 0; k < 2; k++) {
-        hd_geometry geometry;
-        hd_program *program;
-        hd_session *s;
-        hd_lower_options o = {.board = "", .expand_input = -1};
-        assert_int_equal(hd_geometry_parse(&geometry, geometries[k], &err), HD_OK);
-        if (hd_lower(&program, m, &geometry, &o, &err) || hd_session_open(&s, program, &hd_driver_ref, NULL, &err)) fail_msg("%s", err.message);
-        for (uint32_t i = 0; i < 4; i++) {
-            hd_idx_item(x, i, 1, image);
-            hd_quantize_input(in, image, codes);
-            if (hd_session_run(s, codes, output, &err)) fail_msg("%s", err.message);
-            hd_integer_run(e, codes);
-            assert_memory_equal(output, hd_integer_tensor(e, m->output), (size_t)out->c);
-        }
-        hd_session_close(s);
-        hd_program_free(program);
-    }
-    hd_integer_free(e);
-    free(codes);
-    free(output);
-    free(image);
+    for (int k = 0; k < 2; k++)
+        if (hd_test_ref_agrees(m, geometries[k], x, 4, &err)) fail_msg("%s: %s", geometries[k], err.message);
     hd_model_free(m);
     hd_idx_free(x);
     hd_graph_free(g);

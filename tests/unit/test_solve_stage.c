@@ -13,6 +13,7 @@
 #include "../../compiler/compress/compress_internal.h"
 #include "../../compiler/compress/model_internal.h"
 #include "../../sw/core/rng.h"
+#include "../support/integer_checks.h"
 
 enum { SIDE = 6, IMAGES = 48 };
 
@@ -87,37 +88,6 @@ static hd_graph *network(uint64_t seed) {
     return g;
 }
 
-/* Noise over signal of the integer network's output. */
-static double noise(const hd_graph *g, const hd_model *m, const hd_idx *x) {
-    hd_exec *f;
-    hd_integer *e;
-    const hd_qtensor *to = &m->tensor[m->output];
-    float *image = malloc(x->item * sizeof *image);
-    int8_t *codes = malloc(x->item);
-    double signal = 0, wrong = 0;
-    assert_int_equal(hd_exec_new(&f, g, NULL), HD_OK);
-    assert_int_equal(hd_integer_new(&e, m, NULL), HD_OK);
-    for (uint32_t i = 0; i < x->dim[0]; i++) {
-        hd_idx_item(x, i, 1, image);
-        hd_quantize_input(&m->tensor[m->input], image, codes);
-        hd_exec_run(f, image);
-        hd_integer_run(e, codes);
-        const float *want = hd_exec_tensor(f, g->output);
-        const int8_t *y = hd_integer_tensor(e, m->output);
-        for (int p = 0; p < to->h * to->w; p++)
-            for (int c = 0; c < to->c; c++) {
-                double w = (double)want[c * to->h * to->w + p], d = (double)to->scale * (y[p * to->c + c] - to->zero) - w;
-                signal += w * w;
-                wrong += d * d;
-            }
-    }
-    hd_exec_free(f);
-    hd_integer_free(e);
-    free(image);
-    free(codes);
-    return wrong / signal;
-}
-
 static hd_model *compressed(const hd_graph *g, const hd_policy *p, const hd_idx *x) {
     hd_model *m;
     hd_err err = {0};
@@ -141,7 +111,7 @@ static void windows_are_in_order(void **state) {
                 p.base.group_size = 9;
                 p.base.recipe.solver = method ? HD_METHOD_GPTQ : HD_METHOD_RTN;
                 hd_model *m = compressed(g, &p, x);
-                error[method] += noise(g, m, x);
+                error[method] += hd_test_noise(g, m, x);
                 hd_model_free(m);
             }
             hd_idx_free(x);
@@ -171,7 +141,7 @@ static void networks_keep_more(void **state) {
             p.base.block_out = 4;
             p.base.recipe.solver = kind[k].method;
             hd_model *m = compressed(g, &p, x);
-            error[k] += noise(g, m, unseen) / 4;
+            error[k] += hd_test_noise(g, m, unseen) / 4;
             for (int i = 0; kind[k].sparsity > 0 && i < m->n_stages; i++) {
                 const hd_stage *s = &m->stage[i];
                 size_t blocks = s->present ? hd_stage_in_blocks(s) * (size_t)((s->cout + 3) / 4) : 0, present = 0;
@@ -220,7 +190,7 @@ static void schedules(void **state) {
             p.budget = k == 4 ? HD_BUDGET_GLOBAL : HD_BUDGET_LOCAL;
             p.rounds = k == 5 ? 2 : 1;
             m[k] = compressed(g, &p, x);
-            error[k] += noise(g, m[k], unseen) / 2;
+            error[k] += hd_test_noise(g, m[k], unseen) / 2;
             for (int i = 0; i < m[k]->n_stages; i++) {
                 const hd_stage *s = &m[k]->stage[i];
                 size_t weights = s->kind == HD_STAGE_CONV ? hd_stage_weights(s) : 0;
