@@ -194,7 +194,9 @@ static int one(uint64_t seed, const char *geometry, const hd_geometry *g, const 
     hd_integer *golden = NULL;
     hd_lower_options lo = {.board = "", .expand_input = (int)(seed % 3) - 1};
     int bad = 1, other = g->gather && seed % 2, cut = g->extern_log2 && seed % 4 == 1;
-    hd_status lowered = g->decode ? hd_random_coded(&m, seed, &err) : hd_random_model(&m, seed, &err);
+    /* Random models seldom add anything to a layer that reads words in pairs. */
+    int adds = g->residual && !g->decode && seed % 8 == 7;
+    hd_status lowered = g->decode ? hd_random_coded(&m, seed, &err) : adds ? hd_random_residual(&m, seed, &err) : hd_random_model(&m, seed, &err);
     /* Without the residual adder additions would fit nowhere: the same layers without them do. */
     for (int i = 0; !lowered && !g->residual && i < m->n_stages; i++) {
         hd_stage *s = &m->stage[i];

@@ -306,6 +306,37 @@ static void add_wide(maker *k, int input, int cout) {
     fill_post(k, s);
 }
 
+hd_status hd_random_residual(hd_model **out, uint64_t seed, hd_err *err) {
+    maker k = {.m = NULL};
+    *out = NULL;
+    hd_rng_seed(&k.rng, seed, 81);
+    if (!(k.m = array(&k, 1, sizeof *k.m))) return hd_fail(err, HD_NOMEM, "random model: out of memory");
+    k.m->tensor = array(&k, MAX_TENSORS, sizeof *k.m->tensor);
+    k.m->stage = array(&k, MAX_STAGES, sizeof *k.m->stage);
+    k.m->name = name(&k, "residual", (int)(seed % 1000000));
+    int cin = 16 * range(&k, 1, 3), cout = 4 * range(&k, 1, 10);
+    if (!k.failed) add_tensor(&k, range(&k, 1, 6), range(&k, 1, 9), cin);
+    for (int i = 0; i < 2 && !k.failed; i++) {
+        const hd_qtensor *in = &k.m->tensor[0];
+        int h = in->h, w = in->w;
+        hd_stage *s = add_stage(&k, HD_STAGE_CONV, "conv", 0);
+        s->kh = s->kw = PICK(&k, 1, 1, 3);
+        s->pad_top = s->pad_left = s->kh / 2;
+        s->cout = cout;
+        choose_grid(&k, s);
+        fill_weights(&k, s);
+        if (!k.failed) fill_channels(&k, s);
+        if (i) s->residual = 1;
+        fill_post(&k, s);
+        s->output = add_tensor(&k, h, w, cout);
+    }
+    k.m->output = 2;
+    hd_status st = k.failed ? hd_fail(err, HD_NOMEM, "random model: out of memory") : hd_model_check(k.m, err);
+    if (st) hd_model_free(k.m);
+    else *out = k.m;
+    return st;
+}
+
 hd_status hd_random_coded(hd_model **out, uint64_t seed, hd_err *err) {
     if (seed % 2) {
         hd_status st = hd_random_model(out, seed, err);

@@ -7,6 +7,8 @@
 
 /* The same model for the same seed, on every machine. Owned by the caller: hd_model_free. */
 hd_status hd_random_model(hd_model **out, uint64_t seed, hd_err *err);
+/* Two layers on one input, of which the second adds what the first gives: any number of residual words a position beside an even or odd number of input words. */
+hd_status hd_random_residual(hd_model **out, uint64_t seed, hd_err *err);
 /* With odd seeds that model, with even ones fully connected layers; the weights of each ungrouped stage are on a code of the external stream: E8P, books, or
  * tables of 4 or 16. */
 hd_status hd_random_coded(hd_model **out, uint64_t seed, hd_err *err);

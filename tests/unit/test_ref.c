@@ -96,6 +96,69 @@ static void wrapping(void **state) {
     }
 }
 
+static int64_t wrap32(int64_t v) { return (int64_t)(int32_t)(uint32_t)(uint64_t)v; }
+
+static int64_t floor_shift(int64_t v, int64_t n) {
+    int64_t d = (int64_t)1 << n;
+    return v >= 0 ? v / d : -((-v + d - 1) / d);
+}
+
+/* docs/formats.md section 1 for one channel of one step, at the ends of its numbers: ties, saturation to 16 bits that a residual brings back, sums of 32 bits that wrap. */
+static void arithmetic(void **state) {
+    (void)state;
+    hd_device *d = opened("2x2x4x1", "act=64");
+    uint32_t weight = 0, index = 0xa000; /* four ones */
+    hd_err err = {0};
+    hd_rng rng;
+    int ties = 0, saturated = 0, wrapped = 0;
+    hd_rng_seed(&rng, 41, 1);
+    put(d, HD_SPACE_WEIGHT, 0, &weight, 1);
+    put(d, HD_SPACE_INDEX, 0, &index, 1);
+    for (int i = 0; i < 20000; i++) {
+        uint32_t desc[2 * HD_DESC_STRIDE] = {0}, act[2], param[2], kind = hd_rng_below(&rng, 4);
+        int64_t z = 0, bias = (int32_t)hd_rng_u32(&rng) >> hd_rng_below(&rng, 32), mult = kind ? 32768 + (int64_t)hd_rng_below(&rng, 32768) : 32768;
+        int64_t shift = 17 + hd_rng_below(&rng, kind == 1 ? 31 : 6), zero = (int)hd_rng_below(&rng, 256) - 128, b;
+        int64_t res_mult = hd_rng_below(&rng, 65536), res_add = (int32_t)hd_rng_u32(&rng) >> hd_rng_below(&rng, 32), res_shift = hd_rng_below(&rng, 32);
+        for (int k = 0; k < 2; k++) act[k] = hd_rng_u32(&rng);
+        for (int k = 0; k < 4; k++) z += (int8_t)(uint8_t)(act[0] >> 8 * k);
+        b = (int8_t)(uint8_t)act[1];
+        int64_t acc = wrap32(z + bias), half = (int64_t)1 << (shift - 1), q = floor_shift(acc * mult + half, shift);
+        int64_t cut = q < -32768 ? -32768 : q > 32767 ? 32767 : q;
+        if (kind == 2) { /* back from the end of 16 bits */
+            res_shift = 0;
+            res_add = (int64_t)hd_rng_below(&rng, 200) - 100 - cut - zero - b * res_mult;
+        } else if (kind == 3) { /* near the end of 32 bits */
+            res_shift = 24 + hd_rng_below(&rng, 8);
+            res_add = (hd_rng_below(&rng, 2) ? 1 : -1) * (int64_t)(INT32_MAX - (int32_t)hd_rng_below(&rng, 1 << 22));
+        }
+        int64_t whole = b * res_mult + res_add, t = cut + zero + floor_shift(wrap32(whole), res_shift);
+        ties += (acc * mult + half) % (2 * half) == 0;
+        /* Of these a byte shows whether it was done. */
+        saturated += cut != q && t > -128 && t < 127;
+        wrapped += whole != wrap32(whole);
+        t = t < -128 ? -128 : t > 127 ? 127 : t;
+        one_pixel(desc, 1, 1);
+        const struct {
+            hd_field f;
+            int64_t v;
+        } set[] = {{HD_F_OUT_ZERO, zero}, {HD_F_RESIDUAL, 1}, {HD_F_RES_START, 1}, {HD_F_RES_N, 1}, {HD_F_RES_STRIDE, 1}, {HD_F_RES_TILES, 1}, {HD_F_RES_MULT, res_mult},
+                   {HD_F_RES_ADD, res_add}, {HD_F_RES_SHIFT, res_shift}};
+        for (size_t k = 0; k < sizeof set / sizeof set[0]; k++) hd_field_set(desc, set[k].f, set[k].v);
+        param[0] = (uint32_t)(int32_t)bias;
+        param[1] = (uint32_t)mult | (uint32_t)shift << 16;
+        put(d, HD_SPACE_DESC, 0, desc, 2 * HD_DESC_STRIDE);
+        put(d, HD_SPACE_PARAM, 0, param, 2);
+        put(d, HD_SPACE_ACT, 0, act, 2);
+        if (hd_driver_ref.run(d, 0, &err)) fail_msg("%s", err.message);
+        if ((int8_t)(uint8_t)get(d, HD_SPACE_ACT, 32) != t)
+            fail_msg("case %d: found %d, wanted %lld: accumulator %lld, mult %lld, shift %lld, residual %lld", i, (int8_t)(uint8_t)get(d, HD_SPACE_ACT, 32), (long long)t, (long long)acc,
+                     (long long)mult, (long long)shift, (long long)b);
+    }
+    print_message("%d ties, %d saturated and brought back, %d wrapped\n", ties, saturated, wrapped);
+    assert_true(ties > 100 && saturated > 10 && wrapped > 100);
+    hd_driver_ref.close(d);
+}
+
 static void host_view(void **state) {
     (void)state;
     hd_device *d = opened("3x7x8x2", "act=64,window=16,stream=16,param=16,descriptors=4,tables=1");
@@ -267,11 +330,11 @@ static int64_t simulate(literal *l, const hd_geometry *g, uint64_t *perf) {
 static void cycles(void **state) {
     (void)state;
     static const char *const geometries[] = {"2x2x4x1", "4x8x8x2", "3x7x8x2", "3x4x8x4", "8x4x16x2", "3x4x8x2", "4x2x16x2"};
-    int layers = 0, residuals = 0, drains = 0, buffers = 0;
+    int layers = 0, residuals = 0, drains = 0, buffers = 0, mixed = 0;
     for (uint64_t seed = 301; seed <= 340; seed++) {
         hd_model *m = NULL;
         hd_err err = {0};
-        if (hd_random_model(&m, seed, &err)) fail_msg("%s", err.message);
+        if (seed > 330 ? hd_random_residual(&m, seed, &err) : hd_random_model(&m, seed, &err)) fail_msg("%s", err.message);
         for (int k = 0; k < 7; k++) {
             hd_geometry g;
             hd_program *p = NULL;
@@ -294,7 +357,14 @@ static void cycles(void **state) {
                 assert_non_null(l.arrival);
                 int64_t issued = simulate(&l, &g, slow);
                 if (hd_ref_cycles(fast, &g, d, l.entry, NULL, &err)) fail_msg("%s", err.message);
-                int equal = fast[HD_PERF_STEPS] == slow[HD_PERF_STEPS] && fast[HD_PERF_WAIT_WINDOW] == slow[HD_PERF_WAIT_WINDOW] &&
+                uint64_t residual_words = (uint64_t)(hd_field_get(d, HD_F_RES_N) * hd_field_get(d, HD_F_POSITIONS)), walked = 0;
+                for (int64_t at = 0, w = hd_field_get(d, HD_F_OUT_W), sx = hd_field_get(d, HD_F_SX), n; at < hd_field_get(d, HD_F_POSITIONS); at += n) {
+                    n = w - at % w;
+                    if (n > g.rows - at % g.rows) n = g.rows - at % g.rows;
+                    if (hd_field_get(d, HD_F_SINGLE)) n = 1;
+                    walked += (uint64_t)(hd_field_get(d, HD_F_KH) * ((n - 1) * sx + hd_field_get(d, HD_F_KW)) * hd_field_get(d, HD_F_NCB));
+                }
+                int equal = fast[HD_PERF_FETCH_WORDS] == walked + residual_words && fast[HD_PERF_STEPS] == slow[HD_PERF_STEPS] && fast[HD_PERF_WAIT_WINDOW] == slow[HD_PERF_WAIT_WINDOW] &&
                             fast[HD_PERF_WAIT_DRAIN] == slow[HD_PERF_WAIT_DRAIN] && fast[HD_PERF_WAIT_BUFFER] == slow[HD_PERF_WAIT_BUFFER] &&
                             (int64_t)(slow[HD_PERF_STEPS] + slow[HD_PERF_WAIT_WINDOW] + slow[HD_PERF_WAIT_DRAIN]) == issued - 2;
                 /* Whatever the constants are, they do not depend on the last issue. */
@@ -307,6 +377,7 @@ static void cycles(void **state) {
                              (int)rest[k]);
                 layers++;
                 residuals += hd_field_get(d, HD_F_RESIDUAL) != 0;
+                mixed += l.pair == 2 && hd_field_get(d, HD_F_RES_N) % 2 == 1;
                 drains += slow[HD_PERF_WAIT_DRAIN] != 0;
                 buffers += slow[HD_PERF_WAIT_BUFFER] != 0;
                 free(l.arrival);
@@ -315,10 +386,11 @@ static void cycles(void **state) {
         }
         hd_model_free(m);
     }
-    assert_true(layers > 300 && residuals > 20 && drains > 50 && buffers > 50);
+    print_message("%d layers, %d with residual, of them %d in pairs with an odd number of residual words\n", layers, residuals, mixed);
+    assert_true(mixed > 0 && layers > 300 && residuals > 20 && drains > 50 && buffers > 50);
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(worked_block), cmocka_unit_test(wrapping), cmocka_unit_test(host_view), cmocka_unit_test(cycles)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(worked_block), cmocka_unit_test(wrapping), cmocka_unit_test(arithmetic), cmocka_unit_test(host_view), cmocka_unit_test(cycles)};
     return cmocka_run_group_tests_name("ref", tests, NULL, NULL);
 }
