@@ -241,7 +241,7 @@ static void welcome(hd_usbip *s) {
 
 hd_status hd_usbip_serve(hd_usbip *s, const volatile int *stop, hd_err *err) {
     unsigned idle = 50;
-    while (!*stop) {
+    while (!__atomic_load_n(stop, __ATOMIC_RELAXED)) {
         struct pollfd p[2] = {{.fd = s->client < 0 ? s->listener : s->client, .events = POLLIN}};
         if (s->out_first < s->out_n) p[0].events |= POLLOUT;
         int rc = poll(p, 1, (int)(idle < 50 ? idle : 50));

@@ -342,7 +342,7 @@ static void welcome(hd_usbredir *s) {
 
 hd_status hd_usbredir_serve(hd_usbredir *s, const volatile int *stop, hd_err *err) {
     unsigned idle = 50;
-    while (!*stop) {
+    while (!__atomic_load_n(stop, __ATOMIC_RELAXED)) {
         struct pollfd p = {.fd = s->client < 0 ? s->listener : s->client, .events = POLLIN};
         if (s->parser && usbredirparser_has_data_to_write(s->parser)) p.events |= POLLOUT;
         int rc = poll(&p, 1, (int)(idle < 50 ? idle : 50));

@@ -22,7 +22,7 @@ hd_status cli_refuse(const cli_args *a, const char *const *names, int with, hd_e
 
 /* Steps of --steps, or of --epochs passes over `rows` rows. */
 static hd_status read_steps(long *steps, const cli_args *a, uint32_t rows, int batch, hd_err *err) {
-    int64_t n, epochs;
+    int64_t n = 0, epochs = 0;
     if (cli_text(a, "--steps") && cli_text(a, "--epochs")) return hd_fail(err, HD_USAGE, "%s: --steps and --epochs do not go together", a->command->name);
     hd_status s = cli_int(&n, a, "--steps", *steps, 1, 10000000, err);
     if (!s) s = cli_int(&epochs, a, "--epochs", 0, 1, 100000, err);

@@ -152,7 +152,7 @@ static void clip_backward(const hd_node *t, size_t size, const float *restrict x
     float lo = t->lo, hi = t->hi;
     for (size_t k = 0; k < size; k++) {
         float d = dy[k], old = add ? dx[k] : 0;
-        dx[k] = old + ((x[k] > lo) & (x[k] < hi) ? d : 0);
+        dx[k] = old + (((x[k] > lo) & (x[k] < hi)) ? d : 0);
     }
 }
 

@@ -70,7 +70,34 @@ static void worked_block(void **state) {
     assert_int_equal(get(d, HD_SPACE_PERF, HD_PERF_WRITES), 1);
     /* TILE 1, SEG 2, slot 3: the entry issues in cycle 6, after three cycles of waiting from cycle 3. */
     assert_int_equal(get(d, HD_SPACE_PERF, HD_PERF_WAIT_WINDOW), 3);
-    assert_int_equal(get(d, HD_SPACE_REG, HD_REG_CYCLES), get(d, HD_SPACE_PERF, HD_PERF_CYCLES) + hd_ref_cycles_overhead());
+    uint32_t all = get(d, HD_SPACE_REG, HD_REG_CYCLES);
+    assert_int_equal(all, get(d, HD_SPACE_PERF, HD_PERF_CYCLES) + hd_ref_cycles_overhead());
+    /* Just as many cycles as are allowed. */
+    assert_int_equal(hd_driver_ref.run(d, all, &err), HD_OK);
+    assert_int_equal(hd_driver_ref.run(d, all - 1, &err), HD_DEVICE);
+    hd_driver_ref.close(d);
+}
+
+/* Register START: the second of two programs, whose descriptors begin at 4 and whose stream at row 1 of external memory, leaves its counters behind its own. */
+static void start_elsewhere(void **state) {
+    (void)state;
+    hd_device *d = opened("2x2x4x1", "act=64,extern=10,mhz=50,stream=16,descriptors=8");
+    uint32_t desc[2 * HD_DESC_STRIDE] = {0}, stream[5] = {0}, param[2] = {0, 32768 | 17 << 16}, act = 0x04030201, start = 4 | 1 << 16;
+    hd_err err = {0};
+    one_pixel(desc, 1, 1);
+    hd_field_set(stream, HD_S_FORMAT, HD_SEGMENT_RAW);
+    hd_field_set(stream, HD_S_ENTRIES, 1);
+    stream[1] = 0xa000;
+    hd_field_set(stream + 3, HD_S_FORMAT, HD_SEGMENT_END);
+    put(d, HD_SPACE_DESC, 4 * HD_DESC_STRIDE, desc, 2 * HD_DESC_STRIDE);
+    put(d, HD_SPACE_WEIGHT, 256, stream, 4);
+    put(d, HD_SPACE_PARAM, 0, param, 2);
+    put(d, HD_SPACE_ACT, 0, &act, 1);
+    put(d, HD_SPACE_REG, HD_REG_START, &start, 1);
+    if (hd_driver_ref.run(d, 0, &err)) fail_msg("%s", err.message);
+    assert_int_equal((int8_t)(uint8_t)get(d, HD_SPACE_ACT, 32), 3 + 3); /* 10 / 4, rounded up, and the zero point */
+    assert_int_equal(get(d, HD_SPACE_PERF, 4 * HD_PERF_WORDS + HD_PERF_STEPS), 1);
+    assert_int_equal(get(d, HD_SPACE_PERF, HD_PERF_STEPS), 0);
     hd_driver_ref.close(d);
 }
 
@@ -391,6 +418,6 @@ static void cycles(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(worked_block), cmocka_unit_test(wrapping), cmocka_unit_test(arithmetic), cmocka_unit_test(host_view), cmocka_unit_test(cycles)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(worked_block), cmocka_unit_test(start_elsewhere), cmocka_unit_test(wrapping), cmocka_unit_test(arithmetic), cmocka_unit_test(host_view), cmocka_unit_test(cycles)};
     return cmocka_run_group_tests_name("ref", tests, NULL, NULL);
 }

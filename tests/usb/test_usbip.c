@@ -64,7 +64,7 @@ static void start(int h) {
 static int finish(void **state) {
     (void)state;
     void *failed;
-    stop = 1;
+    __atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
     pthread_join(thread, &failed);
     hd_usbip_close(server);
     link_board_free(&board);

@@ -75,7 +75,7 @@ static int start(void **state) {
 static int finish(void **state) {
     (void)state;
     void *failed;
-    stop = 1;
+    __atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
     pthread_join(thread, &failed);
     hd_usbredir_close(server);
     return failed || !access(path, F_OK);
