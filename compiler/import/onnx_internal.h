@@ -86,7 +86,7 @@ hd_status hd_onnx_constant(const hd_onnx_const **c, hd_onnx *o, int n, int k, in
 hd_status hd_onnx_float_constant(const hd_onnx_const **c, hd_onnx *o, int n, int k, int optional, hd_err *err);
 /* Input k of either kind, ready to read. */
 hd_status hd_onnx_any(hd_onnx_value **v, hd_onnx *o, int n, int k, hd_err *err);
-/* Adds a graph node that reads x and writes output 0 of n, of the given shape; rank 2 or 4, or 0: the dims of x. */
+/* Adds a graph node that reads x and writes output 0 of n, of the given shape; rank 2, 3 (height 1) or 4, or 0: the dims of x. */
 hd_status hd_onnx_emit(hd_node **out, hd_onnx *o, int n, hd_op op, const hd_onnx_value *x, hd_shape shape, int rank, hd_err *err);
 /* Output 0 of n is x under another name and with the given dims (NULL: those of x). */
 hd_status hd_onnx_alias(hd_onnx *o, int n, const hd_onnx_value *x, int rank, const int64_t *dim, hd_err *err);
@@ -114,6 +114,6 @@ void hd_onnx_spread_codes(hd_graph *g);
 /* onnx_linear.c: a convolution (attributes from n) and a product with given weights; b may be NULL. */
 hd_status hd_onnx_convolve(hd_onnx *o, int n, hd_onnx_value *x, const hd_onnx_const *w, const hd_onnx_const *b, hd_err *err);
 hd_status hd_onnx_multiply(hd_onnx *o, int n, hd_onnx_value *x, const hd_onnx_const *w, hd_err *err);
-/* Strides, dilations and padding of n into w (kh, kw given); *y is the output size. */
-hd_status hd_onnx_window(hd_node *w, hd_shape *y, const hd_onnx *o, int n, hd_shape x, hd_err *err);
+/* Strides, dilations and padding of n into w (kh, kw given); *y is the output size. rank: of the input, 4, or 3 with one spatial axis, which is the width of height 1. */
+hd_status hd_onnx_window(hd_node *w, hd_shape *y, const hd_onnx *o, int n, hd_shape x, int rank, hd_err *err);
 #endif

@@ -8,16 +8,17 @@ hd_status hd_onnx_convolve(hd_onnx *o, int n, hd_onnx_value *x, const hd_onnx_co
     hd_status status = hd_onnx_int(&groups, o, n, "group", 1, err);
     if (status == HD_OK) status = hd_onnx_ints(&kernel, &kernel_rank, o, n, "kernel_shape", err);
     if (status != HD_OK) return status;
-    if (x->rank != 4) return hd_onnx_fail(o, n, err, HD_UNSUPPORTED, "input '%s' has %d dimensions; 4 (two-dimensional convolution) are supported", x->name, x->rank);
-    if (w->rank != 4) return hd_onnx_fail(o, n, err, HD_UNSUPPORTED, "weights have %d dimensions; 4 are supported", w->rank);
+    if (x->rank < 3) return hd_onnx_fail(o, n, err, HD_UNSUPPORTED, "input '%s' has %d dimensions; 3 and 4 (convolution of one or two dimensions) are supported", x->name, x->rank);
+    if (w->rank != x->rank) return hd_onnx_fail(o, n, err, HD_UNSUPPORTED, "weights have %d dimensions; %d are supported", w->rank, x->rank);
     status = hd_onnx_materialise(o, n, x, err);
     if (status != HD_OK) return status;
     hd_shape in = hd_onnx_shape(x);
-    const int64_t *d = w->dim;
+    int flat = x->rank == 3; /* one spatial axis: a width, of height 1 */
+    const int64_t d[4] = {w->dim[0], w->dim[1], flat ? 1 : w->dim[2], w->dim[flat ? 2 : 3]};
     if (w->count == 0 || d[0] > HD_ONNX_MAX_ELEMENTS || d[2] > HD_ONNX_MAX_STEP || d[3] > HD_ONNX_MAX_STEP)
         return hd_onnx_fail(o, n, err, HD_RANGE, "weights of %lld x %lld x %lld x %lld; outputs 1..%d and kernels 1..%d are allowed", (long long)d[0],
                             (long long)d[1], (long long)d[2], (long long)d[3], HD_ONNX_MAX_ELEMENTS, HD_ONNX_MAX_STEP);
-    if (kernel && (kernel_rank != 2 || kernel[0] != d[2] || kernel[1] != d[3]))
+    if (kernel && (kernel_rank != (flat ? 1 : 2) || (!flat && kernel[0] != d[2]) || kernel[flat ? 0 : 1] != d[3]))
         return hd_onnx_fail(o, n, err, HD_MISMATCH, "attribute 'kernel_shape' differs from the weights, which are %lld x %lld", (long long)d[2], (long long)d[3]);
     if (groups < 1 || groups > in.c || in.c % groups || d[0] % groups)
         return hd_onnx_fail(o, n, err, HD_RANGE, "%lld groups; must divide %d input and %lld output channels", (long long)groups, in.c, (long long)d[0]);
@@ -27,10 +28,10 @@ hd_status hd_onnx_convolve(hd_onnx *o, int n, hd_onnx_value *x, const hd_onnx_co
         return hd_onnx_fail(o, n, err, HD_MISMATCH, "bias of %zu elements; %lld output channels need as many", b->count, (long long)d[0]);
     hd_node probe = {.kh = (int)d[2], .kw = (int)d[3]};
     hd_shape out = {(int)d[0], 0, 0};
-    status = hd_onnx_window(&probe, &out, o, n, in, err);
+    status = hd_onnx_window(&probe, &out, o, n, in, x->rank, err);
     if (status != HD_OK) return status;
     hd_node *node;
-    status = hd_onnx_emit(&node, o, n, HD_OP_CONV2D, x, out, 4, err);
+    status = hd_onnx_emit(&node, o, n, HD_OP_CONV2D, x, out, x->rank, err);
     if (status != HD_OK) return status;
     node->kh = probe.kh, node->kw = probe.kw;
     node->sy = probe.sy, node->sx = probe.sx;

@@ -171,7 +171,7 @@ hd_status hd_onnx_emit(hd_node **out, hd_onnx *o, int n, hd_op op, const hd_onnx
     y->shared = 0;
     if (rank) {
         y->rank = rank;
-        int64_t dim[4] = {1, shape.c, shape.h, shape.w};
+        int64_t dim[4] = {1, shape.c, rank == 3 ? shape.w : shape.h, rank == 3 ? 1 : shape.w};
         memcpy(y->dim, dim, sizeof dim);
     } else {
         y->rank = x->rank;

@@ -19,17 +19,19 @@ static hd_status read_auto_pad(auto_pad *mode, const hd_onnx *o, int n, hd_err *
     return hd_onnx_fail(o, n, err, HD_FORMAT, "attribute 'auto_pad' must be NOTSET, VALID, SAME_UPPER or SAME_LOWER");
 }
 
-/* `count` values of a list attribute, each within lo..hi; `fallback` for all when it is absent. */
-static hd_status read_list(int *to, size_t count, int fallback, int lo, int hi, const hd_onnx *o, int n, const char *name, hd_err *err) {
+/* `sides` values (1, or 2 for both ends) a spatial axis of a list attribute, each within lo..hi; `fallback` for all when it is absent. to: height, width, then
+ * their other ends; of an input of rank 3 the height has `flat`. */
+static hd_status read_list(int *to, size_t sides, int rank, int flat, int fallback, int lo, int hi, const hd_onnx *o, int n, const char *name, hd_err *err) {
     const int64_t *v;
-    size_t have;
+    size_t have, axes = rank == 3 ? 1 : 2, count = sides * axes;
     hd_status status = hd_onnx_ints(&v, &have, o, n, name, err);
     if (status != HD_OK) return status;
-    if (v && have != count) return hd_onnx_fail(o, n, err, HD_UNSUPPORTED, "attribute '%s' has %zu values; %zu (two dimensions) are supported", name, have, count);
+    if (v && have != count) return hd_onnx_fail(o, n, err, HD_UNSUPPORTED, "attribute '%s' has %zu values; %zu (%s) are supported", name, have, count, rank == 3 ? "one dimension" : "two dimensions");
     for (size_t k = 0; k < count; k++) {
         if (v && (v[k] < lo || v[k] > hi))
             return hd_onnx_fail(o, n, err, HD_RANGE, "attribute '%s' holds %lld; allowed %d..%d", name, (long long)v[k], lo, hi);
-        to[k] = v ? (int)v[k] : fallback;
+        to[rank == 3 ? 2 * k + 1 : k] = v ? (int)v[k] : fallback;
+        if (rank == 3) to[2 * k] = flat;
     }
     return HD_OK;
 }
@@ -62,12 +64,12 @@ static hd_status axis(int *out, int *before, int *after, const hd_onnx *o, int n
     return HD_OK;
 }
 
-static hd_status window(hd_node *w, hd_shape *y, const hd_onnx *o, int n, hd_shape x, int ceil_mode, hd_err *err) {
+static hd_status window(hd_node *w, hd_shape *y, const hd_onnx *o, int n, hd_shape x, int rank, int ceil_mode, hd_err *err) {
     int stride[2], dilation[2], pad[4];
     auto_pad mode;
-    hd_status status = read_list(stride, 2, 1, 1, HD_ONNX_MAX_STEP, o, n, "strides", err);
-    if (status == HD_OK) status = read_list(dilation, 2, 1, 1, HD_ONNX_MAX_STEP, o, n, "dilations", err);
-    if (status == HD_OK) status = read_list(pad, 4, 0, 0, HD_ONNX_MAX_PAD, o, n, "pads", err);
+    hd_status status = read_list(stride, 1, rank, 1, 1, 1, HD_ONNX_MAX_STEP, o, n, "strides", err);
+    if (status == HD_OK) status = read_list(dilation, 1, rank, 1, 1, 1, HD_ONNX_MAX_STEP, o, n, "dilations", err);
+    if (status == HD_OK) status = read_list(pad, 2, rank, 0, 0, 0, HD_ONNX_MAX_PAD, o, n, "pads", err);
     if (status == HD_OK) status = read_auto_pad(&mode, o, n, err);
     if (status != HD_OK) return status;
     if (mode != EXPLICIT && (pad[0] | pad[1] | pad[2] | pad[3]))
@@ -80,20 +82,20 @@ static hd_status window(hd_node *w, hd_shape *y, const hd_onnx *o, int n, hd_sha
     return status;
 }
 
-hd_status hd_onnx_window(hd_node *w, hd_shape *y, const hd_onnx *o, int n, hd_shape x, hd_err *err) {
-    return window(w, y, o, n, x, 0, err);
+hd_status hd_onnx_window(hd_node *w, hd_shape *y, const hd_onnx *o, int n, hd_shape x, int rank, hd_err *err) {
+    return window(w, y, o, n, x, rank, 0, err);
 }
 
 static hd_status image(hd_onnx_value **x, hd_onnx *o, int n, hd_err *err) {
     hd_status status = hd_onnx_input(x, o, n, 0, err);
     if (status != HD_OK) return status;
-    if ((*x)->rank != 4) return hd_onnx_fail(o, n, err, HD_UNSUPPORTED, "input '%s' has %d dimensions; 4 (two-dimensional pooling) are supported", (*x)->name, (*x)->rank);
+    if ((*x)->rank < 3) return hd_onnx_fail(o, n, err, HD_UNSUPPORTED, "input '%s' has %d dimensions; 3 and 4 (pooling of one or two dimensions) are supported", (*x)->name, (*x)->rank);
     return hd_onnx_materialise(o, n, *x, err);
 }
 
 static hd_status emit_pool(hd_onnx *o, int n, hd_op op, const hd_onnx_value *x, const hd_node *window_of, hd_shape y, int include_pad, hd_err *err) {
     hd_node *node;
-    hd_status status = hd_onnx_emit(&node, o, n, op, x, y, 4, err);
+    hd_status status = hd_onnx_emit(&node, o, n, op, x, y, x->rank, err);
     if (status != HD_OK) return status;
     node->kh = window_of->kh, node->kw = window_of->kw;
     node->sy = window_of->sy, node->sx = window_of->sx;
@@ -109,18 +111,18 @@ static hd_status pool(hd_onnx *o, int n, hd_op op, hd_err *err) {
     int kernel[2];
     int64_t ceil_mode, include_pad;
     hd_status status = image(&x, o, n, err);
-    if (status == HD_OK) status = read_list(kernel, 2, 0, 1, HD_ONNX_MAX_STEP, o, n, "kernel_shape", err);
+    if (status == HD_OK) status = read_list(kernel, 1, x->rank, 1, 0, 1, HD_ONNX_MAX_STEP, o, n, "kernel_shape", err);
     if (status == HD_OK) status = hd_onnx_int(&ceil_mode, o, n, "ceil_mode", 0, err);
     if (status == HD_OK) status = hd_onnx_int(&include_pad, o, n, "count_include_pad", 0, err);
     if (status != HD_OK) return status;
-    if (!kernel[0]) return hd_onnx_fail(o, n, err, HD_FORMAT, "attribute 'kernel_shape' is missing");
+    if (!kernel[1]) return hd_onnx_fail(o, n, err, HD_FORMAT, "attribute 'kernel_shape' is missing");
     hd_node w = {.kh = kernel[0], .kw = kernel[1]}, exact = w;
     hd_shape in = hd_onnx_shape(x), y = {in.c, 0, 0}, exact_y = y;
-    status = window(&w, &y, o, n, in, ceil_mode != 0, err);
+    status = window(&w, &y, o, n, in, x->rank, ceil_mode != 0, err);
     if (status != HD_OK) return status;
     if (include_pad && ceil_mode) {
         /* Elements past the padding do not count even then, so the windows have several divisors. */
-        status = window(&exact, &exact_y, o, n, in, 0, err);
+        status = window(&exact, &exact_y, o, n, in, x->rank, 0, err);
         if (status != HD_OK) return status;
         if (exact.pad_bottom != w.pad_bottom || exact.pad_right != w.pad_right)
             return hd_onnx_fail(o, n, err, HD_UNSUPPORTED, "count_include_pad with a partial last window (ceil_mode); only one of both is supported");
@@ -159,6 +161,7 @@ hd_status hd_onnx_reducemean(hd_onnx *o, int n, hd_err *err) {
     if (status == HD_OK && !axes) status = hd_onnx_constant(&list, o, n, 1, 1, err);
     if (status != HD_OK) return status;
     if (list && list->i) axes = list->i, count = list->count;
+    if (x->rank != 4) return hd_onnx_fail(o, n, err, HD_UNSUPPORTED, "input '%s' has %d dimensions; 4 are supported", x->name, x->rank);
     int64_t a = axes && count == 2 ? (axes[0] < 0 ? axes[0] + 4 : axes[0]) : -1, b = axes && count == 2 ? (axes[1] < 0 ? axes[1] + 4 : axes[1]) : -1;
     if (!((a == 2 && b == 3) || (a == 3 && b == 2))) return hd_onnx_fail(o, n, err, HD_UNSUPPORTED, "only the mean over axes 2 and 3 (height and width) is supported");
     status = global(o, n, HD_OP_AVG_POOL, x, err);

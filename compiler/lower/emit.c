@@ -257,7 +257,7 @@ static int some_tap_inside(uint32_t start_steps, uint32_t stride, int32_t i0, ui
 hd_status hd_emit_maxpool(hd_emit *e, const hd_model *m, const hd_stage *s, uint32_t in, uint32_t out, hd_layer_info *info, hd_err *err) {
     const hd_geometry *g = &e->p->geometry;
     const hd_qtensor *tin = &m->tensor[s->input], *tout = &m->tensor[s->output];
-    hd_status st = hd_check_fields(m, s, err);
+    hd_status st = hd_check_fields(m, s, 0, err);
     if (!st && !g->pool) st = hd_nofit(g, s->name, 1, "unit for maximum pooling (pool=1)", 0, err);
     if (st) return st;
     uint32_t words = hd_ceil_div((uint32_t)tin->c, g->lanes);

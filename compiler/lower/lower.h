@@ -80,7 +80,7 @@ uint32_t hd_bitmap_list(const hd_bitmap *b, uint32_t list, const uint64_t *set);
 hd_status hd_plan_make(hd_plan *out, const hd_model *m, const hd_stage *s, const hd_geometry *g, int expand, int thin, hd_err *err);
 void hd_plan_free(hd_plan *p);
 /* Does every number of the stage fit its descriptor field? */
-hd_status hd_check_fields(const hd_model *m, const hd_stage *s, hd_err *err);
+hd_status hd_check_fields(const hd_model *m, const hd_stage *s, int expand, hd_err *err);
 /* "layer 'NAME' needs NEED THING; geometry RxCxLxP has HAVE" as HD_NOFIT. */
 hd_status hd_nofit(const hd_geometry *g, const char *layer, uint64_t need, const char *thing, uint64_t have, hd_err *err);
 

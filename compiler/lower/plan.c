@@ -360,13 +360,14 @@ static hd_status choose(hd_plan *p, const hd_bitmap *maps, uint64_t *set, hd_err
 }
 
 /* What the fields of a descriptor can hold; also keeps every product below within 32 bits. */
-hd_status hd_check_fields(const hd_model *m, const hd_stage *s, hd_err *err) {
+hd_status hd_check_fields(const hd_model *m, const hd_stage *s, int expand, hd_err *err) {
     const hd_qtensor *in = &m->tensor[s->input], *out = &m->tensor[s->output];
+    const int64_t most = expand ? 65535 : 255; /* of an expanded input the host does the walk */
     const struct {
         const char *name;
         int64_t value, limit;
-    } rule[] = {{"window rows", s->kh, 255},         {"window columns", s->kw, 255},     {"stride rows", s->sy, 255},
-                {"stride columns", s->sx, 255},      {"dilation rows", s->dy, 255},      {"dilation columns", s->dx, 255},
+    } rule[] = {{"window rows", s->kh, most},        {"window columns", s->kw, most},    {"stride rows", s->sy, most},
+                {"stride columns", s->sx, most},     {"dilation rows", s->dy, most},     {"dilation columns", s->dx, most},
                 {"input rows", in->h, 32767},        {"input columns", in->w, 32767},    {"output columns", out->w, 32767},
                 {"output rows", out->h, 32767},      {"input channels", in->c, 65535},   {"output channels", out->c, 65535 - HD_MAX_LANES},
                 {"rows of padding", s->pad_top, 32767}, {"columns of padding", s->pad_left, 32767},
@@ -409,7 +410,7 @@ static hd_status plan_slices(hd_plan *p, hd_err *err) {
 hd_status hd_plan_make(hd_plan *out, const hd_model *m, const hd_stage *s, const hd_geometry *g, int expand, int thin, hd_err *err) {
     hd_plan p = {.s = s, .m = m, .g = g, .expanded = expand, .cin = (uint32_t)s->cin, .taps = (uint32_t)s->kh * (uint32_t)s->kw,
                  .cpg = (uint32_t)(s->cin / s->groups), .opg = (uint32_t)(s->cout / s->groups)};
-    hd_status st = hd_check_fields(m, s, err);
+    hd_status st = hd_check_fields(m, s, expand, err);
     if (st) return st;
     set_walk(&p, expand);
     st = turn_average(&p, err);

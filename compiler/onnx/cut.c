@@ -213,7 +213,8 @@ static hd_status build(hd_cut *c, const hd_cut_options *o, hd_err *err) {
     return status;
 }
 
-hd_status hd_cut_new(hd_cut **out, const char *path, const hd_cut_options *o, hd_err *err) {
+/* Of a file when bytes is NULL. */
+static hd_status make(hd_cut **out, const char *path, const uint8_t *bytes, size_t size, const hd_cut_options *o, hd_err *err) {
     *out = NULL;
     hd_cut *c = calloc(1, sizeof *c);
     char *label = malloc(strlen(path) + 1);
@@ -223,9 +224,25 @@ hd_status hd_cut_new(hd_cut **out, const char *path, const hd_cut_options *o, hd
         return hd_fail(err, HD_NOMEM, "%s: out of memory", path);
     }
     c->label = strcpy(label, path);
-    hd_status status = hd_host_load(&c->host, path, err);
+    hd_status status = bytes ? hd_host_load_memory(&c->host, bytes, size, path, err) : hd_host_load(&c->host, path, err);
     if (status == HD_OK) status = build(c, o, err);
     if (status == HD_OK) *out = c;
     else hd_cut_free(c);
+    return status;
+}
+
+hd_status hd_cut_new(hd_cut **out, const char *path, const hd_cut_options *o, hd_err *err) {
+    enum { ROUNDS = 8 }; /* graphs are not nested deeper */
+    hd_status status = make(out, path, NULL, 0, o, err);
+    for (int k = 0; status == HD_OK && k < ROUNDS; k++) {
+        uint8_t *bytes;
+        size_t size;
+        status = hd_cut_take_branches(&bytes, &size, *out, err);
+        if (status == HD_OK && !bytes) return HD_OK;
+        hd_cut_free(*out);
+        *out = NULL;
+        if (status == HD_OK) status = make(out, path, bytes, size, o, err);
+        free(bytes);
+    }
     return status;
 }

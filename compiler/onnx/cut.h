@@ -45,6 +45,8 @@ typedef struct hd_cut {
 /* Loads a model and runs it once with zeros, or the numbers of `fix`; open sizes that `shape` does not name are 1. */
 hd_status hd_cut_new(hd_cut **out, const char *path, const hd_cut_options *o, hd_err *err);
 void hd_cut_free(hd_cut *c);
+/* *bytes is the model with the branches of those Ifs in their places whose condition is constant, to be loaded anew, or NULL where there are none. c can then only be freed. */
+hd_status hd_cut_take_branches(uint8_t **bytes, size_t *size, hd_cut *c, hd_err *err);
 /* Nodes that several of the file's nodes stand for where the importer knows them by one name: HardSwish from an addition, clip and division, Gelu from Erf. */
 hd_status hd_cut_fuse(hd_cut *c, hd_err *err);
 /* Takes a made node apart again. */

@@ -12,6 +12,7 @@
 
 #include "../../compiler/onnx/host.h"
 #include "../../compiler/onnx/proto.h"
+#include "../../compiler/partition/parts.h"
 #include "../../sw/core/file.h"
 #include "../../sw/core/rng.h"
 #include "onnx_builder.h"
@@ -32,6 +33,24 @@ static uint8_t *pack(const Onnx__ModelProto *m, size_t *size) {
     assert_non_null(bytes);
     onnx__model_proto__pack(m, bytes);
     return bytes;
+}
+
+static char folder[64];
+
+static char *in_folder(const char *name) {
+    static char path[4][160];
+    static int turn;
+    char *p = path[turn++ % 4];
+    snprintf(p, sizeof path[0], "%s/%s", folder, name);
+    return p;
+}
+
+static void save(const Onnx__ModelProto *m, const char *name) {
+    size_t size;
+    hd_err err = {0};
+    uint8_t *bytes = pack(m, &size);
+    assert_int_equal(hd_file_write(in_folder(name), bytes, size, &err), HD_OK);
+    free(bytes);
 }
 
 /* ---- functions ---- */
@@ -221,6 +240,48 @@ static void graphs_inside(void **state) {
     }
 }
 
+/* An If whose condition is known becomes what it runs: then a network that maps as a whole, or one that the host runs. */
+static void constant_branches(void **state) {
+    (void)state;
+    for (int branch = 0; branch < 2; branch++) {
+        builder *b = builder_new(13, "1 3 6 6", "y");
+        builder_weights(b, "w0", "3 3 1 1", NULL);
+        Onnx__TensorProto *flag = builder_weights(b, "flag", "1", NULL);
+        flag->data_type = HD_TYPE_BOOL;
+        flag->n_float_data = 0;
+        flag->has_raw_data = 1;
+        flag->raw_data.data = (uint8_t *)&(uint8_t){(uint8_t)branch};
+        flag->raw_data.len = 1;
+        builder_node(b, "Conv", "x w0", "first");
+        builder_node(b, "If", "flag", "y");
+        Onnx__ModelProto *m = message(b);
+        builder *body = builder_new(13, "1", "q");
+        builder_weights(body, "w", "3 3 1 1", NULL);
+        builder_node(body, "Conv", "first w", "q");
+        add_branch(m->graph->node[1], "then_branch", body);
+        body = builder_new(13, "1", "q");
+        builder_node(body, "Sin", "first", "q");
+        add_branch(m->graph->node[1], "else_branch", body);
+        save(m, "m.onnx");
+        hd_err err = {0};
+        hd_parts *p;
+        if (hd_parts_cut(&p, in_folder("m.onnx"), &(hd_cut_options){NULL, NULL}, &err)) fail_msg("%s", err.message);
+        assert_int_equal(hd_parts_count(p, HD_PART_ARRAY), 1);
+        assert_int_equal(hd_parts_count(p, HD_PART_HOST), !branch);
+        float want[SIZE];
+        hd_nd x, y;
+        run_host(m, want);
+        if (hd_nd_new(&x, HD_TYPE_F32, 4, (const int64_t[]){1, 3, 6, 6}, 1 << 20, &err)) fail_msg("%s", err.message);
+        for (int i = 0; i < SIZE; i++) ((float *)x.data)[i] = sinf((float)i);
+        if (hd_parts_run(p, &x, &y, hd_parts_float, p, &err)) fail_msg("%s", err.message);
+        for (int i = 0; i < SIZE; i++) assert_true(fabsf(((float *)y.data)[i] - want[i]) <= 1e-4f * (1 + fabsf(want[i])));
+        hd_nd_free(&x);
+        hd_nd_free(&y);
+        hd_parts_free(p);
+        onnx__model_proto__free_unpacked(m, NULL);
+    }
+}
+
 static void expect(const Onnx__ModelProto *m, hd_status code, const char *text) {
     size_t size;
     Onnx__ModelProto *read;
@@ -291,16 +352,6 @@ static void explosions_end(void **state) {
 
 /* ---- data in other files ---- */
 
-static char folder[64];
-
-static char *in_folder(const char *name) {
-    static char path[4][160];
-    static int turn;
-    char *p = path[turn++ % 4];
-    snprintf(p, sizeof path[0], "%s/%s", folder, name);
-    return p;
-}
-
 static void put_entry(Onnx__TensorProto *t, const char *key, const char *value) {
     Onnx__StringStringEntryProto *e = malloc(sizeof *e);
     onnx__string_string_entry_proto__init(e);
@@ -329,14 +380,6 @@ static Onnx__ModelProto *divided(const char *location, const char *offset, const
     }
     assert_int_equal(hd_file_write(in_folder("weights.bin"), data, sizeof data, &err), HD_OK);
     return m;
-}
-
-static void save(const Onnx__ModelProto *m, const char *name) {
-    size_t size;
-    hd_err err = {0};
-    uint8_t *bytes = pack(m, &size);
-    assert_int_equal(hd_file_write(in_folder(name), bytes, size, &err), HD_OK);
-    free(bytes);
 }
 
 static void external_data(void **state) {
@@ -433,7 +476,7 @@ static void damage(void **state) {
 int main(void) {
     snprintf(folder, sizeof folder, "/tmp/hd_onnx_files_%ld", (long)getpid());
     if (mkdir(folder, 0700)) return 1;
-    const struct CMUnitTest tests[] = {cmocka_unit_test(functions_are_inlined), cmocka_unit_test(graphs_inside), cmocka_unit_test(wrong_functions), cmocka_unit_test(explosions_end),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(functions_are_inlined), cmocka_unit_test(graphs_inside), cmocka_unit_test(constant_branches), cmocka_unit_test(wrong_functions), cmocka_unit_test(explosions_end),
                                        cmocka_unit_test(external_data), cmocka_unit_test(wrong_places), cmocka_unit_test(damage)};
     int failed = cmocka_run_group_tests_name("onnx_files", tests, NULL, NULL);
     unlink(in_folder("m.onnx"));

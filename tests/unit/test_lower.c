@@ -4,9 +4,12 @@
 #include <stddef.h>
 
 #include <cmocka.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../compiler/compress/compress.h"
+#include "../../compiler/compress/integer.h"
 #include "../../sw/runtime/runtime.h"
 #include "../support/random_model.h"
 
@@ -343,6 +346,55 @@ static void shared_entries(void **state) {
     hd_model_free(m);
 }
 
+/* A window wider than a descriptor's field, as a spectrum's has, goes by an expanded input only. */
+static void wide_window(void **state) {
+    (void)state;
+    enum { LENGTH = 900, KERNEL = 300, STRIDE = 100, POSITIONS = 7, OUTPUTS = 6 };
+    hd_err err = {0};
+    hd_graph *g = hd_graph_new("spectrum");
+    g->input = hd_graph_add_tensor(g, "x", (hd_shape){1, 1, LENGTH});
+    g->output = hd_graph_add_tensor(g, "y", (hd_shape){OUTPUTS, 1, POSITIONS});
+    int at = hd_graph_add_node(g, HD_OP_CONV2D, "wide");
+    hd_node *n = &g->node[at];
+    n->input[0] = g->input;
+    n->output = g->output;
+    n->kh = 1;
+    n->kw = KERNEL;
+    n->sx = STRIDE;
+    n->cin = 1;
+    n->cout = OUTPUTS;
+    n->weight = malloc(hd_node_weights(n) * sizeof(float));
+    static float x[4 * LENGTH];
+    for (int i = 0; i < OUTPUTS * KERNEL; i++) n->weight[i] = sinf((float)(i / KERNEL + 1) * (float)(i % KERNEL));
+    for (int i = 0; i < 4 * LENGTH; i++) x[i] = sinf((float)i * 0.37f);
+    const hd_idx calib = {.type = HD_IDX_F32, .rank = 2, .dim = {4, LENGTH}, .item = LENGTH, .data = x};
+    hd_policy policy;
+    hd_model *m = NULL;
+    hd_policy_default(&policy);
+    if (hd_compress(&m, g, &policy, &calib, 4, 0, &err)) fail_msg("%s", err.message);
+    hd_program *p = lowered(m, "4x8x8x2", "", -1);
+    assert_int_equal(p->input.expanded, 1);
+    assert_int_equal(p->input.kw, KERNEL);
+    hd_session *s = NULL;
+    hd_integer *e = NULL;
+    static int8_t a[LENGTH], y[OUTPUTS * POSITIONS];
+    hd_random_codes(&m->tensor[m->input], 7, a);
+    if (hd_session_open(&s, p, &hd_driver_ref, NULL, &err) || hd_session_run(s, a, y, &err) || hd_integer_new(&e, m, &err)) fail_msg("%s", err.message);
+    hd_integer_run(e, a);
+    assert_memory_equal(y, hd_integer_tensor(e, m->output), sizeof y);
+    hd_integer_free(e);
+    hd_session_close(s);
+    hd_program_free(p);
+    hd_geometry array;
+    hd_lower_options o = {.board = "", .expand_input = 0};
+    assert_int_equal(hd_geometry_parse(&array, "4x8x8x2", &err), HD_OK);
+    assert_int_equal(hd_lower(&p, m, &array, &o, &err), HD_NOFIT);
+    assert_string_equal(err.message, "layer 'wide' has 300 window columns; a descriptor holds 255");
+    hd_model_free(m);
+    hd_policy_free(&policy);
+    hd_graph_free(g);
+}
+
 static void expansion(void **state) {
     (void)state;
     hd_model *m = conv_model((shape){10, 10, 1, 16, 3, 1, HD_GRID_ODD, 2}, 1);
@@ -380,9 +432,6 @@ static void refusals(void **state) {
     hd_model_free(m);
     m = conv_model((shape){1, 1, 8, 80, 1, 1, HD_GRID_ODD, 1}, 1);
     refuse(m, "4x8x8x2", "param=64", "layer 'fc1' needs 80 parameter words (with the layers before it); geometry 4x8x8x2 has 64");
-    m->stage->kh = 300;
-    refuse(m, "4x8x8x2", "", "layer 'fc1' has 300 window rows; a descriptor holds 255");
-    m->stage->kh = 1;
     m->stage->v[0] = 0;
     m->stage->grid = HD_GRID_EVEN;
     for (int i = 1; i < 640; i++) m->stage->v[i] = (int16_t)(i % 2 ? 2 : 1);
@@ -394,7 +443,7 @@ static void refusals(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(geometry_defaults), cmocka_unit_test(geometry_errors), cmocka_unit_test(worked_block),
-                                       cmocka_unit_test(encodings),         cmocka_unit_test(slices),          cmocka_unit_test(turned_average), cmocka_unit_test(shared_entries),
+                                       cmocka_unit_test(encodings),         cmocka_unit_test(slices),          cmocka_unit_test(turned_average), cmocka_unit_test(shared_entries), cmocka_unit_test(wide_window),
                                        cmocka_unit_test(expansion),         cmocka_unit_test(refusals)};
     return cmocka_run_group_tests_name("lower", tests, NULL, NULL);
 }
