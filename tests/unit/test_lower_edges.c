@@ -246,10 +246,31 @@ static void many_entries(void **state) {
     hd_model_free(m);
 }
 
+/* Layers on tables, lattices and additive books, one after the other through the decoders: each has its own table there when its entries come. */
+static void coded_streams(void **state) {
+    (void)state;
+    uint64_t loads = 0;
+    for (uint64_t seed = 2; seed <= 80; seed += 2) {
+        hd_model *m = NULL;
+        hd_program *p;
+        hd_err err = {0};
+        if (hd_random_coded(&m, seed, &err)) fail_msg("%s", err.message);
+        if (!lower(&p, m, "4x16x16x2", "extern=16,stream=256,mhz=75,decode=7", &err)) {
+            same_as_integers(m, p);
+            for (uint32_t at = 0; at < p->n_extern && at < 2; at++) loads += hd_field_get(&p->external[at], HD_S_FORMAT) == HD_SEGMENT_LOAD;
+            hd_program_free(p);
+        } else if (err.code != HD_NOFIT) {
+            fail_msg("seed %d: %s", (int)seed, err.message);
+        }
+        hd_model_free(m);
+    }
+    assert_true(loads > 5);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(accumulator_just_fits), cmocka_unit_test(planes_count_by_their_weight), cmocka_unit_test(sum_needs_more_than_columns), cmocka_unit_test(zero_point_in_the_range),
         cmocka_unit_test(slice_ends_within_a_group), cmocka_unit_test(ring_just_fits), cmocka_unit_test(tables_by_all_entries),
-        cmocka_unit_test(output_in_the_middle), cmocka_unit_test(many_entries)};
+        cmocka_unit_test(output_in_the_middle), cmocka_unit_test(many_entries), cmocka_unit_test(coded_streams)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
