@@ -107,7 +107,7 @@ static void change_node(Onnx__GraphProto *g, Onnx__NodeProto *n) {
     case 1: /* an input becomes another value */
         if (!n->n_input) break;
         if (g->n_initializer && below(2)) rename_as(&n->input[below(n->n_input)], g->initializer[below(g->n_initializer)]->name);
-        else {
+        else if (g->n_node) {
             const Onnx__NodeProto *other = g->node[below(g->n_node)];
             if (other->n_output) rename_as(&n->input[below(n->n_input)], other->output[0]);
         }
@@ -143,7 +143,12 @@ static void change_declared(Onnx__ValueInfoProto *v) {
 
 static void change(Onnx__ModelProto *m) {
     Onnx__GraphProto *g = m->graph;
-    switch (below(8)) {
+    switch (below(m->n_functions ? 9 : 8)) {
+    case 8: {
+        Onnx__FunctionProto *f = m->functions[below(m->n_functions)];
+        if (f->n_node) change_node(g, f->node[below(f->n_node)]);
+        break;
+    }
     case 0:
         if (m->n_opset_import) m->opset_import[0]->has_version = 1, m->opset_import[0]->version = 1 + below(22);
         break;

@@ -133,6 +133,35 @@ static builder *model_of(const hd_host_op *op, const int *k, int n, int way) {
     return b;
 }
 
+/* The same model with its operator inside of a function of the model. */
+static void write_function(const char *name, const uint8_t *bytes, size_t size) {
+    static char *inner[] = {"a0", "a1", "a2", "a3", "a4", "a5", "a6", "a7"}, *result[] = {"r"};
+    static Onnx__FunctionProto f, *functions[] = {&f};
+    static Onnx__NodeProto call, *calls[] = {&call};
+    Onnx__ModelProto *m = onnx__model_proto__unpack(NULL, size, bytes);
+    if (!m || !m->graph || m->graph->n_node != 1 || m->graph->node[0]->n_input > 8) exit(1);
+    Onnx__NodeProto *n = m->graph->node[0], **nodes = m->graph->node;
+    char **outer = n->input, **out = n->output;
+    onnx__function_proto__init(&f);
+    onnx__node_proto__init(&call);
+    f.name = call.op_type = "Wrapped";
+    f.domain = call.domain = "fuzz";
+    call.input = outer, call.n_input = f.n_input = n->n_input;
+    call.output = out, call.n_output = f.n_output = 1;
+    f.input = n->input = inner;
+    f.output = n->output = result;
+    f.node = nodes, f.n_node = 1;
+    m->graph->node = calls;
+    m->functions = functions, m->n_functions = 1;
+    uint8_t *packed = malloc(onnx__model_proto__get_packed_size(m) + 1);
+    if (!packed) exit(1);
+    seed_write("onnx_host", name, packed, onnx__model_proto__pack(m, packed));
+    free(packed);
+    m->graph->node = nodes, n->input = outer, n->output = out;
+    m->functions = NULL, m->n_functions = 0;
+    onnx__model_proto__free_unpacked(m, NULL);
+}
+
 void seed_host(void) {
     int count, without = 0;
     const hd_host_op *op = hd_host_operators(&count);
@@ -155,6 +184,8 @@ void seed_host(void) {
                         char name[64];
                         snprintf(name, sizeof name, "%s%d%d", op[o].name, n, way);
                         seed_write("onnx_host", name, bytes, size);
+                        snprintf(name, sizeof name, "%s-function", op[o].name);
+                        if (!kept && o % 6 == 0 && k[0] != LIST) write_function(name, bytes, size);
                         found = 1;
                         kept++;
                     }
