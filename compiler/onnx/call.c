@@ -164,6 +164,11 @@ hd_status hd_out(hd_call *c, int k, hd_type type, int rank, const int64_t *dim) 
 
 hd_status hd_out_view(hd_call *c, int k, const hd_nd *v, int rank, const int64_t *dim) {
     if (k >= c->n_out) return hd_call_fail(c, HD_FORMAT, "output %d has no name", k);
+    size_t count;
+    if (v->kind == HD_ND_TENSOR && !hd_nd_count(&count, rank, dim, hd_limit(c) / hd_type_size(v->type))) {
+        char text[HD_ND_SHAPE_TEXT];
+        return hd_call_fail(c, HD_RANGE, "shape %s is larger than a tensor may be", hd_nd_shape_text(text, rank, dim));
+    }
     hd_nd made = hd_nd_share(v);
     if (made.kind == HD_ND_TENSOR) {
         int64_t old[HD_ND_MAX_RANK] = {0};

@@ -42,24 +42,33 @@ static struct hd_nd_buffer *buffer_new(hd_nd_kind kind, hd_type type, size_t cou
     return b;
 }
 
+int hd_nd_count(size_t *count, int rank, const int64_t *dim, size_t most) {
+    size_t n = 1;
+    int empty = 0;
+    for (int k = 0; k < rank; k++) {
+        if (dim[k] == 0) {
+            empty = 1;
+            continue;
+        }
+        if ((uint64_t)dim[k] > most / n) return 0;
+        n *= (size_t)dim[k];
+    }
+    *count = empty ? 0 : n;
+    return 1;
+}
+
 hd_status hd_nd_new(hd_nd *out, hd_type type, int rank, const int64_t *dim, size_t limit, hd_err *err) {
     *out = (hd_nd){.kind = HD_ND_TENSOR, .type = type, .rank = rank, .count = 1};
     size_t size = hd_type_size(type), most = size ? limit / size : 0;
     if (!size) return hd_fail(err, HD_UNSUPPORTED, "element type %s (%d) is not supported", hd_type_name(type), (int)type);
     if (rank < 0 || rank > HD_ND_MAX_RANK) return hd_fail(err, HD_UNSUPPORTED, "%d dimensions; at most %d are allowed", rank, HD_ND_MAX_RANK);
-    int empty = 0;
     for (int k = 0; k < rank; k++) {
         if (dim[k] < 0) return hd_fail(err, HD_RANGE, "dimension %d would be %lld; must not be negative", k, (long long)dim[k]);
         out->dim[k] = dim[k];
-        empty |= dim[k] == 0;
     }
-    if (empty) out->count = 0;
-    for (int k = 0; k < rank && !empty; k++) {
-        if ((uint64_t)dim[k] > most / out->count) {
-            char text[HD_ND_SHAPE_TEXT];
-            return hd_fail(err, HD_RANGE, "a tensor of %s %s elements needs more than %zu bytes, the most that is allowed", hd_nd_shape_text(text, rank, dim), hd_type_name(type), limit);
-        }
-        out->count *= (size_t)dim[k];
+    if (!hd_nd_count(&out->count, rank, dim, most)) {
+        char text[HD_ND_SHAPE_TEXT];
+        return hd_fail(err, HD_RANGE, "a tensor of %s %s elements needs more than %zu bytes, the most that is allowed", hd_nd_shape_text(text, rank, dim), hd_type_name(type), limit);
     }
     out->buffer = buffer_new(HD_ND_TENSOR, type, out->count, size);
     if (!out->buffer) {

@@ -38,6 +38,9 @@ static inline int hd_type_is_int(hd_type t) { return hd_type_is_unsigned(t) || t
 
 /* A new tensor of zeros (strings: NULL). HD_RANGE for more than `limit` bytes, a negative size or a rank that is too high. */
 hd_status hd_nd_new(hd_nd *out, hd_type type, int rank, const int64_t *dim, size_t limit, hd_err *err);
+/* Elements of a tensor of these sizes (none negative); 0 when there are more than `most`. Of an empty tensor the sizes that are not 0 count for that, so that no product of
+ * some of a tensor's sizes overflows. */
+int hd_nd_count(size_t *count, int rank, const int64_t *dim, size_t most);
 /* A new list of n absent items, which the caller fills with shared values. */
 hd_status hd_nd_new_list(hd_nd *out, hd_type type, size_t n, hd_err *err);
 /* Another reference to the same elements; release both. */

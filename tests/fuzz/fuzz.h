@@ -39,6 +39,6 @@ void fuzz_run_program(const hd_program *p);
 void fuzz_run_llama(const hd_llama *m);
 /* Encodes `text` and asks for every piece. */
 void fuzz_run_tokenizer(const hd_tokenizer *t, int vocab, const char *text);
-/* An ONNX model on the host: zeros for its inputs, small limits. */
-void fuzz_run_host(hd_host *h);
+/* An ONNX model on the host: zeros for its inputs, small limits; HD_RANGE may be one of these. */
+hd_status fuzz_run_host(hd_host *h);
 #endif

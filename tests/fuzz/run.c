@@ -179,7 +179,7 @@ static int make_input(hd_nd *v, const hd_host_port *p) {
     return hd_nd_new(v, p->type, p->rank < 0 ? 0 : p->rank, dim, 1 << 20, NULL) == HD_OK;
 }
 
-void fuzz_run_host(hd_host *h) {
+hd_status fuzz_run_host(hd_host *h) {
     int n_in = hd_host_n_inputs(h), n_out = hd_host_n_outputs(h);
     hd_err err = {0};
     hd_nd *in = calloc((size_t)n_in + 1, sizeof *in), *out = calloc((size_t)n_out + 1, sizeof *out);
@@ -193,4 +193,5 @@ void fuzz_run_host(hd_host *h) {
     for (int k = 0; k < n_out; k++) hd_nd_free(&out[k]);
     free(in);
     free(out);
+    return s;
 }
