@@ -82,11 +82,11 @@ const cli_command cli_bench = {
     .operand = "SUITE",
     .operand_optional = 1,
     .about = "Measures and prints the figures that the pages publish, each with its tag (measured, simulated, placed, derived) and what it is "
-             "compared with. Suites: {suites}. Some take seconds, gather, tune and area many minutes.",
+             "compared with. Suites: {suites}. Some take seconds, gather, tune and area many minutes; docs/numbers.md says which.",
     .examples = "heddle bench\n"
                 "heddle bench sim --json",
     .surroundings = CLI_CACHE | CLI_SOURCE | CLI_DATASET | CLI_MODELS | CLI_THREADS,
-    .see = "demo, docs/testing.md",
+    .see = "demo, docs/numbers.md",
     .options = options,
     .run = run,
 };
