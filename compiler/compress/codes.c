@@ -1,6 +1,25 @@
 /* Weight grids and their bit streams: docs/formats.md sections 1 and 4. */
 #include "model_internal.h"
 
+static const struct { const char *id, *name; int least, most; } grids[] = {
+#define HD_GRID(n, v, name, least, most, d) [v] = {#n, name, least, most},
+#include "../../sw/contract/formats.def"
+#undef HD_GRID
+};
+
+const char *hd_grid_name(int grid) {
+    return grid < 0 ? "auto" : grids[grid].name;
+}
+
+const char *hd_grid_id(enum hd_grid grid) {
+    return grids[grid].id;
+}
+
+void hd_grid_bits(int *least, int *most, enum hd_grid grid) {
+    *least = grids[grid].least;
+    *most = grids[grid].most;
+}
+
 int hd_grid_min(enum hd_grid grid, int bits) {
     return grid == HD_GRID_ODD ? 1 - (1 << bits) : grid == HD_GRID_EVEN ? -(1 << bits) : -2;
 }

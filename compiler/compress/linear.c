@@ -35,9 +35,9 @@ static hd_status check(const hd_linear *p, const hd_linear_format *f, const hd_l
     if (p->out < 1 || p->in < 1) return hd_fail(err, HD_RANGE, "layer '%s': %d x %d weights; at least 1 x 1", p->name, p->out, p->in);
     if ((unsigned)o->method > HD_METHOD_IOBS) return hd_fail(err, HD_RANGE, "layer '%s': method %u; allowed 0..5", p->name, (unsigned)o->method);
     if (f->bits != 16) {
-        int affine = f->affine, low = affine ? 1 : f->grid == HD_GRID_TERNARY ? 0 : f->grid == HD_GRID_EVEN ? 2 : 1;
-        int high = f->grid == HD_GRID_TERNARY && !affine ? 0 : 8;
-        if ((unsigned)f->grid > HD_GRID_TERNARY || f->bits < low || f->bits > high)
+        int low = 1, high = 8;
+        if (!f->affine && (unsigned)f->grid < HD_GRIDS) hd_grid_bits(&low, &high, f->grid);
+        if ((unsigned)f->grid >= HD_GRIDS || f->bits < low || f->bits > high)
             return hd_fail(err, HD_RANGE, "layer '%s': %d bits on grid %u; allowed %d..%d, or 16 (float)", p->name, f->bits, (unsigned)f->grid, low, high);
         if (f->group < 0) return hd_fail(err, HD_RANGE, "layer '%s': groups of %d inputs; at least 1, or 0 (the row)", p->name, f->group);
     }

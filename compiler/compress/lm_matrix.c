@@ -19,8 +19,9 @@ typedef struct layout {
 static hd_status make_layout(layout *l, const char *name, hd_err *err) {
     if (l->bits == FLOAT && (l->grid || l->group || l->flags & (SHIFTS | WIDE | IN_SCALE | AFFINE)))
         return hd_fail(err, HD_FORMAT, "%s: float values with grid %d, groups of %d, flags %d; they have no grid, groups, shifts or scales", name, l->grid, l->group, l->flags);
-    if (l->grid > HD_GRID_TERNARY) return hd_fail(err, HD_FORMAT, "%s: grid %d; allowed 0 to %d", name, l->grid, HD_GRID_TERNARY);
-    int low = l->grid == HD_GRID_TERNARY ? 0 : l->grid == HD_GRID_EVEN ? 2 : 1, high = l->grid == HD_GRID_TERNARY ? 0 : 8;
+    if (l->grid >= HD_GRIDS) return hd_fail(err, HD_FORMAT, "%s: grid %d; allowed 0 to %d", name, l->grid, HD_GRIDS - 1);
+    int low, high;
+    hd_grid_bits(&low, &high, (enum hd_grid)l->grid);
     if (l->bits != FLOAT && (l->bits < low || l->bits > high))
         return hd_fail(err, HD_FORMAT, "%s: %d bits on grid %d; allowed %d to %d, or 16 (float)", name, l->bits, l->grid, low, high);
     if (l->flags & ~ALL_FLAGS || (l->flags & BLOCKS && !(l->flags & MASKED))) return hd_fail(err, HD_FORMAT, "%s: flags %d; allowed 0 to %d, blocks with a mask only", name, l->flags, ALL_FLAGS);

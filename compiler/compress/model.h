@@ -53,6 +53,11 @@ typedef struct hd_model {
     uint32_t dense_weights;
 } hd_model;
 
+/* Of a grid: its name in policies and tables ("odd"; "auto" for -1), its name on the pages ("ODD"), and the bits that weights on it may have (0 to 0: they have none). */
+const char *hd_grid_name(int grid);
+const char *hd_grid_id(enum hd_grid grid);
+void hd_grid_bits(int *least, int *most, enum hd_grid grid);
+
 void hd_model_free(hd_model *m);
 hd_status hd_model_load(hd_model **out, const char *path, hd_err *err);
 hd_status hd_model_save(const hd_model *m, const char *path, hd_err *err);

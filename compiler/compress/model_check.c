@@ -60,14 +60,13 @@ static hd_status check_weights_shape(const hd_model *m, hd_stage *s, hd_err *err
     if (most > HD_MODEL_MAX_ELEMENTS)
         return hd_fail(err, HD_RANGE, "stage '%s': %llu weights or window elements; allowed %d", s->name, (unsigned long long)most,
                        HD_MODEL_MAX_ELEMENTS);
-    int lowest = s->grid == HD_GRID_EVEN ? 2 : 1;
-    if ((unsigned)s->grid > HD_GRID_TERNARY)
-        return hd_fail(err, HD_RANGE, "stage '%s': weight grid %u; allowed 0..2", s->name, (unsigned)s->grid);
-    if (s->grid == HD_GRID_TERNARY) {
-        if (s->bits != 0) return hd_fail(err, HD_RANGE, "stage '%s': %d bits on the TERNARY grid; must be 0", s->name, s->bits);
-    } else if (s->bits < lowest || s->bits > 8)
-        return hd_fail(err, HD_RANGE, "stage '%s': %d bits on the %s grid; allowed %d..8", s->name, s->bits, lowest == 2 ? "EVEN" : "ODD",
-                       lowest);
+    if ((unsigned)s->grid >= HD_GRIDS)
+        return hd_fail(err, HD_RANGE, "stage '%s': weight grid %u; allowed 0..%d", s->name, (unsigned)s->grid, HD_GRIDS - 1);
+    int least, most_bits;
+    hd_grid_bits(&least, &most_bits, s->grid);
+    if (!most_bits && s->bits) return hd_fail(err, HD_RANGE, "stage '%s': %d bits on the %s grid; must be 0", s->name, s->bits, hd_grid_id(s->grid));
+    if (s->bits < least || s->bits > most_bits)
+        return hd_fail(err, HD_RANGE, "stage '%s': %d bits on the %s grid; allowed %d..%d", s->name, s->bits, hd_grid_id(s->grid), least, most_bits);
     if ((unsigned)s->granularity > HD_GRANULARITY_GROUP)
         return hd_fail(err, HD_RANGE, "stage '%s': granularity %u; allowed 0..2", s->name, (unsigned)s->granularity);
     if (s->granularity == HD_GRANULARITY_GROUP ? s->group_size < 1 : s->group_size != 0)

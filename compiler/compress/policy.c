@@ -10,9 +10,6 @@
 #include "compress_internal.h"
 #include "model_internal.h"
 
-static const struct { const char *name; int grid; } GRIDS[] = {
-    {"auto", -1}, {"odd", HD_GRID_ODD}, {"even", HD_GRID_EVEN}, {"ternary", HD_GRID_TERNARY}};
-
 void hd_policy_default(hd_policy *p) {
     *p = (hd_policy){.base = {.bits = 8, .grid = -1, .granularity = HD_GRANULARITY_CHANNEL, .block_in = 8, .block_out = 8}};
 }
@@ -35,15 +32,18 @@ const hd_layer_policy *hd_policy_of(const hd_policy *p, const char *layer) {
 }
 
 static hd_status check_one(const hd_layer_policy *o, const char *who, hd_err *err) {
-    int lowest = o->grid == HD_GRID_EVEN ? 2 : o->grid == HD_GRID_ODD || o->affine ? 1 : 0, highest = o->grid == HD_GRID_TERNARY ? 0 : 8;
-    if (o->grid < -1 || o->grid > HD_GRID_TERNARY) return hd_fail(err, HD_RANGE, "policy, %s: grid %d; allowed -1..2", who, o->grid);
+    int lowest = o->affine, highest = 8;
+    if (o->grid < -1 || o->grid >= HD_GRIDS) return hd_fail(err, HD_RANGE, "policy, %s: grid %d; allowed -1..%d", who, o->grid, HD_GRIDS - 1);
+    if (o->grid >= 0) hd_grid_bits(&lowest, &highest, (enum hd_grid)o->grid);
     int values = o->bits == 16 && o->sparsity > 0.0f && !o->skip_sparsity && o->structure != HD_SPARSE_CHANNEL;
     if (o->bits == 16 && !values) return hd_fail(err, HD_UNSUPPORTED, "policy, %s: float weights (16 bits) without sparsity; nothing would be compressed", who);
-    char bits[12];
-    snprintf(bits, sizeof bits, "%d", o->bits);
-    if (!values && (o->bits < lowest || o->bits > highest))
-        return hd_fail(err, HD_RANGE, "policy, %s: %s%s weights on grid '%s'; allowed %s", who, o->bits ? bits : "ternary", o->bits ? "-bit" : "",
-                       GRIDS[o->grid + 1].name, o->grid == HD_GRID_TERNARY ? "is ternary" : lowest == 2 ? "are 2 to 8 bits" : lowest ? "are 1 to 8 bits" : "are 1 to 8 bits and ternary");
+    if (!values && (o->bits < lowest || o->bits > highest)) {
+        char found[16] = "ternary", allowed[40];
+        if (o->bits) snprintf(found, sizeof found, "%d-bit", o->bits);
+        if (!highest) snprintf(allowed, sizeof allowed, "is %s", hd_grid_name(o->grid));
+        else snprintf(allowed, sizeof allowed, "are %d to %d bits%s", lowest ? lowest : 1, highest, lowest ? "" : " and ternary");
+        return hd_fail(err, HD_RANGE, "policy, %s: %s weights on grid '%s'; allowed %s", who, found, hd_grid_name(o->grid), allowed);
+    }
     if ((unsigned)o->granularity > HD_GRANULARITY_GROUP)
         return hd_fail(err, HD_RANGE, "policy, %s: granularity %u; allowed 0..2", who, (unsigned)o->granularity);
     if (o->granularity == HD_GRANULARITY_GROUP && o->group_size < 1)
@@ -266,12 +266,12 @@ static hd_status parse_key(const cJSON *j, const char *who, hd_layer_policy *o, 
         if (cJSON_IsString(j) && !strcmp(j->valuestring, "ternary")) o->bits = 0;
         else if (!whole(j, 1, 8, &o->bits) && !whole(j, 16, 16, &o->bits)) return wrong(j, who, "1 to 8, 'ternary' or 16 (sparse language models)", err);
     } else if (!strcmp(j->string, "grid")) {
-        size_t i = 0, n = sizeof GRIDS / sizeof *GRIDS;
+        int i = -1;
         o->affine = cJSON_IsString(j) && !strcmp(j->valuestring, "affine");
         if (o->affine) return o->grid = -1, HD_OK;
-        while (i < n && !(cJSON_IsString(j) && !strcmp(j->valuestring, GRIDS[i].name))) i++;
-        if (i == n) return wrong(j, who, "'auto', 'odd', 'even', 'ternary' or 'affine'", err);
-        o->grid = GRIDS[i].grid;
+        while (i < HD_GRIDS && !(cJSON_IsString(j) && !strcmp(j->valuestring, hd_grid_name(i)))) i++;
+        if (i == HD_GRIDS) return wrong(j, who, "'auto', 'odd', 'even', 'ternary' or 'affine'", err);
+        o->grid = i;
     } else if (!strcmp(j->string, "granularity")) {
         if (!parse_granularity(j, o)) return wrong(j, who, "'tensor', 'channel', 'group:N' or 'float-group:N'", err);
     } else if (!strcmp(j->string, "sparsity")) {

@@ -7,10 +7,6 @@
 #include "../../sw/core/file.h"
 #include "compress.h"
 
-static const char *grid_name(int grid) {
-    return grid == HD_GRID_ODD ? "odd" : grid == HD_GRID_EVEN ? "even" : grid == HD_GRID_TERNARY ? "ternary" : "auto";
-}
-
 /* All keys, so that a rule does not depend on the base. 0 without memory. */
 static int add_layer(cJSON *to, const char *name, const hd_layer_policy *p) {
     char text[200];
@@ -18,7 +14,7 @@ static int add_layer(cJSON *to, const char *name, const hd_layer_policy *p) {
     int ok = o != NULL;
     if (p->bits) ok = ok && cJSON_AddNumberToObject(o, "weights", p->bits);
     else ok = ok && cJSON_AddStringToObject(o, "weights", "ternary");
-    ok = ok && cJSON_AddStringToObject(o, "grid", p->affine ? "affine" : grid_name(p->grid));
+    ok = ok && cJSON_AddStringToObject(o, "grid", p->affine ? "affine" : hd_grid_name(p->grid));
     if (p->granularity == HD_GRANULARITY_GROUP) snprintf(text, sizeof text, "%s:%d", p->float_scales ? "float-group" : "group", p->group_size);
     else snprintf(text, sizeof text, "%s", p->granularity == HD_GRANULARITY_TENSOR ? "tensor" : "channel");
     ok = ok && cJSON_AddStringToObject(o, "granularity", text);

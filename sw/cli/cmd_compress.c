@@ -64,12 +64,19 @@ static hd_status parse_weights(hd_layer_policy *p, const char *who, const char *
 
 static hd_status parse_grid(hd_layer_policy *p, const char *who, const char *text, hd_err *err) {
     p->affine = !strcmp(text, "affine");
-    if (p->affine) p->grid = -1;
-    else if (!strcmp(text, "odd")) p->grid = HD_GRID_ODD;
-    else if (!strcmp(text, "even")) p->grid = HD_GRID_EVEN;
-    else if (!strcmp(text, "auto")) p->grid = -1;
-    else return hd_fail(err, HD_USAGE, "%s: --grid: found '%.60s'; allowed are odd, even, auto, and affine for language models", who, text);
-    return HD_OK;
+    p->grid = -1;
+    if (p->affine || !strcmp(text, "auto")) return HD_OK;
+    /* Grids whose weights have no bits are named by --weights. */
+    char list[200] = "";
+    for (int i = 0; i < HD_GRIDS; i++) {
+        int least, most;
+        hd_grid_bits(&least, &most, (enum hd_grid)i);
+        if (!most) continue;
+        p->grid = i;
+        if (!strcmp(text, hd_grid_name(i))) return HD_OK;
+        snprintf(list + strlen(list), sizeof list - strlen(list), "%s, ", hd_grid_name(i));
+    }
+    return hd_fail(err, HD_USAGE, "%s: --grid: found '%.60s'; allowed are %sauto, and affine for language models", who, text, list);
 }
 
 static hd_status parse_block(hd_layer_policy *p, const char *who, const char *text, hd_err *err) {
@@ -143,10 +150,6 @@ hd_status cli_policy(hd_policy *p, const cli_args *a, hd_err *err) {
     return s ? s : parse_whole(p, a, err);
 }
 
-static const char *grid_name(const hd_stage *st) {
-    return st->grid == HD_GRID_ODD ? "odd" : st->grid == HD_GRID_EVEN ? "even" : "ternary";
-}
-
 static const char *granularity_name(const hd_stage *st) {
     return st->granularity == HD_GRANULARITY_TENSOR ? "tensor" : st->granularity == HD_GRANULARITY_CHANNEL ? "channel" : "group";
 }
@@ -165,8 +168,8 @@ static cJSON *stage_json(const hd_stage *st) {
     cJSON *o = cJSON_CreateObject();
     cJSON_AddStringToObject(o, "name", st->name);
     cJSON_AddNumberToObject(o, "weights", (double)weights);
-    cJSON_AddStringToObject(o, "grid", grid_name(st));
-    if (st->grid != HD_GRID_TERNARY) cJSON_AddNumberToObject(o, "bits", st->bits);
+    cJSON_AddStringToObject(o, "grid", hd_grid_name((int)st->grid));
+    if (st->bits) cJSON_AddNumberToObject(o, "bits", st->bits);
     cJSON_AddStringToObject(o, "granularity", granularity_name(st));
     if (st->granularity == HD_GRANULARITY_GROUP) cJSON_AddNumberToObject(o, "group_size", st->group_size);
     if (blocks) {
@@ -201,8 +204,8 @@ void cli_model_print(const hd_model *m, const char *out) {
         size_t present, blocks = count_blocks(st, &present), weights = hd_stage_weights(st), bytes = hd_stage_weight_bytes(st);
         char kept[40] = "all", bits[8] = "-";
         if (blocks) snprintf(kept, sizeof kept, "%zu of %zu", present, blocks);
-        if (st->grid != HD_GRID_TERNARY) snprintf(bits, sizeof bits, "%d", st->bits);
-        printf("%-24s %9zu %8s %5s %11s %14s %9zu %8.2f\n", st->name, weights, grid_name(st), bits, granularity_name(st), kept, bytes,
+        if (st->bits) snprintf(bits, sizeof bits, "%d", st->bits);
+        printf("%-24s %9zu %8s %5s %11s %14s %9zu %8.2f\n", st->name, weights, hd_grid_name((int)st->grid), bits, granularity_name(st), kept, bytes,
                weights ? 8.0 * (double)bytes / (double)weights : 0);
     }
     printf("%s: %zu bytes, %.3f bits per weight in total (scales, biases, multipliers and masks included)\n", out, hd_model_weight_bytes(m),

@@ -41,7 +41,13 @@ enum hd_code {
     HD_CODES
 };
 enum hd_grid {
-#define HD_GRID(n, v, d) HD_GRID_##n = (v),
+#define HD_GRID(n, v, name, least, most, d) HD_GRID_##n = (v),
+#include "formats.def"
+#undef HD_GRID
+};
+enum {
+#define HD_GRID(n, v, name, least, most, d) +1
+    HD_GRIDS = 0
 #include "formats.def"
 #undef HD_GRID
 };

@@ -111,7 +111,7 @@ static void print_md(void) {
 #include "regs.def"
 #undef HD_PERF
     printf("\n## Weight grids of .hdm\n\n| grid | id | values and codes |\n|---|---|---|\n");
-#define HD_GRID(n, v, d) printf("| %s | %d | %s |\n", #n, v, d);
+#define HD_GRID(n, v, name, least, most, d) printf("| %s | %d | %s |\n", #n, v, d);
 #include "formats.def"
 #undef HD_GRID
     printf("\n## The link\n\nFrames: [link.md](link.md).\n\n| constant | value | meaning |\n|---|---|---|\n");

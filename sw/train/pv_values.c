@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../compiler/compress/model_internal.h"
 #include "pv_internal.h"
 
 enum { SCALE_STEPS = 8, SCALE_CODES = 64 };
@@ -83,8 +84,8 @@ static hd_status open_part(hd_pv_part *m, hd_pv_table *tables, hd_lm_matrix *x, 
     } else {
         if (f->bits == 16 || !x->linear.v) return hd_fail(err, HD_UNSUPPORTED, "%s: float values have no codes to tune; integers and tables have", name);
         m->step = 2;
-        m->lowest = f->grid == HD_GRID_TERNARY ? -2 : f->grid == HD_GRID_EVEN ? -(1 << f->bits) : 1 - (1 << f->bits);
-        m->highest = f->grid == HD_GRID_TERNARY ? 2 : f->grid == HD_GRID_EVEN ? (1 << f->bits) - 2 : (1 << f->bits) - 1;
+        m->lowest = hd_grid_min(f->grid, f->bits);
+        m->highest = hd_grid_max(f->grid, f->bits);
         if (x->linear.zero) return hd_fail(err, HD_UNSUPPORTED, "%s: integers with zero points are not tuned; symmetric ones are", name);
         if (f->group && !x->linear.shift) m->scale_group = f->group;
     }
