@@ -19,8 +19,22 @@
 
 /* ---- TFLite's arithmetic ---- */
 
+/* What the study below puts in the place of TFLite's rounding, one thing at a time or all. */
+static struct arithmetic {
+    int bits;         /* of a multiplier, halves up in one rounding; 0 = TFLite's 31 and two */
+    int additions;    /* 0 = TFLite's, 1 = each tensor is rounded, 2 = the sum is */
+    int half_up_mean; /* of average pooling; TFLite's goes away from zero */
+} arithmetic;
+
+static double multiplier(double real, int bits) {
+    int exponent;
+    double m = frexp(real, &exponent);
+    return ldexp(round(ldexp(m, bits)), exponent - bits);
+}
+
 static int32_t multiply(int32_t x, double real) {
     int exponent;
+    if (arithmetic.bits) return (int32_t)floor((double)x * multiplier(real, arithmetic.bits) + 0.5); /* exact: fewer than 53 bits */
     int64_t m = llround(ldexp(frexp(real, &exponent), 31));
     if (m == (int64_t)1 << 31) m /= 2, exponent++;
     int left = exponent > 0 ? exponent : 0, right = exponent > 0 ? 0 : -exponent;
@@ -71,6 +85,7 @@ static void run_window(hd_tflite *t, const hd_tflite_node *n, int8_t **value) {
                             for (int ic = 0; ic < channels; ic++) sum += (pixel[ic] - zero_of(x)) * (int8_t)w->data[((oc * kh + ky) * kw + kx) * channels + ic];
                     }
                 int32_t v = n->op == HD_TFLITE_MAX_POOL ? best : !w ? (sum > 0 ? sum + count / 2 : sum - count / 2) / count : 0;
+                if (!w && n->op != HD_TFLITE_MAX_POOL && arithmetic.half_up_mean) v = (int32_t)floor((double)sum / count + 0.5);
                 if (w) {
                     if (bias) sum += (int32_t)hd_flat_u32(bias->data + 4 * oc);
                     v = multiply(sum, scale_of(x, 0) * scale_of(w, oc) / scale_of(y, 0)) + zero_of(y);
@@ -92,6 +107,13 @@ static void run_add(hd_tflite *t, const hd_tflite_node *n, int8_t **value) {
     const hd_tflite_tensor *a = &t->tensor[n->input[0]], *b = &t->tensor[n->input[1]], *y = &t->tensor[n->output];
     double twice = 2 * fmax(scale_of(a, 0), scale_of(b, 0));
     for (size_t i = 0; i < y->count; i++) {
+        if (arithmetic.additions) {
+            int bits = arithmetic.bits ? arithmetic.bits : 31;
+            double u = (value[n->input[0]][i] - zero_of(a)) * multiplier(scale_of(a, 0) / scale_of(y, 0), bits), v = (value[n->input[1]][i] - zero_of(b)) * multiplier(scale_of(b, 0) / scale_of(y, 0), bits);
+            double total = arithmetic.additions == 1 ? floor(u + 0.5) + floor(v + 0.5) : floor(u + v + 0.5);
+            value[n->output][i] = clamp((int32_t)total + zero_of(y), y, hd_flat_byte(&t->flat, n->options, 0, 0));
+            continue;
+        }
         int32_t sum = multiply((value[n->input[0]][i] - zero_of(a)) * (1 << 20), scale_of(a, 0) / twice) + multiply((value[n->input[1]][i] - zero_of(b)) * (1 << 20), scale_of(b, 0) / twice);
         value[n->output][i] = clamp(multiply(sum, twice / ((1 << 20) * scale_of(y, 0))) + zero_of(y), y, hd_flat_byte(&t->flat, n->options, 0, 0));
     }
@@ -260,6 +282,59 @@ static void published(const char *name, const char *inputs, const char *labels, 
     free(data);
 }
 
+/* HD_TFLITE_STUDY=N, on so many samples: what keeps the class from being TFLite's. Its arithmetic with one or all of its roundings replaced by ours, and multipliers of more bits. */
+static void study(const char *name, const char *inputs, int bias, uint32_t count) {
+    static const struct {
+        const char *what;
+        struct arithmetic a;
+    } list[] = {{"multipliers of 16 bits, one rounding", {16, 0, 0}}, {"additions of two roundings", {0, 1, 0}}, {"averages round halves up", {0, 0, 1}},
+                {"all three, 16 bits", {16, 1, 1}}, {"additions and averages of one rounding, 16 bits", {16, 2, 0}}, {"18 bits", {18, 2, 0}}, {"20 bits", {20, 2, 0}}, {"24 bits", {24, 2, 0}}};
+    enum { SETTINGS = sizeof list / sizeof *list };
+    char model[4096], path[4096];
+    hd_err err = {0};
+    uint8_t *data;
+    size_t size, same[SETTINGS] = {0}, off[SETTINGS] = {0};
+    hd_idx *x;
+    if (hd_models_file(model, sizeof model, name, &err) || hd_models_file(path, sizeof path, inputs, &err)) {
+        printf("%s\n", err.message);
+        skip();
+    }
+    assert_int_equal(hd_file_read(&data, &size, model, 1 << 24, 0, &err), HD_OK);
+    assert_int_equal(hd_idx_load(&x, path, &err), HD_OK);
+    pair p;
+    open_pair(&p, data, size, name);
+    size_t classes = p.t.tensor[p.t.output].count;
+    int8_t *logits = malloc(classes);
+    if (count > x->dim[0]) count = x->dim[0];
+    for (uint32_t i = 0; i < count; i++) {
+        const uint8_t *item = (const uint8_t *)x->data + (size_t)i * x->item;
+        for (size_t k = 0; k < x->item; k++) p.value[p.t.input][k] = (int8_t)(item[k] + bias);
+        run_net(&p.t, p.value);
+        memcpy(logits, p.value[p.t.output], classes);
+        for (int s = 0; s < SETTINGS; s++) {
+            arithmetic = list[s].a;
+            run_net(&p.t, p.value);
+            arithmetic = (struct arithmetic){0, 0, 0};
+            same[s] += argmax(logits, classes) == argmax(p.value[p.t.output], classes);
+            for (size_t k = 0; k < classes; k++) off[s] += logits[k] != p.value[p.t.output][k];
+        }
+    }
+    for (int s = 0; s < SETTINGS; s++) printf("%s, %s: class of %zu of %u, %.2f%% of the outputs differ\n", name, list[s].what, same[s], count, 100 * (double)off[s] / (double)(count * classes));
+    fflush(stdout);
+    free(logits);
+    close_pair(&p);
+    hd_idx_free(x);
+    free(data);
+}
+
+static void why_classes_differ(void **state) {
+    (void)state;
+    const char *samples = getenv("HD_TFLITE_STUDY");
+    if (!samples) skip();
+    study("resnet8-int8.tflite", "ic01-images.idx", -128, (uint32_t)atoi(samples));
+    study("dscnn-int8.tflite", "kws01-inputs.idx", 0, (uint32_t)atoi(samples));
+}
+
 static void resnet8(void **state) {
     (void)state;
     published("resnet8-int8.tflite", "ic01-images.idx", "ic01-labels.idx", -128, 200);
@@ -300,6 +375,7 @@ static void messages(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(random_networks), cmocka_unit_test(messages), cmocka_unit_test(resnet8), cmocka_unit_test(dscnn)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(random_networks), cmocka_unit_test(messages), cmocka_unit_test(resnet8), cmocka_unit_test(dscnn), cmocka_unit_test(why_classes_differ)};
+    if (getenv("HD_TFLITE_STUDY")) cmocka_set_test_filter("why*");
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
