@@ -33,6 +33,7 @@ for page in "${pages[@]}"; do
     code "$source/$page" >code
     while read -r path; do
         case $path in *[\*\{\<]* | *HASH* | *NAME* | *...*) continue ;; esac
+        case ${path##*/} in *.*) ;; [A-Z][A-Z]*) continue ;; esac # what stands for a name
         [ -e "$source/$path" ] || [ -e "$source/${path%.}" ] || compgen -G "$source/$path*" >/dev/null || fail "$page: $path: no such file"
     done < <(grep -o -E '(^|[ `(])(sw|hw|sim|compiler|drivers|boards|tests|docs)/[A-Za-z0-9_./*{<-]+' code | sed 's/^[ `(]*//; s/[.,;:)]*$//' | sort -u)
 
