@@ -115,7 +115,9 @@ hd_status hd_op_list_split(hd_call *c) {
     if (each < 1) return hd_call_fail(c, HD_RANGE, "parts of %lld", (long long)each);
     size_t count = single ? (along + (size_t)each - 1) / (size_t)each : n, at = 0;
     hd_nd v;
-    HD_TRY(hd_work(c, (double)x->count));
+    /* A tensor without elements may have any number of parts. */
+    if (count > hd_limit(c) / sizeof v) return hd_call_fail(c, HD_RANGE, "%zu parts need more than %zu bytes, the most that is allowed", count, hd_limit(c));
+    HD_TRY(hd_work(c, (double)x->count + (double)count));
     HD_TRY(hd_nd_new_list(&v, x->type, count, c->err));
     hd_status status = HD_OK;
     for (size_t k = 0; status == HD_OK && k < count; k++) {
