@@ -5,6 +5,6 @@
 
 #include "../core/err.h"
 
-/* The path of `file` in the folder HEDDLE_MODELS, or in ../shared/models beside the source folder; HD_IO says where it was looked for. */
+/* The path of `file` in the folder that HEDDLE_MODELS names; HD_IO when it is not there or none is named. */
 hd_status hd_models_file(char *path, size_t n, const char *file, hd_err *err);
 #endif

@@ -1,7 +1,7 @@
 # compress.sh HEDDLE JSON_GET: `heddle bench compress` against the bars: authors' figures less a margin, at no more bits, in under 10 s.
 . "$(dirname "$0")/common.sh"
 
-models=${HEDDLE_MODELS:-$(dirname "$0")/../../../shared/models}
+models=${HEDDLE_MODELS-}
 [ -r "$models/stories260K.bin" ] || skip "stories260K.bin not found in '$models' (set HEDDLE_MODELS)"
 bench compress
 within float 1.6855 1.6865

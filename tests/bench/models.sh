@@ -2,7 +2,7 @@
 . "$(dirname "$0")/common.sh"
 
 command -v verilator >/dev/null || skip "verilator is not installed"
-models=${HEDDLE_MODELS:-$(dirname "$0")/../../../shared/models}
+models=${HEDDLE_MODELS-}
 [ -r "$models/resnet8-float.tflite" ] || skip "resnet8-float.tflite not found in '$models' (set HEDDLE_MODELS)"
 bench models
 within onnx.node_tests_passed 800 932

@@ -1,7 +1,7 @@
 # Language models on the command line: exact errors; with stories260K at hand also its published text and its cross-entropy.
 . "$(dirname "$0")/common.sh"
-models=${HEDDLE_MODELS:-$(dirname "$0")/../../../shared/models}
-case $models in /*) ;; *) models=$(cd "$OLDPWD" && cd "$models" 2>/dev/null && pwd) ;; esac
+models=${HEDDLE_MODELS-}
+case $models in /* | "") ;; *) models=$(cd "$OLDPWD" && cd "$models" 2>/dev/null && pwd) ;; esac
 
 error "generate: MODEL is missing; heddle generate --help shows an example" generate
 error "generate: --tokenizer T.bin is missing" generate x.bin

@@ -1,8 +1,8 @@
 # Language models in integers, their matrices on devices: exact errors; with stories260K at hand the same bits from ref and from the Verilated RTL, and what integers cost.
 # A third argument: how many stories the RTL reads (2).
 . "$(dirname "$0")/common.sh"
-models=${HEDDLE_MODELS:-$(dirname "$0")/../../../shared/models}
-case $models in /*) ;; *) models=$(cd "$OLDPWD" && cd "$models" 2>/dev/null && pwd) ;; esac
+models=${HEDDLE_MODELS-}
+case $models in /* | "") ;; *) models=$(cd "$OLDPWD" && cd "$models" 2>/dev/null && pwd) ;; esac
 stories=${3:-2}
 
 error "generate: --geometry goes with --device" generate x.hlm --tokenizer t.bin --geometry 4x8x8x2
