@@ -102,8 +102,8 @@ hd_graph *net_planted(uint64_t seed, float large) {
     return k.g;
 }
 
-hd_idx *net_images(const hd_graph *g, uint32_t count, uint64_t seed) {
-    size_t item = hd_shape_size(g->tensor[g->input].shape);
+hd_idx *net_images_of(hd_shape s, uint32_t count, uint64_t seed) {
+    size_t item = hd_shape_size(s);
     hd_idx *x = calloc(1, sizeof *x);
     *x = (hd_idx){.type = HD_IDX_U8, .rank = 2, .dim = {count, (uint32_t)item}, .item = item};
     uint8_t *data = x->data = malloc(count * item);
@@ -112,3 +112,5 @@ hd_idx *net_images(const hd_graph *g, uint32_t count, uint64_t seed) {
     for (size_t i = 0; i < count * item; i++) data[i] = (uint8_t)hd_rng_u32(&r);
     return x;
 }
+
+hd_idx *net_images(const hd_graph *g, uint32_t count, uint64_t seed) { return net_images_of(g->tensor[g->input].shape, count, seed); }

@@ -30,6 +30,7 @@ int net_pool(maker *k, hd_op op, const char *name, int x);
 hd_node *net_named(const hd_graph *g, const char *name);
 /* conv1 - relu - conv2 - relu - average - fc, in which two channels between the layers are `large` times the others, as nothing in float minds. */
 hd_graph *net_planted(uint64_t seed, float large);
-/* count random images of bytes for the network's input. The caller frees it with hd_idx_free. */
+/* count random images of bytes of that shape, or of the network's input. The caller frees them with hd_idx_free. */
+hd_idx *net_images_of(hd_shape s, uint32_t count, uint64_t seed);
 hd_idx *net_images(const hd_graph *g, uint32_t count, uint64_t seed);
 #endif

@@ -14,6 +14,7 @@
 #include "../../compiler/compress/compress_internal.h"
 #include "../../sw/core/file.h"
 #include "../../sw/core/rng.h"
+#include "../support/net_maker.h"
 
 static float *random_floats(size_t n, uint64_t seed, float scale) {
     hd_rng r;
@@ -113,121 +114,31 @@ static void ranges(void **state) {
 
 /* ---- graphs ---- */
 
-typedef struct maker {
-    hd_graph *g;
-    hd_rng r;
-} maker;
-
-static int tensor(maker *k, hd_shape s) {
-    char name[16];
-    snprintf(name, sizeof name, "t%d", k->g->n_tensors);
-    return hd_graph_add_tensor(k->g, name, s);
-}
-
-static maker start(hd_shape input, uint64_t seed) {
-    maker k = {.g = hd_graph_new("net")};
-    hd_rng_seed(&k.r, seed, 5);
-    k.g->input = tensor(&k, input);
-    return k;
-}
-
-/* Appends a node that maps x to a new tensor of shape `out`; returns the node. */
-static hd_node *node(maker *k, hd_op op, const char *name, int x, hd_shape out) {
-    int y = tensor(k, out), i = hd_graph_add_node(k->g, op, name);
-    hd_node *n = &k->g->node[i];
-    n->input[0] = x;
-    n->output = k->g->output = y;
-    return n;
-}
-
-static void weights(maker *k, hd_node *n, int cin, int cout) {
-    n->cin = cin;
-    n->cout = cout;
-    if (n->op == HD_OP_FC) n->kh = n->kw = 1;
-    size_t count = (size_t)cout * (size_t)(cin / n->groups) * (size_t)n->kh * (size_t)n->kw;
-    float he = sqrtf(2.0f * (float)cout / (float)count);
-    n->weight = malloc(count * sizeof(float));
-    n->bias = malloc((size_t)cout * sizeof(float));
-    for (size_t i = 0; i < count; i++) n->weight[i] = he * hd_rng_normal(&k->r);
-    for (int i = 0; i < cout; i++) n->bias[i] = 0.2f * hd_rng_normal(&k->r);
-}
-
-static int conv(maker *k, const char *name, int x, int cout, int kernel, int stride, int groups) {
-    hd_shape s = k->g->tensor[x].shape, out = {cout, (s.h - 1) / stride + 1, (s.w - 1) / stride + 1};
-    hd_node *n = node(k, HD_OP_CONV2D, name, x, out);
-    n->kh = n->kw = kernel;
-    n->sy = n->sx = stride;
-    n->groups = groups;
-    n->pad_top = n->pad_left = n->pad_bottom = n->pad_right = kernel / 2;
-    weights(k, n, s.c, cout);
-    return n->output;
-}
-
-static int relu(maker *k, const char *name, int x, float hi) {
-    hd_node *n = node(k, HD_OP_CLIP, name, x, k->g->tensor[x].shape);
-    n->lo = 0;
-    n->hi = hi;
-    return n->output;
-}
-
-static int add(maker *k, const char *name, int x, int y) {
-    hd_node *n = node(k, HD_OP_ADD_TENSOR, name, x, k->g->tensor[x].shape);
-    n->input[1] = y;
-    return n->output;
-}
-
-static int unary(maker *k, const char *name, int x, hd_fn fn) {
-    hd_node *n = node(k, HD_OP_UNARY, name, x, k->g->tensor[x].shape);
-    n->fn = fn;
-    n->alpha = 0.1f;
-    return n->output;
-}
-
 static int pool(maker *k, hd_op op, const char *name, int x, int kernel, int stride, int pad) {
     hd_shape s = k->g->tensor[x].shape;
-    hd_node *n = node(k, op, name, x, (hd_shape){s.c, (s.h + 2 * pad - kernel) / stride + 1, (s.w + 2 * pad - kernel) / stride + 1});
+    hd_node *n = net_node(k, op, name, x, (hd_shape){s.c, (s.h + 2 * pad - kernel) / stride + 1, (s.w + 2 * pad - kernel) / stride + 1});
     n->kh = n->kw = kernel;
     n->sy = n->sx = stride;
     n->pad_top = n->pad_left = n->pad_bottom = n->pad_right = pad;
     return n->output;
 }
 
-static int fc(maker *k, const char *name, int x, int cout) {
-    hd_node *n = node(k, HD_OP_FC, name, x, (hd_shape){cout, 1, 1});
-    weights(k, n, (int)hd_shape_size(k->g->tensor[x].shape), cout);
-    return n->output;
-}
-
-static int flatten(maker *k, const char *name, int x) {
-    return node(k, HD_OP_FLATTEN, name, x, (hd_shape){(int)hd_shape_size(k->g->tensor[x].shape), 1, 1})->output;
-}
-
 /* Every kind of stage: residual inside and after an activation, depthwise, tables, both pools, flattening, softmax. */
 static hd_graph *everything(uint64_t seed) {
-    maker k = start((hd_shape){3, 12, 10}, seed);
-    int x = relu(&k, "relu1", conv(&k, "conv1", k.g->input, 8, 3, 1, 1), INFINITY);
-    int a = conv(&k, "conv2", x, 8, 3, 1, 1);
-    x = relu(&k, "relu2", add(&k, "add1", a, x), 6.0f);
-    x = unary(&k, "swish", conv(&k, "depthwise", x, 8, 3, 1, 8), HD_FN_HARD_SWISH);
+    maker k = net_start((hd_shape){3, 12, 10}, 0, seed);
+    int x = net_clip(&k, "relu1", net_conv(&k, "conv1", k.g->input, 8, 3, 1, 1), INFINITY);
+    int a = net_conv(&k, "conv2", x, 8, 3, 1, 1);
+    x = net_clip(&k, "relu2", net_add(&k, "add1", a, x), 6.0f);
+    x = net_unary(&k, "swish", net_conv(&k, "depthwise", x, 8, 3, 1, 8), HD_FN_HARD_SWISH);
     x = pool(&k, HD_OP_MAX_POOL, "max", x, 2, 2, 0);
-    int b = relu(&k, "relu3", conv(&k, "conv3", x, 8, 1, 1, 2), INFINITY);
-    x = add(&k, "add2", x, b); /* both sides are shared or activated: an identity stage */
-    x = unary(&k, "tanh", x, HD_FN_TANH);
+    int b = net_clip(&k, "relu3", net_conv(&k, "conv3", x, 8, 1, 1, 2), INFINITY);
+    x = net_add(&k, "add2", x, b); /* both sides are shared or activated: an identity stage */
+    x = net_unary(&k, "tanh", x, HD_FN_TANH);
     x = pool(&k, HD_OP_AVG_POOL, "avg", x, 2, 1, 0);
-    x = fc(&k, "fc1", flatten(&k, "flat", x), 20);
-    x = fc(&k, "fc2", unary(&k, "leaky", x, HD_FN_LEAKY_RELU), 6);
-    node(&k, HD_OP_SOFTMAX, "softmax", x, (hd_shape){6, 1, 1});
+    x = net_fc(&k, "fc1", net_flatten(&k, "flat", x), 20);
+    x = net_fc(&k, "fc2", net_unary(&k, "leaky", x, HD_FN_LEAKY_RELU), 6);
+    net_node(&k, HD_OP_SOFTMAX, "softmax", x, (hd_shape){6, 1, 1});
     return k.g;
-}
-
-static hd_idx *images(hd_shape s, uint32_t count, uint64_t seed) {
-    hd_idx *x = calloc(1, sizeof *x);
-    *x = (hd_idx){.type = HD_IDX_U8, .rank = 2, .dim = {count, (uint32_t)hd_shape_size(s)}, .item = hd_shape_size(s)};
-    uint8_t *data = x->data = malloc(count * x->item);
-    hd_rng r;
-    hd_rng_seed(&r, seed, 9);
-    for (size_t i = 0; i < count * x->item; i++) data[i] = (uint8_t)hd_rng_u32(&r);
-    return x;
 }
 
 /* Signal to noise of the integer network's output against tensor t of the float one, over all images, in decibels. */
@@ -267,7 +178,7 @@ static void follows_the_float_network(void **state) {
     for (uint64_t seed = 0; seed < 5; seed++) {
         hd_err err = {0};
         hd_graph *g = everything(seed);
-        hd_idx *x = images(g->tensor[g->input].shape, 64, seed);
+        hd_idx *x = net_images_of(g->tensor[g->input].shape, 64, seed);
         hd_policy p;
         hd_policy_default(&p);
         hd_model *m;
@@ -299,7 +210,7 @@ static void same_on_any_number_of_threads(void **state) {
     (void)state;
     hd_err err = {0};
     hd_graph *g = everything(3);
-    hd_idx *x = images(g->tensor[g->input].shape, 40, 3);
+    hd_idx *x = net_images_of(g->tensor[g->input].shape, 40, 3);
     char path[2][64];
     uint8_t *file[2];
     size_t size[2];
@@ -333,10 +244,10 @@ static void same_on_any_number_of_threads(void **state) {
 static void flattens_the_input(void **state) {
     (void)state;
     hd_err err = {0};
-    maker k = start((hd_shape){2, 6, 6}, 1);
-    int x = relu(&k, "r", fc(&k, "a", flatten(&k, "f", k.g->input), 16), INFINITY);
-    x = fc(&k, "b", x, 4);
-    hd_idx *data = images((hd_shape){2, 6, 6}, 32, 1);
+    maker k = net_start((hd_shape){2, 6, 6}, 0, 1);
+    int x = net_clip(&k, "r", net_fc(&k, "a", net_flatten(&k, "f", k.g->input), 16), INFINITY);
+    x = net_fc(&k, "b", x, 4);
+    hd_idx *data = net_images_of((hd_shape){2, 6, 6}, 32, 1);
     hd_policy p;
     hd_policy_default(&p);
     hd_model *m;
@@ -351,7 +262,7 @@ static void flattens_the_input(void **state) {
 
 static void expect_refusal(maker *k, hd_status code, const char *message) {
     hd_err err = {0};
-    hd_idx *x = images(k->g->tensor[k->g->input].shape, 2, 1);
+    hd_idx *x = net_images_of(k->g->tensor[k->g->input].shape, 2, 1);
     hd_policy p;
     hd_policy_default(&p);
     hd_model *m;
@@ -362,37 +273,44 @@ static void expect_refusal(maker *k, hd_status code, const char *message) {
     hd_graph_free(k->g);
 }
 
+/* A tensor's name is then not its node's, so that a message shows which of the two it says. */
+static void call(maker *k, int tensor, const char *name) {
+    free(k->g->tensor[tensor].name);
+    k->g->tensor[tensor].name = strdup(name);
+}
+
 static void refuses_by_name(void **state) {
     (void)state;
     hd_shape s = {4, 6, 6};
-    maker k = start(s, 1);
+    maker k = net_start(s, 0, 1);
     pool(&k, HD_OP_AVG_POOL, "avg", k.g->input, 3, 1, 1);
     expect_refusal(&k, HD_UNSUPPORTED, "node 'avg': average pooling over padding with count_include_pad 0; windows at the border would have other divisors");
-    k = start(s, 1);
-    int x = node(&k, HD_OP_SOFTMAX, "soft", conv(&k, "c", k.g->input, 4, 1, 1, 1), s)->output;
-    conv(&k, "d", x, 4, 1, 1, 1);
+    k = net_start(s, 0, 1);
+    int x = net_node(&k, HD_OP_SOFTMAX, "soft", net_conv(&k, "c", k.g->input, 4, 1, 1, 1), s)->output;
+    net_conv(&k, "d", x, 4, 1, 1, 1);
     expect_refusal(&k, HD_UNSUPPORTED, "node 'soft': softmax inside the network; only a final one (which is dropped) is supported");
-    k = start(s, 1);
-    x = flatten(&k, "f", conv(&k, "c", k.g->input, 4, 1, 1, 1));
-    add(&k, "sum", x, fc(&k, "fc", x, 144));
+    k = net_start(s, 0, 1);
+    x = net_flatten(&k, "f", net_conv(&k, "c", k.g->input, 4, 1, 1, 1));
+    net_add(&k, "sum", x, net_fc(&k, "fc", x, 144));
     expect_refusal(&k, HD_UNSUPPORTED, "node 'sum': adds a flattened feature map to a vector; their orders in memory differ");
-    k = start(s, 1);
-    x = flatten(&k, "f", conv(&k, "c", k.g->input, 4, 1, 1, 1));
-    conv(&k, "wide", x, 4, 1, 1, 1);
+    k = net_start(s, 0, 1);
+    x = net_flatten(&k, "f", net_conv(&k, "c", k.g->input, 4, 1, 1, 1));
+    net_conv(&k, "wide", x, 4, 1, 1, 1);
     expect_refusal(&k, HD_UNSUPPORTED, "node 'wide': works on a flattened feature map as on channels; its order in memory differs");
-    k = start(s, 1);
-    flatten(&k, "f", conv(&k, "c", k.g->input, 4, 1, 1, 1));
+    k = net_start(s, 0, 1);
+    call(&k, net_flatten(&k, "f", net_conv(&k, "c", k.g->input, 4, 1, 1, 1)), "t2");
     expect_refusal(&k, HD_UNSUPPORTED, "output tensor 't2': a flattened feature map of 4 x 6 x 6; only its channels-last order is stored");
-    k = start(s, 1);
-    flatten(&k, "f", k.g->input);
+    k = net_start(s, 0, 1);
+    net_flatten(&k, "f", k.g->input);
     expect_refusal(&k, HD_UNSUPPORTED, "network 'net' computes nothing from its input");
     hd_err err = {0};
     hd_model *m;
     hd_policy p;
     hd_policy_default(&p);
-    k = start(s, 1);
-    conv(&k, "c", k.g->input, 4, 1, 1, 1);
-    hd_idx *wrong = images((hd_shape){1, 5, 5}, 2, 1);
+    k = net_start(s, 0, 1);
+    net_conv(&k, "c", k.g->input, 4, 1, 1, 1);
+    call(&k, k.g->input, "t0");
+    hd_idx *wrong = net_images_of((hd_shape){1, 5, 5}, 2, 1);
     hd_policy even = p;
     even.base.sparsity = 0.5f;
     even.base.block_in = 2;
