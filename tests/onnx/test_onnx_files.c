@@ -205,18 +205,24 @@ static void add_branch(Onnx__NodeProto *n, const char *name, builder *body) {
     n->attribute[n->n_attribute++] = a;
 }
 
+/* A constant "flag" of type bool. */
+static void add_flag(builder *b, int value) {
+    static uint8_t values[2] = {0, 1};
+    Onnx__TensorProto *flag = builder_weights(b, "flag", "1", NULL);
+    flag->data_type = HD_TYPE_BOOL;
+    flag->n_float_data = 0;
+    flag->has_raw_data = 1;
+    flag->raw_data.data = &values[value];
+    flag->raw_data.len = 1;
+}
+
 /* A graph inside of a function reads the function's values, and calls a function itself. */
 static void graphs_inside(void **state) {
     (void)state;
     for (int branch = 0; branch < 2; branch++) {
         float y[SIZE];
         builder *b = builder_new(13, "1 3 6 6", "y");
-        Onnx__TensorProto *flag = builder_weights(b, "flag", "1", NULL);
-        flag->data_type = HD_TYPE_BOOL;
-        flag->n_float_data = 0;
-        flag->has_raw_data = 1;
-        flag->raw_data.data = (uint8_t *)&(uint8_t){(uint8_t)branch};
-        flag->raw_data.len = 1;
+        add_flag(b, branch);
         builder_node(b, "CHOOSE", "x flag", "y");
         Onnx__ModelProto *m = message(b);
         builder *body = builder_new(13, "1", "r");
@@ -246,12 +252,7 @@ static void constant_branches(void **state) {
     for (int branch = 0; branch < 2; branch++) {
         builder *b = builder_new(13, "1 3 6 6", "y");
         builder_weights(b, "w0", "3 3 1 1", NULL);
-        Onnx__TensorProto *flag = builder_weights(b, "flag", "1", NULL);
-        flag->data_type = HD_TYPE_BOOL;
-        flag->n_float_data = 0;
-        flag->has_raw_data = 1;
-        flag->raw_data.data = (uint8_t *)&(uint8_t){(uint8_t)branch};
-        flag->raw_data.len = 1;
+        add_flag(b, branch);
         builder_node(b, "Conv", "x w0", "first");
         builder_node(b, "If", "flag", "y");
         Onnx__ModelProto *m = message(b);
