@@ -1,12 +1,14 @@
 #define _GNU_SOURCE /* O_TMPFILE */
 #include "file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -147,43 +149,95 @@ static const char *next_name(char *name, size_t room, const char *path) {
     return name;
 }
 
+/* The folder that `path` is in; the name in it is returned. */
+static const char *split(char *folder, size_t room, const char *path) {
+    const char *slash = strrchr(path, '/');
+    snprintf(folder, room, "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
+    return slash ? slash + 1 : path;
+}
+
+/* Whoever writes holds a lock, so that a temporary name without one is known for what a killed process left. */
+static void hold(int fd) {
+    while (flock(fd, LOCK_EX) != 0 && errno == EINTR) {}
+}
+
 static int open_named(char *name, size_t room, const char *path) {
-    int fd = -1;
-    for (int i = 0; i < NAMES && fd < 0 && (!i || errno == EEXIST); i++) fd = open(next_name(name, room, path), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    return fd;
+    for (int i = 0; i < NAMES; i++) {
+        struct stat st;
+        int fd = open(next_name(name, room, path), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (fd < 0 && errno != EEXIST) return -1;
+        if (fd < 0) continue;
+        hold(fd);
+        if (fstat(fd, &st) != 0 || st.st_nlink > 0) return fd;
+        close(fd); /* removed before it was held */
+        errno = EEXIST;
+    }
+    return -1;
 }
 
 /* A file that has no name until it is whole, so that nothing stays of a process that is killed while it writes; -1 where the file system has none. */
 static int open_nameless(char *folder, size_t room, const char *path) {
-    const char *slash = strrchr(path, '/');
-    snprintf(folder, room, "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
-    return open(folder, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
+    split(folder, room, path);
+    int fd = open(folder, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
+    if (fd >= 0) hold(fd);
+    return fd;
 }
 
+/* `path` itself where no file has it, then name is ""; else a temporary name. */
 static int give_name(char *name, size_t room, const char *path, int fd) {
     char held[40];
-    int rc = -1;
     snprintf(held, sizeof held, "/proc/self/fd/%d", fd);
-    for (int i = 0; i < NAMES && rc && (!i || errno == EEXIST); i++) rc = linkat(AT_FDCWD, held, AT_FDCWD, next_name(name, room, path), AT_SYMLINK_FOLLOW);
+    *name = 0;
+    int rc = linkat(AT_FDCWD, held, AT_FDCWD, path, AT_SYMLINK_FOLLOW);
+    for (int i = 0; i < NAMES && rc && errno == EEXIST; i++) rc = linkat(AT_FDCWD, held, AT_FDCWD, next_name(name, room, path), AT_SYMLINK_FOLLOW);
     return rc;
 }
 
-/* The content under a temporary name beside `path`, in `name`; 0 or errno. *named: the name is there, to be removed or renamed. */
-static int write_beside(char *name, size_t room, const char *path, const void *data, size_t size, int *named) {
+static int fill(int fd, const void *data, size_t size) {
+    return write_all(fd, data, size) && fsync(fd) == 0 ? 0 : errno;
+}
+
+/* The content under `path`, or under a temporary name beside it, in `name`; 0 or errno. *held, when not -1, is the open file whose name is there, to be renamed or removed. */
+static int write_beside(char *name, size_t room, const char *path, const void *data, size_t size, int *held) {
     int fd = open_nameless(name, room, path), why = 0;
     if (fd >= 0) {
-        if (!write_all(fd, data, size) || fsync(fd) != 0) why = errno;
-        *named = !why && give_name(name, room, path, fd) == 0;
-        if (close(fd) != 0 && !why) why = errno;
-        if (why || *named) return why;
+        why = fill(fd, data, size);
+        if (!why && give_name(name, room, path, fd) == 0) *held = fd;
+        else close(fd);
+        if (why || *held >= 0) return why;
         /* Without /proc it cannot be given a name. */
     }
-    fd = open_named(name, room, path);
-    if (fd < 0) return errno;
-    *named = 1;
-    if (!write_all(fd, data, size) || fsync(fd) != 0) why = errno;
-    if (close(fd) != 0 && !why) why = errno;
-    return why;
+    *held = open_named(name, room, path);
+    return *held < 0 ? errno : fill(*held, data, size);
+}
+
+/* "BASE.NUMBER-NUMBER.tmp" */
+static int is_temporary(const char *name, const char *base) {
+    size_t n = strlen(base), first, second;
+    if (strncmp(name, base, n) != 0 || name[n] != '.') return 0;
+    name += n + 1;
+    first = strspn(name, "0123456789");
+    if (!first || name[first] != '-') return 0;
+    name += first + 1;
+    second = strspn(name, "0123456789");
+    return second && strcmp(name + second, ".tmp") == 0;
+}
+
+/* Temporary files for `path` that nobody holds any more. Where files cannot be locked none is removed. */
+static void remove_left(char *folder, size_t room, const char *path) {
+    const char *base = split(folder, room, path);
+    DIR *d = opendir(folder);
+    for (struct dirent *e; d && (e = readdir(d));) {
+        struct stat opened, named;
+        if (!is_temporary(e->d_name, base)) continue;
+        int fd = openat(dirfd(d), e->d_name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+        if (fd < 0) continue;
+        if (fstat(fd, &opened) == 0 && S_ISREG(opened.st_mode) && flock(fd, LOCK_EX | LOCK_NB) == 0 && fstatat(dirfd(d), e->d_name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+            named.st_ino == opened.st_ino && named.st_dev == opened.st_dev)
+            unlinkat(dirfd(d), e->d_name, 0);
+        close(fd);
+    }
+    if (d) closedir(d);
 }
 
 static int write_through(const char *path, const void *data, size_t size) {
@@ -197,14 +251,17 @@ static int write_through(const char *path, const void *data, size_t size) {
 hd_status hd_file_write(const char *path, const void *data, size_t size, hd_err *err) {
     struct stat st;
     /* Renaming over a device or a pipe would replace it by a file. */
-    int special = stat(path, &st) == 0 && !S_ISREG(st.st_mode), named = 0, why;
+    int special = stat(path, &st) == 0 && !S_ISREG(st.st_mode), held = -1, why;
     if (special && S_ISDIR(st.st_mode)) return hd_fail(err, HD_IO, "%s: is a directory, not a file", path);
     size_t room = strlen(path) + 48;
     char *temporary = malloc(room);
     if (!temporary) return hd_fail(err, HD_NOMEM, "%s: out of memory", path);
-    why = special ? write_through(path, data, size) : write_beside(temporary, room, path, data, size, &named);
-    if (!why && !special && rename(temporary, path) != 0) why = errno;
-    if (why && named) unlink(temporary);
+    why = special ? write_through(path, data, size) : write_beside(temporary, room, path, data, size, &held);
+    int renames = held >= 0 && *temporary;
+    if (!why && renames && rename(temporary, path) != 0) why = errno;
+    if (why && renames) unlink(temporary);
+    if (held >= 0 && close(held) != 0 && !why) why = errno;
+    if (!why && renames) remove_left(temporary, room, path);
     free(temporary);
     return why ? hd_fail(err, HD_IO, "%s: %s", path, strerror(why)) : HD_OK;
 }

@@ -1,4 +1,5 @@
-/* Whole files. Writing is atomic: a temporary file beside the target, fsync, rename; a failure leaves nothing behind. */
+/* Whole files. Writing is atomic: a file without a name is filled, then gets the target's, or, over an older file, a temporary one (FILE.PID-N.tmp) and by renaming the
+ * target's; a failure leaves nothing behind. What a process that was killed between these two left, the next write over an older file removes. */
 #ifndef HD_FILE_H
 #define HD_FILE_H
 #include <stddef.h>

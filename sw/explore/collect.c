@@ -166,7 +166,7 @@ static int step(sqlite3_stmt *s) {
 
 static int make_tables(database *d) {
     char sql[4096];
-    size_t n = (size_t)snprintf(sql, sizeof sql, "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; BEGIN; CREATE TABLE point(point TEXT PRIMARY KEY");
+    size_t n = (size_t)snprintf(sql, sizeof sql, "BEGIN; CREATE TABLE point(point TEXT PRIMARY KEY");
     for (int i = 0; i < HD_AXES; i++) n += (size_t)snprintf(sql + n, sizeof sql - n, ", %s TEXT", hd_axes[i].name);
     for (int i = 0; i < HD_FIGURES; i++) n += (size_t)snprintf(sql + n, sizeof sql - n, ", %s REAL", hd_figure_infos[i].name);
     snprintf(sql + n, sizeof sql - n, ", status TEXT, fits_fpga INTEGER, front INTEGER, why_not TEXT, memories TEXT, command TEXT);"
@@ -219,21 +219,21 @@ static int insert_row(database *d, const hd_row *r) {
     return good;
 }
 
+/* The database is made in memory, so that nothing half-written stays of a process that is killed. */
 hd_status hd_table_sqlite(const hd_table *t, const char *path, hd_err *err) {
-    char temporary[1100];
     database d = {0};
-    hd_status s = hd_tool_path(temporary, sizeof temporary, err, "%s.%ld.tmp", path, (long)getpid());
-    if (s) return s;
-    unlink(temporary);
-    int good = sqlite3_open(temporary, &d.db) == SQLITE_OK && make_tables(&d);
+    sqlite3_int64 size = 0;
+    int good = sqlite3_open(":memory:", &d.db) == SQLITE_OK && make_tables(&d);
     for (int i = 0; i < t->n && good; i++) good = insert_row(&d, &t->row[i]);
     good = good && sqlite3_exec(d.db, "COMMIT", NULL, NULL, NULL) == SQLITE_OK;
-    if (!good) s = db_failed(&d, path, err);
+    hd_status s = good ? HD_OK : db_failed(&d, path, err);
+    unsigned char *file = s ? NULL : sqlite3_serialize(d.db, "main", &size, 0);
+    if (!s && !file) s = hd_fail(err, HD_NOMEM, "%s: no memory for the database", path);
+    if (!s) s = hd_file_write(path, file, (size_t)size, err);
+    sqlite3_free(file);
     sqlite3_finalize(d.point);
     sqlite3_finalize(d.figure);
     sqlite3_finalize(d.layer);
-    if (sqlite3_close(d.db) != SQLITE_OK && !s) s = hd_fail(err, HD_IO, "%s: SQLite could not close it", path);
-    if (!s && rename(temporary, path)) s = hd_fail(err, HD_IO, "%s: cannot be replaced", path);
-    if (s) unlink(temporary);
+    sqlite3_close(d.db);
     return s;
 }

@@ -44,7 +44,10 @@ killed() {
         done
     done
     [ $kills -eq "$wanted" ] || fail "$name: only $kills kills"
+    # Over an older file, and beside what a kill between two names leaves.
+    echo older | tee "folder/$file" >"folder/$file.1-0.tmp"
     ok "$@" -o "folder/$file"
+    [ "$(ls -A folder)" = "$file" ] || fail "$name: what a killed process left is still there: $(ls -A folder)"
     cmp -s whole "folder/$file" || fail "$name, seed $seed: the last start's $file differs from the undisturbed run's"
     echo "$name: killed at $kills moments of $length ms"
 }
