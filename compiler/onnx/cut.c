@@ -225,7 +225,12 @@ static hd_status make(hd_cut **out, const char *path, const uint8_t *bytes, size
     }
     c->label = strcpy(label, path);
     hd_status status = bytes ? hd_host_load_memory(&c->host, bytes, size, path, err) : hd_host_load(&c->host, path, err);
-    if (status == HD_OK) status = build(c, o, err);
+    if (status == HD_OK) {
+        hd_host_limits limits = c->host->limits;
+        limits.operations = HD_CUT_OPERATIONS;
+        hd_host_set_limits(c->host, limits);
+        status = build(c, o, err);
+    }
     if (status == HD_OK) *out = c;
     else hd_cut_free(c);
     return status;

@@ -42,7 +42,9 @@ typedef struct hd_cut {
     double operations;
 } hd_cut;
 
-/* Loads a model and runs it once with zeros, or the numbers of `fix`; open sizes that `shape` does not name are 1. */
+/* Loads a model and runs it once with zeros, or the numbers of `fix`; open sizes that `shape` does not name are 1.
+ * HD_RANGE: the run takes more than HD_CUT_OPERATIONS, so that a small file cannot keep this busy for days. Networks for photographs take 1e8 to 4e10. */
+#define HD_CUT_OPERATIONS 1e11
 hd_status hd_cut_new(hd_cut **out, const char *path, const hd_cut_options *o, hd_err *err);
 void hd_cut_free(hd_cut *c);
 /* *bytes is the model with the branches of those Ifs in their places whose condition is constant, to be loaded anew, or NULL where there are none. c can then only be freed. */

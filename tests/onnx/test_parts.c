@@ -256,11 +256,30 @@ static void test_damaged_file(void **state) {
     free(data);
 }
 
+/* Cutting runs the network once: a small file that would take it days is refused before the first of its multiplications. */
+static void test_endless_run(void **state) {
+    (void)state;
+    builder *b = builder_new(13, "4700 4700", "y"); /* 4700^3 is 1.04e11 */
+    builder_node(b, "MatMul", "x x", "y");
+    size_t size;
+    uint8_t *bytes = builder_pack(b, &size);
+    hd_err err = {0};
+    hd_parts *p;
+    hd_cut_options none = {NULL, NULL};
+    char want[256];
+    assert_int_equal(hd_file_write(path, bytes, size, &err), HD_OK);
+    assert_int_equal(hd_parts_cut(&p, path, &none, &err), HD_RANGE);
+    snprintf(want, sizeof want, "%s: node 'y' (MatMul): the run takes more than 1e+11 operations, the most that is allowed", path);
+    assert_string_equal(err.message, want);
+    free(bytes);
+    builder_free(b);
+}
+
 int main(void) {
     snprintf(path, sizeof path, "/tmp/hd_parts_%ld.onnx", (long)getpid());
     snprintf(other, sizeof other, "/tmp/hd_parts_%ld.hdm", (long)getpid());
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_what_goes_where), cmocka_unit_test(test_parts_are_the_network), cmocka_unit_test(test_residual_around_host),
-                                       cmocka_unit_test(test_fused_and_folded), cmocka_unit_test(test_file), cmocka_unit_test(test_damaged_file)};
+                                       cmocka_unit_test(test_fused_and_folded), cmocka_unit_test(test_file), cmocka_unit_test(test_damaged_file), cmocka_unit_test(test_endless_run)};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     unlink(path);
     unlink(other);
