@@ -46,7 +46,6 @@ static int64_t read_word(hd_ref_loader *l, int64_t from) {
     for (;;) {
         r = even(r);
         while (r >= l->refresh + l->period) l->refresh += l->period;
-        if (r == l->refresh) r += 2; /* the banks close a cycle later */
         if (l->row_open >= l->refresh) break;
         /* A refresh closed the row in between. */
         open_row(l, l->refresh + l->open);
