@@ -94,10 +94,10 @@ typedef struct model_variant {
 } model_variant;
 
 static hd_status compile_model(const char *dir, const char *target, const hd_geometry *g, model_variant v, const sources *src, int quiet, hd_err *err) {
-    char log[PATH_MAX_], include[PATH_MAX_], wrapper[PATH_MAX_], out[PATH_MAX_], script[PATH_MAX_], text[8192], tail[300];
+    char log[PATH_MAX_], include[PATH_MAX_], out[PATH_MAX_], script[PATH_MAX_], text[8192], tail[300];
     hd_status st = hd_tool_path(log, sizeof log, err, "%s/log", dir);
     if (!st) st = hd_tool_path(include, sizeof include, err, "-I%s/hw/include", hd_tool_source());
-    if (!st) st = hd_tool_path(wrapper, sizeof wrapper, err, v.board ? "%s/sim/board/board_model.cpp" : "%s/sim/rtl_model.cpp", hd_tool_source());
+    if (!st) st = hd_tool_link(dir, "source", hd_tool_source(), err);
     if (!st) st = hd_tool_path(out, sizeof out, err, "%s/model.so", dir);
     if (!st) st = hd_tool_path(script, sizeof script, err, "%s/build.mk", dir);
     if (st) return st;
@@ -125,14 +125,15 @@ static hd_status compile_model(const char *dir, const char *target, const hd_geo
     snprintf(text, sizeof text,
              "ROOT := $(shell verilator --getenv VERILATOR_ROOT)\n"
              "FLAGS := -O3 -march=native -fPIC -fno-semantic-interposition -std=gnu++17 -w -DVM_COVERAGE=0 -DVM_SC=0 -DVM_TRACE=%d -DVM_TRACE_FST=%d -DVM_TRACE_VCD=0 -DHD_PUMP=%u -DHD_LINK=%u %s %s "
-             "-I. -I$(ROOT)/include -I$(ROOT)/include/vltstd -I%s/sim\n"
+             "-I. -I$(ROOT)/include -I$(ROOT)/include/vltstd -Isource/sim\n"
              "CPP := $(wildcard Vheddle*.cpp)\n"
              "OBJ := $(CPP:.cpp=.o) verilated.o verilated_threads.o rtl_model.o %s\n"
              "model.so: $(OBJ)\n\tg++ -shared -Wl,-Bsymbolic -o $@ $(OBJ) -lz -lpthread\n"
              "%%.o: %%.cpp\n\tg++ $(FLAGS) -c -o $@ $<\n"
              "verilated.o verilated_threads.o verilated_fst_c.o: %%.o: $(ROOT)/include/%%.cpp\n\tg++ $(FLAGS) -c -o $@ $<\n"
-             "rtl_model.o: %s\n\tg++ $(FLAGS) -c -o $@ $<\n",
-             v.trace, v.trace, v.structural ? g->pump : 1, v.link, v.trace ? "-DHD_TRACE" : "", g->extern_log2 ? "-DHD_EXTERN" : "", hd_tool_source(), v.trace ? "verilated_fst_c.o" : "", wrapper);
+             "rtl_model.o: source/sim/%s\n\tg++ $(FLAGS) -c -o $@ $<\n",
+             v.trace, v.trace, v.structural ? g->pump : 1, v.link, v.trace ? "-DHD_TRACE" : "", g->extern_log2 ? "-DHD_EXTERN" : "", v.trace ? "verilated_fst_c.o" : "",
+             v.board ? "board/board_model.cpp" : "rtl_model.cpp");
     if ((st = hd_file_write(script, text, strlen(text), err))) return st;
 
     char label[96];

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -54,6 +55,14 @@ const char *hd_tool_source(void) {
     if (d && *d) return d;
     pthread_once(&once, find_source);
     return source;
+}
+
+hd_status hd_tool_link(const char *dir, const char *name, const char *target, hd_err *err) {
+    char link[PATH_MAX_], real[PATH_MAX];
+    hd_status st = hd_tool_path(link, sizeof link, err, "%s/%s", dir, name);
+    if (st) return st;
+    if (!realpath(target, real)) return hd_fail(err, HD_IO, "%s: %s", target, strerror(errno));
+    return symlink(real, link) ? hd_fail(err, HD_IO, "%s: %s", link, strerror(errno)) : HD_OK;
 }
 
 /* Makes the directory and its parents. */

@@ -13,6 +13,9 @@ hd_status hd_tool_path(char *out, size_t n, hd_err *err, const char *format, ...
 int hd_tool_installed(char *out, size_t n, const char *what);
 /* The folder with hw, sim, boards and sw/contract (HEDDLE_SOURCE, else share/heddle of an installed program, else where it was built), lent. */
 const char *hd_tool_source(void);
+/* Link `name` in folder dir to `target`, a file or folder that exists. Scripts for make and yosys name their files through such links, as in source/hw: those
+ * programs would read spaces, '#' and '$' of the real path as their own. */
+hd_status hd_tool_link(const char *dir, const char *name, const char *target, hd_err *err);
 /* The cache folder (HEDDLE_CACHE, XDG_CACHE_HOME/heddle, HOME/.cache/heddle), made when it is missing. */
 hd_status hd_tool_cache(char *out, size_t n, hd_err *err);
 /* The program `name` in PATH, else where `./bootstrap ecp5` puts programs (ecp5-tools/bin of the cache); 0 when there is none. */

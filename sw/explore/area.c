@@ -196,10 +196,11 @@ hd_status hd_area_unit(hd_area *out, const hd_synth_report *r, const hd_board *b
     if (access(folder, R_OK)) {
         s = need_yosys(err);
         if (s) return s;
-        snprintf(script, sizeof script, "read_rtlil %s\n%s -top %s\nsetattr -mod -unset keep_hierarchy *\nflatten\nopt_clean\nwrite_json top.json\ntee -q -o cells.json stat -json\n", design, command, name);
+        snprintf(script, sizeof script, "read_rtlil design.il\n%s -top %s\nsetattr -mod -unset keep_hierarchy *\nflatten\nopt_clean\nwrite_json top.json\ntee -q -o cells.json stat -json\n", command, name);
         s = hd_tool_work_begin(work, sizeof work, &lock, folder, err);
         if (s) return s;
-        s = yosys(work, script, err);
+        s = hd_tool_link(work, "design.il", design, err);
+        if (!s) s = yosys(work, script, err);
         if (!s) s = nextpnr(work, board, 0, err);
         s = close_work(work, lock, folder, s, err);
     }
@@ -234,11 +235,10 @@ static hd_status make_board(const char *folder, const hd_sources *src, const cha
         free(script);
         return s;
     }
-    used = (size_t)snprintf(script, room, "read_verilog -I%s/hw/include", hd_tool_source());
-    for (int i = 0; i < src->n; i++) used += (size_t)snprintf(script + used, room - used, " %s", src->path[i]);
-    snprintf(script + used, room - used, "\nchparam %s heddle_board\n%s -top heddle_board\nsetattr -mod -unset keep_hierarchy *\nflatten\nopt_clean\nwrite_json top.json\ntee -q -o cells.json stat -json\n",
+    s = hd_synth_read_verilog(script, room, &used, src, work, err);
+    if (!s) snprintf(script + used, room - used, "\nchparam %s heddle_board\n%s -top heddle_board\nsetattr -mod -unset keep_hierarchy *\nflatten\nopt_clean\nwrite_json top.json\ntee -q -o cells.json stat -json\n",
              parameters, command);
-    s = yosys(work, script, err);
+    if (!s) s = yosys(work, script, err);
     if (!s) s = nextpnr(work, board, 0, err);
     free(script);
     return close_work(work, lock, folder, s, err);
@@ -322,9 +322,8 @@ hd_status hd_area_grid(hd_area *out, const hd_board *board, unsigned rows, unsig
         if (!s) {
             s = hd_tool_path(path, sizeof path, err, "%s/bench.v", work);
             if (!s) s = hd_file_write(path, grid_text, strlen(grid_text), err);
-            used = (size_t)snprintf(script, room, "read_verilog -I%s/hw/include", hd_tool_source());
-            for (int i = 0; i < src->n; i++) used += (size_t)snprintf(script + used, room - used, " %s", src->path[i]);
-            snprintf(script + used, room - used, " bench.v\nchparam %s bench\n%s -top bench -json top.json\ntee -q -o cells.json stat -json\n", parameters, command);
+            if (!s) s = hd_synth_read_verilog(script, room, &used, src, work, err);
+            if (!s) snprintf(script + used, room - used, " bench.v\nchparam %s bench\n%s -top bench -json top.json\ntee -q -o cells.json stat -json\n", parameters, command);
             if (!s) s = yosys(work, script, err);
             if (!s) s = nextpnr(work, board, mhz, err);
             s = close_work(work, lock, folder, s, err);

@@ -144,14 +144,21 @@ static hd_status tool_failed(const job *j, const char *tool, int rc, hd_err *err
     return hd_fail(err, HD_TOOL, "%s: %s failed: %s", j->board->name, tool, *line ? line : "no ERROR line in its log");
 }
 
+hd_status hd_synth_read_verilog(char *script, size_t room, size_t *used, const hd_sources *s, const char *work, hd_err *err) {
+    const size_t root = strlen(hd_tool_source());
+    *used = (size_t)snprintf(script, room, "read_verilog -Isource/hw/include");
+    for (int i = 0; i < s->n && *used < room; i++) *used += (size_t)snprintf(script + *used, room - *used, " source%s", s->path[i] + root);
+    if (*used >= room) return hd_fail(err, HD_RANGE, "synth: %d files of Verilog; their paths are too long for a script of %zu bytes", s->n, room);
+    return hd_tool_link(work, "source", hd_tool_source(), err);
+}
+
 static hd_status run_yosys(job *j, hd_err *err) {
     size_t room = (size_t)j->src.n * (PATH_BYTES + 3) + 8192, used;
     char *script = malloc(room), path[PATH_BYTES];
     if (!script) return hd_fail(err, HD_NOMEM, "synth: out of memory");
-    used = (size_t)snprintf(script, room, "read_verilog -I%s/hw/include", hd_tool_source());
-    for (int i = 0; i < j->src.n; i++) used += (size_t)snprintf(script + used, room - used, " %s", j->src.path[i]);
-    snprintf(script + used, room - used, "\nchparam%s top\nhierarchy -top top\nwrite_rtlil design.il\n%s -top top\nsetattr -mod -unset keep_hierarchy *\nflatten\nopt_clean\nwrite_json top.json\ntee -q -o cells.json stat -json\n", j->parameters, j->fpga->synth);
-    hd_status st = hd_tool_path(path, sizeof path, err, "%s/synth.ys", j->dir);
+    hd_status st = hd_synth_read_verilog(script, room, &used, &j->src, j->dir, err);
+    if (!st) snprintf(script + used, room - used, "\nchparam%s top\nhierarchy -top top\nwrite_rtlil design.il\n%s -top top\nsetattr -mod -unset keep_hierarchy *\nflatten\nopt_clean\nwrite_json top.json\ntee -q -o cells.json stat -json\n", j->parameters, j->fpga->synth);
+    if (!st) st = hd_tool_path(path, sizeof path, err, "%s/synth.ys", j->dir);
     if (!st) st = hd_file_write(path, script, strlen(script), err);
     free(script);
     if (st) return st;

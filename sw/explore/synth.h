@@ -54,6 +54,9 @@ typedef struct hd_sources {
 } hd_sources;
 
 hd_status hd_synth_sources(hd_sources *s, const hd_board *board, hd_err *err);
+/* Begins a script of yosys (room bytes, *used of them taken) that will run in folder `work`: the command that reads those files, through a link to the project's
+ * folder that it makes there. */
+hd_status hd_synth_read_verilog(char *script, size_t room, size_t *used, const hd_sources *s, const char *work, hd_err *err);
 
 /* PLL of the iCE40 behind a 12 MHz oscillator: 12 MHz * (divf + 1) / 2^divq, the oscillator inside at 533 to 1066 MHz. Nearest to hz;
  * the frequency that results, 0 when hz is out of range (16 to 275 MHz). */
