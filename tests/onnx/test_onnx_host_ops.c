@@ -172,8 +172,46 @@ static void test_gemm(void **state) {
     }
 }
 
+/* What a loss says of classes, shapes and words that do not go with scores of 6 classes at 2 x 5 x 4 places; the class is the same everywhere. */
+static void test_losses_refuse(void **state) {
+    (void)state;
+    static const struct { const char *target, *shape, *weights, *reduction; hd_status code; const char *message; } table[] = {
+        {"5", "2 5 4", "6", "mean", HD_OK, ""},
+        {"6", "2 5 4", "6", "sum", HD_RANGE, "input 1, element 0: class 6 of 6"},
+        {"-1", "2 5 4", "6", "none", HD_RANGE, "input 1, element 0: class -1 of 6"},
+        {"5", "2 4 5", "6", "mean", HD_MISMATCH, "input 1 is of shape 2x4x5; 2x5x4 is expected"},
+        {"5", "2 6 5 4", "6", "mean", HD_MISMATCH, "input 1 is of shape 2x6x5x4; 2x5x4 is expected"},
+        {"5", "2 5 4", "7", "mean", HD_MISMATCH, "input 2 is of shape 7; 6 weights, one a class, are expected"},
+        {"5", "2 5 4", "6", "average", HD_RANGE, "attribute reduction is unknown; allowed are none, sum and mean"},
+    };
+    for (size_t k = 0; k < 2 * sizeof table / sizeof *table; k++) {
+        size_t size, i = k / 2;
+        builder *b = builder_new(13, "2 6 5 4", "y");
+        builder_sizes(b, "class", table[i].target);
+        builder_sizes(b, "shape", table[i].shape);
+        builder_weights(b, "weights", table[i].weights, NULL);
+        builder_node(b, "Expand", "class shape", "target");
+        builder_text(b, builder_node(b, k % 2 ? "SoftmaxCrossEntropyLoss" : "NegativeLogLikelihoodLoss", "x target weights", "y"), "reduction", table[i].reduction);
+        uint8_t *bytes = builder_pack(b, &size);
+        const int64_t dim[] = {N, C, H, W};
+        hd_host *h;
+        hd_nd x, y = {0};
+        hd_err err = {0};
+        assert_int_equal(hd_host_load_memory(&h, bytes, size, "m", &err), HD_OK);
+        assert_int_equal(hd_nd_new(&x, HD_TYPE_F32, 4, dim, SIZE_MAX, NULL), HD_OK);
+        hd_status status = hd_host_run(h, &x, &y, NULL, &err);
+        const char *end = strstr(err.message, table[i].message);
+        if (status != table[i].code || !end || end[strlen(table[i].message)]) fail_msg("found %d, '%s'; '%s' is expected", (int)status, err.message, table[i].message);
+        hd_nd_free(&x);
+        hd_nd_free(&y);
+        hd_host_free(h);
+        free(bytes);
+        builder_free(b);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_functions), cmocka_unit_test(test_group_normalization), cmocka_unit_test(test_lp), cmocka_unit_test(test_bitwise),
-                                       cmocka_unit_test(test_gemm)};
+                                       cmocka_unit_test(test_gemm), cmocka_unit_test(test_losses_refuse)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
