@@ -167,8 +167,8 @@ static hd_status build(char *path, size_t n, const hd_geometry *g, model_variant
     if ((st = list_sources(src, v.board, err)) || (st = hd_tool_cache(cache, sizeof cache, err))) goto done;
     for (int i = 0; i < src->n && !st; i++) st = hd_tool_hash_file(&h, src->file[i], err);
     static const char *const others[] = {"hw/include/heddle_contract.vh", "hw/include/heddle_e8p.vh", "sim/rtl_model.cpp", "sim/rtl_api.h", "sim/board/board_model.cpp", "sim/board/board_api.h",
-                                         "sim/board/board_uart.h", "sim/board/board_usb.h", "sim/board/fs_host.h", "sim/board/ulpi_host.h"};
-    for (int i = 0; i < (v.board ? 10 : 4) && !st; i++)
+                                         "sim/board/board_uart.h", "sim/board/uart_bridge.h", "sim/board/board_usb.h", "sim/board/fs_host.h", "sim/board/ulpi_host.h"};
+    for (int i = 0; i < (v.board ? 11 : 4) && !st; i++)
         if (!(st = hd_tool_path(file, sizeof file, err, "%s/%s", hd_tool_source(), others[i]))) st = hd_tool_hash_file(&h, file, err);
     if (st) goto done;
     hd_tool_hash(&h, g, sizeof *g); /* uint32_t only, no padding */

@@ -8,6 +8,7 @@
 #include <sstream>
 #include <string>
 
+#include "../../sim/board/uart_bridge.h"
 #include "../link/host.h"
 #include "Vboard.h"
 #ifdef HAS_SDRAM
@@ -16,45 +17,6 @@
 #include "verilated.h"
 
 namespace {
-
-struct Uart {
-    std::deque<uint8_t> to_board;
-    std::vector<uint8_t> from_board;
-    static constexpr double BIT = CLOCKS_PER_BIT;
-    double now = 0, began = -10 * BIT, due = 0; // clocks; when the byte's start bit began, when the next sample is due
-    int take_bit = -1, value = 0;
-    bool sending = false;
-    uint8_t byte = 0;
-    int rx() {
-        if (!sending && to_board.empty()) return 1;
-        if (!sending) {
-            began = began + 10 * BIT > now ? began + 10 * BIT : now;
-            byte = to_board.front();
-            to_board.pop_front();
-            sending = true;
-        }
-        int bit = now < began ? -1 : static_cast<int>((now - began) / BIT);
-        if (bit >= 10) {
-            sending = false;
-            return rx();
-        }
-        return bit < 0 || bit == 9 ? 1 : bit == 0 ? 0 : (byte >> (bit - 1)) & 1;
-    }
-    void tx(int level) {
-        now++;
-        if (take_bit < 0) {
-            if (!level) take_bit = value = 0, due = now + BIT / 2;
-            return;
-        }
-        if (now < due) return;
-        due += BIT;
-        if (take_bit >= 1 && take_bit <= 8) value |= level << (take_bit - 1);
-        if (take_bit == 9) {
-            if (level) from_board.push_back(static_cast<uint8_t>(value));
-            take_bit = -1;
-        } else take_bit++;
-    }
-};
 
 #ifdef HAS_SDRAM
 // One half of a clock of the FPGA (in ulx3s_pins.v) and its memory. What the FPGA drives changes with CLK's rising edge, what the memory drives with the falling
@@ -136,7 +98,7 @@ int main(int argc, char **argv) {
     };
     VerilatedContext context;
     std::unique_ptr<Vboard> top(new Vboard(&context));
-    Uart uart;
+    UartBridge uart(CLOCKS_PER_BIT);
 #ifdef HAS_BUTTON
     top->BTN_N = 1;
 #endif
