@@ -5,6 +5,10 @@
 #include "../../sw/runtime/runtime.h"
 
 double hd_test_noise(const hd_graph *g, const hd_model *m, const hd_idx *x) {
+    return hd_test_noise_at(g, g->output, m, x);
+}
+
+double hd_test_noise_at(const hd_graph *g, int t, const hd_model *m, const hd_idx *x) {
     hd_exec *f;
     hd_integer *e;
     const hd_qtensor *to = &m->tensor[m->output];
@@ -17,7 +21,7 @@ double hd_test_noise(const hd_graph *g, const hd_model *m, const hd_idx *x) {
         hd_quantize_input(&m->tensor[m->input], image, codes);
         hd_exec_run(f, image);
         hd_integer_run(e, codes);
-        const float *want = hd_exec_tensor(f, g->output);
+        const float *want = hd_exec_tensor(f, t);
         const int8_t *y = hd_integer_tensor(e, m->output);
         for (int p = 0; p < to->h * to->w; p++)
             for (int c = 0; c < to->c; c++) {

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "../../compiler/import/tflite_internal.h"
+#include "tflite_frame.h"
 
 int int8_net_draw(int8_net *n, int lo, int hi) { return lo + (int)hd_rng_below(&n->rng, (uint32_t)(hi - lo + 1)); }
 
@@ -90,71 +91,36 @@ int8_net int8_net_random(uint64_t seed) {
     return n;
 }
 
+static void put_options(flat_builder *b, size_t table, const int8_op *o) {
+    int depthwise = o->code == HD_TFLITE_DEPTHWISE, weighed = o->code == HD_TFLITE_CONV || depthwise, pools = o->code == HD_TFLITE_AVERAGE_POOL || o->code == HD_TFLITE_MAX_POOL;
+    size_t options = flat_table(b, 7, !weighed && !pools ? 1 : pools ? 0x3f : depthwise ? 0x1f : 0x0f);
+    flat_point(b, table, 4, options);
+    flat_set(b, options, 0, weighed || pools ? !o->same : (uint64_t)o->activation, 1);
+    if (!weighed && !pools) return;
+    flat_set(b, options, 1, (uint64_t)o->sx, 4);
+    flat_set(b, options, 2, (uint64_t)o->sy, 4);
+    if (pools) flat_set(b, options, 3, (uint64_t)o->kw, 4), flat_set(b, options, 4, (uint64_t)o->kh, 4);
+    if (depthwise) flat_set(b, options, 3, 1, 4);
+    flat_set(b, options, pools ? 5 : depthwise ? 4 : 3, (uint64_t)o->activation, 1);
+}
+
 flat_builder int8_net_file(const int8_net *n) {
-    flat_builder b;
-    flat_start(&b, "TFL3");
-    size_t model = flat_table(&b, 5, 0x16), codes_at, graphs, graph, buffers, tensors, ops;
-    int input = 0, output = n->o[n->ops - 1].out;
-    flat_root(&b, model);
-    codes_at = flat_vector(&b, NULL, (size_t)n->ops, 4);
-    flat_point(&b, model, 1, codes_at);
-    for (int i = 0; i < n->ops; i++) {
-        size_t c = flat_table(&b, 4, 8);
-        flat_set(&b, c, 3, (uint64_t)n->o[i].code, 4);
-        flat_element(&b, codes_at, (size_t)i, c);
-    }
-    graphs = flat_vector(&b, NULL, 1, 4);
-    flat_point(&b, model, 2, graphs);
-    graph = flat_table(&b, 4, 15);
-    flat_element(&b, graphs, 0, graph);
-    tensors = flat_vector(&b, NULL, (size_t)n->tensors, 4);
-    flat_point(&b, graph, 0, tensors);
+    tflite_frame f = tflite_frame_new(n->tensors, n->ops, 0, n->o[n->ops - 1].out);
     for (int i = 0; i < n->tensors; i++) {
         const int8_tensor *x = &n->t[i];
         int64_t zeros[16] = {0};
         if (x->scales == 1) zeros[0] = x->zero;
-        size_t t = flat_table(&b, 5, 0x17);
-        flat_element(&b, tensors, (size_t)i, t);
-        flat_point(&b, t, 0, flat_vector(&b, x->dim, (size_t)x->rank, 4));
-        flat_set(&b, t, 1, (uint64_t)x->type, 1);
-        flat_set(&b, t, 2, x->data ? (uint64_t)i + 1 : 0, 4);
-        size_t q = flat_table(&b, 7, 0x4c);
-        flat_point(&b, t, 4, q);
-        flat_point(&b, q, 2, flat_vector(&b, x->scale, (size_t)x->scales, 4));
-        flat_point(&b, q, 3, flat_vector(&b, zeros, (size_t)x->scales, 8));
-        flat_set(&b, q, 6, (uint64_t)x->axis, 4);
+        size_t t = tflite_frame_tensor(&f, i, 0x17, x->dim, x->rank, x->type, x->data, x->bytes), q = flat_table(&f.b, 7, 0x4c);
+        flat_point(&f.b, t, 4, q);
+        flat_point(&f.b, q, 2, flat_vector(&f.b, x->scale, (size_t)x->scales, 4));
+        flat_point(&f.b, q, 3, flat_vector(&f.b, zeros, (size_t)x->scales, 8));
+        flat_set(&f.b, q, 6, (uint64_t)x->axis, 4);
     }
-    flat_point(&b, graph, 1, flat_vector(&b, &input, 1, 4));
-    flat_point(&b, graph, 2, flat_vector(&b, &output, 1, 4));
-    ops = flat_vector(&b, NULL, (size_t)n->ops, 4);
-    flat_point(&b, graph, 3, ops);
     for (int i = 0; i < n->ops; i++) {
         const int8_op *o = &n->o[i];
-        int depthwise = o->code == HD_TFLITE_DEPTHWISE, weighed = o->code == HD_TFLITE_CONV || depthwise, pools = o->code == HD_TFLITE_AVERAGE_POOL || o->code == HD_TFLITE_MAX_POOL;
-        size_t t = flat_table(&b, 5, 0x17), options;
-        flat_element(&b, ops, (size_t)i, t);
-        flat_set(&b, t, 0, (uint64_t)i, 4);
-        flat_point(&b, t, 1, flat_vector(&b, o->in, (size_t)o->inputs, 4));
-        flat_point(&b, t, 2, flat_vector(&b, &o->out, 1, 4));
-        options = flat_table(&b, 7, !weighed && !pools ? 1 : pools ? 0x3f : depthwise ? 0x1f : 0x0f);
-        flat_point(&b, t, 4, options);
-        flat_set(&b, options, 0, weighed || pools ? !o->same : (uint64_t)o->activation, 1);
-        if (!weighed && !pools) continue;
-        flat_set(&b, options, 1, (uint64_t)o->sx, 4);
-        flat_set(&b, options, 2, (uint64_t)o->sy, 4);
-        if (pools) flat_set(&b, options, 3, (uint64_t)o->kw, 4), flat_set(&b, options, 4, (uint64_t)o->kh, 4);
-        if (depthwise) flat_set(&b, options, 3, 1, 4);
-        flat_set(&b, options, pools ? 5 : depthwise ? 4 : 3, (uint64_t)o->activation, 1);
+        put_options(&f.b, tflite_frame_op(&f, i, 1, o->code, o->in, o->inputs, &o->out), o);
     }
-    buffers = flat_vector(&b, NULL, (size_t)n->tensors + 1, 4);
-    flat_point(&b, model, 4, buffers);
-    flat_element(&b, buffers, 0, flat_table(&b, 1, 0));
-    for (int i = 0; i < n->tensors; i++) {
-        size_t t = flat_table(&b, 1, n->t[i].data ? 1 : 0);
-        flat_element(&b, buffers, (size_t)i + 1, t);
-        if (n->t[i].data) flat_point(&b, t, 0, flat_vector(&b, n->t[i].data, n->t[i].bytes, 1));
-    }
-    return b;
+    return f.b;
 }
 
 void int8_net_free(int8_net *n) {

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tflite_frame.h"
+
 size_t tflite_elements(const tensor *t) {
     size_t n = 1;
     for (int i = 0; i < t->rank; i++) n *= (size_t)t->dim[i];
@@ -190,59 +192,22 @@ static void put_options(flat_builder *b, size_t table, const op *o) {
 }
 
 flat_builder tflite_file(const net *n) {
-    flat_builder b;
-    flat_start(&b, "TFL3");
-    size_t model = flat_table(&b, 5, 0x16), codes, graphs, graph, buffers, tensors, ops;
-    flat_root(&b, model);
-    codes = flat_vector(&b, NULL, (size_t)n->ops, 4);
-    flat_point(&b, model, 1, codes);
-    for (int i = 0; i < n->ops; i++) {
-        size_t c = flat_table(&b, 4, 8);
-        flat_set(&b, c, 3, (uint64_t)n->o[i].code, 4);
-        flat_element(&b, codes, (size_t)i, c);
-    }
-    graphs = flat_vector(&b, NULL, 1, 4);
-    flat_point(&b, model, 2, graphs);
-    graph = flat_table(&b, 4, 15);
-    flat_element(&b, graphs, 0, graph);
-    tensors = flat_vector(&b, NULL, (size_t)n->tensors, 4);
-    flat_point(&b, graph, 0, tensors);
+    tflite_frame f = tflite_frame_new(n->tensors, n->ops, n->input, n->output);
     for (int i = 0; i < n->tensors; i++) {
         const tensor *x = &n->t[i];
-        size_t t = flat_table(&b, 5, x->type == INT8 ? 0x1f : 0x0f);
+        size_t t = tflite_frame_tensor(&f, i, x->type == INT8 ? 0x1f : 0x0f, x->dim, x->rank, x->type, x->data, x->bytes);
         char name[16];
-        flat_element(&b, tensors, (size_t)i, t);
-        flat_point(&b, t, 0, flat_vector(&b, x->dim, (size_t)x->rank, 4));
-        flat_set(&b, t, 1, (uint64_t)x->type, 1);
-        flat_set(&b, t, 2, x->data ? (uint64_t)i + 1 : 0, 4);
-        flat_point(&b, t, 3, flat_vector(&b, name, (size_t)snprintf(name, sizeof name, "t%d", i), 1));
+        flat_point(&f.b, t, 3, flat_vector(&f.b, name, (size_t)snprintf(name, sizeof name, "t%d", i), 1));
         if (x->type != INT8) continue;
         int64_t zero = x->zero;
-        size_t q = flat_table(&b, 7, 0x0c);
-        flat_point(&b, t, 4, q);
-        flat_point(&b, q, 2, flat_vector(&b, &x->scale, 1, 4));
-        flat_point(&b, q, 3, flat_vector(&b, &zero, 1, 8));
+        size_t q = flat_table(&f.b, 7, 0x0c);
+        flat_point(&f.b, t, 4, q);
+        flat_point(&f.b, q, 2, flat_vector(&f.b, &x->scale, 1, 4));
+        flat_point(&f.b, q, 3, flat_vector(&f.b, &zero, 1, 8));
     }
-    flat_point(&b, graph, 1, flat_vector(&b, &n->input, 1, 4));
-    flat_point(&b, graph, 2, flat_vector(&b, &n->output, 1, 4));
-    ops = flat_vector(&b, NULL, (size_t)n->ops, 4);
-    flat_point(&b, graph, 3, ops);
     for (int i = 0; i < n->ops; i++) {
         const op *o = &n->o[i];
-        size_t t = flat_table(&b, 5, o->options ? 0x17 : 7);
-        flat_element(&b, ops, (size_t)i, t);
-        flat_set(&b, t, 0, (uint64_t)i, 4);
-        flat_point(&b, t, 1, flat_vector(&b, o->in, (size_t)o->inputs, 4));
-        flat_point(&b, t, 2, flat_vector(&b, &o->out, 1, 4));
-        put_options(&b, t, o);
+        put_options(&f.b, tflite_frame_op(&f, i, o->options, o->code, o->in, o->inputs, &o->out), o);
     }
-    buffers = flat_vector(&b, NULL, (size_t)n->tensors + 1, 4);
-    flat_point(&b, model, 4, buffers);
-    flat_element(&b, buffers, 0, flat_table(&b, 1, 0));
-    for (int i = 0; i < n->tensors; i++) {
-        size_t t = flat_table(&b, 1, n->t[i].data ? 1 : 0);
-        flat_element(&b, buffers, (size_t)i + 1, t);
-        if (n->t[i].data) flat_point(&b, t, 0, flat_vector(&b, n->t[i].data, n->t[i].bytes, 1));
-    }
-    return b;
+    return f.b;
 }

@@ -14,6 +14,7 @@
 #include "../../compiler/compress/compress_internal.h"
 #include "../../sw/core/file.h"
 #include "../../sw/core/rng.h"
+#include "../support/integer_checks.h"
 #include "../support/net_maker.h"
 
 static float *random_floats(size_t n, uint64_t seed, float scale) {
@@ -143,34 +144,7 @@ static hd_graph *everything(uint64_t seed) {
 
 /* Signal to noise of the integer network's output against tensor t of the float one, over all images, in decibels. */
 static double quality(const hd_graph *g, int t, const hd_model *m, const hd_idx *x) {
-    hd_err err = {0};
-    hd_exec *f;
-    hd_integer *e;
-    const hd_qtensor *in = &m->tensor[m->input], *to = &m->tensor[m->output];
-    float *image = malloc(x->item * sizeof *image);
-    int8_t *codes = malloc(x->item);
-    double signal = 0, noise = 0;
-    assert_int_equal(hd_exec_new(&f, g, &err), HD_OK);
-    assert_int_equal(hd_integer_new(&e, m, &err), HD_OK);
-    for (uint32_t i = 0; i < x->dim[0]; i++) {
-        hd_idx_item(x, i, 1, image);
-        hd_quantize_input(in, image, codes);
-        hd_exec_run(f, image);
-        hd_integer_run(e, codes);
-        const float *want = hd_exec_tensor(f, t);
-        const int8_t *y = hd_integer_tensor(e, m->output);
-        for (int p = 0; p < to->h * to->w; p++)
-            for (int c = 0; c < to->c; c++) {
-                double w = (double)want[c * to->h * to->w + p], d = (double)to->scale * (y[p * to->c + c] - to->zero) - w;
-                signal += w * w;
-                noise += d * d;
-            }
-    }
-    hd_exec_free(f);
-    hd_integer_free(e);
-    free(image);
-    free(codes);
-    return 10 * log10(signal / (noise + 1e-30));
+    return -10 * log10(hd_test_noise_at(g, t, m, x));
 }
 
 static void follows_the_float_network(void **state) {
