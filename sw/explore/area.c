@@ -16,14 +16,12 @@ enum { PATH_BYTES = HD_SYNTH_PATH };
 
 static const char time_limit[] = "1800"; /* seconds a tool may take */
 
-static int is_ecp5(const hd_board *board) { return !strncmp(board->fpga, "LFE5", 4); }
-
-/* nextpnr-ice40's name of the FPGA and its package; NULL for other families. */
-static const char *ice40(const hd_board *board, const char **package) {
-    if (!strcmp(board->fpga, "iCE40UP5K")) return *package = "sg48", "--up5k";
-    if (!strcmp(board->fpga, "iCE40HX8K")) return *package = "ct256", "--hx8k";
-    return NULL;
+static int is_family(const hd_board *board, hd_fpga_family family) {
+    const hd_fpga *f = hd_board_fpga(board);
+    return f && f->family == family;
 }
+
+static int is_ecp5(const hd_board *board) { return is_family(board, HD_FPGA_ECP5); }
 
 static char *read_text(hd_err *err, const char *folder, const char *name) {
     char path[PATH_BYTES];
@@ -121,9 +119,10 @@ static hd_status yosys(const char *folder, const char *script, hd_err *err) {
 
 /* Packs top.json, or places it when mhz is above 0. */
 static hd_status nextpnr(const char *folder, const hd_board *board, double mhz, hd_err *err) {
-    const char *package = NULL, *part = ice40(board, &package);
     char found[PATH_BYTES], clock[32];
-    if (!part || !hd_tool_find("nextpnr-ice40", found, sizeof found)) return HD_OK;
+    if (!is_family(board, HD_FPGA_ICE40) || !hd_tool_find("nextpnr-ice40", found, sizeof found)) return HD_OK;
+    const hd_fpga *f = hd_board_fpga(board);
+    const char *part = f->place_device, *package = f->package;
     snprintf(clock, sizeof clock, "%.4f", mhz);
     const char *const pack[] = {"timeout", time_limit, "nextpnr-ice40", part, "--package", package, "--json", "top.json", "--pack-only", NULL};
     const char *const place[] = {"timeout", time_limit, "nextpnr-ice40", part, "--package", package, "--json", "top.json", "--freq", clock,
@@ -209,12 +208,13 @@ hd_status hd_area_unit(hd_area *out, const hd_synth_report *r, const hd_board *b
 
 /* ---- whole designs, unit by unit ---- */
 
-/* The yosys command for the FPGA of a board, NULL when there is none. */
-static const char *board_command(const hd_board *board) {
-    const char *package;
-    if (is_ecp5(board)) return "synth_ecp5 -nowidelut -noflatten";
-    if (!ice40(board, &package)) return NULL;
-    return strcmp(board->fpga, "iCE40UP5K") ? "synth_ice40 -device hx -noflatten" : "synth_ice40 -device u -noflatten";
+/* The yosys command for the FPGA of a board into text (n bytes), with options for iCE40 alone and for both families; HD_UNSUPPORTED for another. */
+static hd_status board_command(char *text, size_t n, const hd_board *board, const char *ice40, const char *both, hd_err *err) {
+    const hd_fpga *f = hd_board_fpga(board);
+    if (!f) return hd_fail(err, HD_UNSUPPORTED, "area: no tools for %s", board->fpga);
+    if (f->family == HD_FPGA_ECP5) snprintf(text, n, "synth_ecp5 -nowidelut%s", both);
+    else snprintf(text, n, "synth_ice40%s -device %s%s", ice40, f->yosys_device, both);
+    return HD_OK;
 }
 
 static void board_parameters(char *text, size_t n, const hd_geometry *g) {
@@ -245,7 +245,7 @@ static hd_status make_board(const char *folder, const hd_sources *src, const cha
 }
 
 hd_status hd_area_board(hd_area *out, hd_geometry *depths, const hd_board *board, const hd_geometry *g, hd_err *err) {
-    char cache[PATH_BYTES - 100], folder[PATH_BYTES], parameters[800], contract[PATH_BYTES];
+    char cache[PATH_BYTES - 100], folder[PATH_BYTES], parameters[800], contract[PATH_BYTES], command[128];
     uint64_t h = HD_TOOL_HASH;
     *out = (hd_area){0};
     *depths = *g;
@@ -254,8 +254,8 @@ hd_status hd_area_board(hd_area *out, hd_geometry *depths, const hd_board *board
     depths->descriptors = 16;
     depths->tables = 1;
     hd_sources *src = calloc(1, sizeof *src);
-    const char *command = board_command(board);
-    hd_status s = !src ? hd_fail(err, HD_NOMEM, "area: out of memory") : command ? hd_synth_sources(src, board, err) : hd_fail(err, HD_UNSUPPORTED, "area: no tools for %s", board->fpga);
+    hd_status s = src ? board_command(command, sizeof command, board, "", " -noflatten", err) : hd_fail(err, HD_NOMEM, "area: out of memory");
+    if (!s) s = hd_synth_sources(src, board, err);
     board_parameters(parameters, sizeof parameters, depths);
     for (int i = 0; !s && i < src->n; i++) s = hd_tool_hash_file(&h, src->path[i], err);
     if (!s) s = hd_tool_path(contract, sizeof contract, err, "%s/hw/include/heddle_contract.vh", hd_tool_source());
@@ -298,16 +298,15 @@ static const char grid_text[] =
 
 hd_status hd_area_grid(hd_area *out, const hd_board *board, unsigned rows, unsigned columns, unsigned lanes, unsigned planes, unsigned acc_bits, double mhz, hd_err *err) {
     int lock;
-    char cache[PATH_BYTES - 100], folder[PATH_BYTES], work[PATH_BYTES], path[PATH_BYTES], parameters[160];
+    char cache[PATH_BYTES - 100], folder[PATH_BYTES], work[PATH_BYTES], path[PATH_BYTES], parameters[160], command[128] = "";
     uint64_t h = HD_TOOL_HASH;
     *out = (hd_area){0};
     hd_sources *src = calloc(1, sizeof *src);
     size_t room = HD_SYNTH_SOURCES * (PATH_BYTES + 3) + 1024, used = 0;
     char *script = malloc(room);
     hd_status s = src && script ? HD_OK : hd_fail(err, HD_NOMEM, "area: out of memory");
+    if (!s) s = board_command(command, sizeof command, board, " -abc9", "", err);
     if (!s) s = hd_synth_sources(src, board, err);
-    const char *package, *command = is_ecp5(board) ? "synth_ecp5 -nowidelut" : !strcmp(board->fpga, "iCE40UP5K") ? "synth_ice40 -abc9 -device u" : "synth_ice40 -abc9 -device hx";
-    if (!s && !is_ecp5(board) && !ice40(board, &package)) s = hd_fail(err, HD_UNSUPPORTED, "area: no tools for %s", board->fpga);
     snprintf(parameters, sizeof parameters, "-set ROWS %u -set COLS %u -set LANES %u -set PLANES %u -set ACC_BITS %u", rows, columns, lanes, planes, acc_bits);
     for (int i = 0; !s && i < src->n; i++) s = hd_tool_hash_file(&h, src->path[i], err);
     hd_tool_hash(&h, grid_text, sizeof grid_text);

@@ -11,6 +11,24 @@ static const hd_board boards[] = {
 #undef HD_BOARD
 };
 
+static const hd_fpga fpgas[] = {
+#define HD_FPGA(name, family, synth, yosys, place, package, cells, dsp, static_w, toggle_pj, low, high) \
+    {name, HD_FPGA_##family, synth, yosys, place, package, cells, dsp, static_w, toggle_pj, low, high},
+#include "../../boards/fpgas.def"
+#undef HD_FPGA
+};
+
+const hd_fpga *hd_fpgas(size_t *count) {
+    *count = sizeof fpgas / sizeof *fpgas;
+    return fpgas;
+}
+
+const hd_fpga *hd_board_fpga(const hd_board *board) {
+    for (size_t i = 0; i < sizeof fpgas / sizeof *fpgas; i++)
+        if (!strcmp(fpgas[i].name, board->fpga)) return &fpgas[i];
+    return NULL;
+}
+
 const hd_board *hd_boards(size_t *count) {
     *count = sizeof boards / sizeof *boards;
     return boards;

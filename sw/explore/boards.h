@@ -1,4 +1,4 @@
-/* Boards by name: boards/boards.def as C rows. */
+/* Boards by name, and their FPGAs: boards/boards.def and boards/fpgas.def as C rows. */
 #ifndef HD_BOARDS_H
 #define HD_BOARDS_H
 #include <stddef.h>
@@ -17,6 +17,20 @@ typedef struct hd_board {
     const char *clock_basis;       /* where the clock comes from, in words */
 } hd_board;
 
+typedef enum hd_fpga_family { HD_FPGA_ICE40, HD_FPGA_ECP5 } hd_fpga_family;
+
+typedef struct hd_fpga {
+    const char *name;
+    hd_fpga_family family;
+    const char *synth, *yosys_device;     /* yosys' command for a whole board; its device, "" where a family has none */
+    const char *place_device, *package;   /* nextpnr's */
+    unsigned cells, dsp;                  /* LUT4, on iCE40 with a flip-flop each; multipliers */
+    double static_w, toggle_pj, low, high; /* of energy.c; low, high: factors on static_w */
+} hd_fpga;
+
+const hd_fpga *hd_fpgas(size_t *count);
+/* The board's, NULL when boards/fpgas.def has no row for it. */
+const hd_fpga *hd_board_fpga(const hd_board *board);
 const hd_board *hd_boards(size_t *count);
 /* All names, "icebreaker, hx8k, ...", into out (n bytes), for help and messages. */
 void hd_board_names(char *out, size_t n);

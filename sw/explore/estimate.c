@@ -1,24 +1,15 @@
 /* What is reckoned, not measured: what an FPGA holds, the block RAMs of memories, the time of a link. */
-#include <string.h>
-
 #include "../runtime/pack.h"
 #include "point.h"
 
-/* Logic cells (iCE40: LUT4 with flip-flop; ECP5: LUT4) and multipliers, from the makers' family tables. */
-static const struct {
-    const char *fpga;
-    unsigned cells, dsp;
-} fpgas[] = {{"iCE40UP5K", 5280, 8}, {"iCE40HX8K", 7680, 0}, {"LFE5U-85F", 83640, 156}};
-
 static int is_ecp5(const hd_board *b) {
-    return !strncmp(b->fpga, "LFE5", 4);
+    const hd_fpga *f = hd_board_fpga(b);
+    return f && f->family == HD_FPGA_ECP5;
 }
 
 hd_capacity hd_board_capacity(const hd_board *b) {
-    hd_capacity c = {.ram = b->ram_kbit / (is_ecp5(b) ? 18 : 4), .spram = b->spram_kbit / 256};
-    for (size_t i = 0; i < sizeof fpgas / sizeof *fpgas; i++)
-        if (!strcmp(fpgas[i].fpga, b->fpga)) c.cells = fpgas[i].cells, c.dsp = fpgas[i].dsp;
-    return c;
+    const hd_fpga *f = hd_board_fpga(b);
+    return (hd_capacity){.cells = f ? f->cells : 0, .dsp = f ? f->dsp : 0, .ram = b->ram_kbit / (is_ecp5(b) ? 18 : 4), .spram = b->spram_kbit / 256};
 }
 
 /* ---- block RAMs ---- */

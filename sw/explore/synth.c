@@ -15,34 +15,21 @@
 
 enum { PATH_BYTES = HD_SYNTH_PATH, TIMED_OUT = 124 /* exit code of timeout(1) */ };
 
-/* An FPGA in the words of its tools. */
-typedef struct fpga {
-    const char *name, *synth;        /* yosys' command */
-    const char *place[5];            /* nextpnr and the part */
-    const char *options[5];          /* of nextpnr: pins, placed design, more */
+/* What the FPGAs of a family are made with. */
+typedef struct family {
+    const char *place, *options[5];  /* nextpnr, and its options: pins, placed design, more */
     const char *pins, *design;       /* files: constraints in the board's folder, placed design */
     const char *pack, *package;      /* the program that makes the bitstream, and what brings it */
     const char *bitstream, *folder;  /* file; folder of hw/ whose modules stand for the general ones, or NULL */
     int pack_compresses;
-} fpga;
+} family;
 
-#define ICE40(name, synth, part, package) \
-    {name, synth, {"nextpnr-ice40", part, "--package", package, NULL}, {"--pcf", "--asc", NULL}, "pins.pcf", "top.asc", "icepack", "fpga-icestorm", "top.bin", NULL, 0}
-
-static const fpga fpgas[] = {
-    /* Arrays fill these devices, and enables of few flip-flops would leave the other cells of their tiles empty. Without abc9 the smaller one takes 1% fewer cells. */
-    ICE40("iCE40UP5K", "synth_ice40 -device u -dffe_min_ce_use 5", "--up5k", "sg48"),
-    ICE40("iCE40HX8K", "synth_ice40 -abc9 -device hx -dffe_min_ce_use 5", "--hx8k", "ct256"),
-    /* Without wide LUTs multiplexers take fewer cells; the slowest speed grade is what the board carries; router1 had not ended on the whole board when it was stopped. */
-    {"LFE5U-85F", "synth_ecp5 -nowidelut", {"nextpnr-ecp5", "--85k", "--package", "CABGA381", NULL}, {"--lpf", "--textcfg", "--speed=6", "--router=router2", "--placer-heap-timingweight=40"}, "pins.lpf", "top.config", "ecppack",
-     NULL, "top.bit", "hw/ecp5", 1},
+static const family families[] = {
+    [HD_FPGA_ICE40] = {"nextpnr-ice40", {"--pcf", "--asc", NULL}, "pins.pcf", "top.asc", "icepack", "fpga-icestorm", "top.bin", NULL, 0},
+    /* The slowest speed grade is what the board carries; router1 had not ended on the whole board when it was stopped. */
+    [HD_FPGA_ECP5] = {"nextpnr-ecp5", {"--lpf", "--textcfg", "--speed=6", "--router=router2", "--placer-heap-timingweight=40"}, "pins.lpf", "top.config", "ecppack",
+                      NULL, "top.bit", "hw/ecp5", 1},
 };
-
-static const fpga *find_fpga(const char *name) {
-    for (size_t i = 0; i < sizeof fpgas / sizeof *fpgas; i++)
-        if (!strcmp(fpgas[i].name, name)) return &fpgas[i];
-    return NULL;
-}
 
 double hd_synth_pll(unsigned hz, unsigned *divf, unsigned *divq) {
     double best = 0;
@@ -115,8 +102,8 @@ hd_status hd_synth_sources(hd_sources *s, const hd_board *board, hd_err *err) {
     if (!st) st = add_folder(s, "hw/decode", err);
     if (!st) st = add_folder(s, "hw/link", err);
     if (!st) st = add_folder(s, "boards/common", err);
-    const fpga *f = find_fpga(board->fpga);
-    if (!st && f && f->folder) st = add_folder(s, f->folder, err);
+    const hd_fpga *f = hd_board_fpga(board);
+    if (!st && f && families[f->family].folder) st = add_folder(s, families[f->family].folder, err);
     return st ? st : add_folder(s, folder, err);
 }
 
@@ -124,7 +111,8 @@ hd_status hd_synth_sources(hd_sources *s, const hd_board *board, hd_err *err) {
 
 typedef struct job {
     const hd_board *board;
-    const fpga *fpga;
+    const hd_fpga *fpga;
+    const family *family;
     hd_sources src;
     char parameters[1024]; /* of yosys' chparam */
     char pins[PATH_BYTES], dir[PATH_BYTES], log[PATH_BYTES];
@@ -192,12 +180,12 @@ static hd_status run_nextpnr(job *j, hd_synth_report *r, int *fit, hd_err *err) 
     snprintf(limit, sizeof limit, "%u", j->time_limit);
     snprintf(mhz, sizeof mhz, "%.4f", j->mhz);
     snprintf(seed, sizeof seed, "%u", j->seed);
-    const char *const *part = j->fpga->place, *const *option = j->fpga->options;
-    /* Those of the FPGA are the last, so that the first that is missing ends the list. */
-    const char *const argv[] = {"timeout", limit, j->place, part[1], part[2], part[3], "--json", "top.json", option[0], pins, option[1], j->fpga->design, "--report", "report.json",
+    const char *const *option = j->family->options;
+    /* Those of the family are the last, so that the first that is missing ends the list. */
+    const char *const argv[] = {"timeout", limit, j->place, j->fpga->place_device, "--package", j->fpga->package, "--json", "top.json", option[0], pins, option[1], j->family->design, "--report", "report.json",
                                 "--freq", mhz, "--seed", seed, "--timing-allow-fail", option[2], option[3], option[4], NULL};
     int rc = hd_tool_run(argv + (j->time_limit ? 0 : 2), j->dir, j->log, j->progress, j->seconds * 0.7);
-    if (rc < 0) return tool_failed(j, part[0], rc, err);
+    if (rc < 0) return tool_failed(j, j->family->place, rc, err);
     if (j->time_limit && rc == TIMED_OUT) {
         char mark[PATH_BYTES];
         st = hd_tool_path(mark, sizeof mark, err, "%s/" HD_SYNTH_GAVE_UP, j->dir);
@@ -210,7 +198,7 @@ static hd_status run_nextpnr(job *j, hd_synth_report *r, int *fit, hd_err *err) 
     *fit = rc == 0;
     int room = !hd_synth_fits(r) || strstr(text, "Failed to expand region") || strstr(text, "Unable to place cell") || strstr(text, "unable to legalise") || strstr(text, "Unable to find a placement location");
     free(text);
-    return rc && !room ? tool_failed(j, part[0], rc, err) : HD_OK;
+    return rc && !room ? tool_failed(j, j->family->place, rc, err) : HD_OK;
 }
 
 /* What yosys made does not depend on the placer's seed. 0 when it could not be had. */
@@ -232,16 +220,16 @@ static hd_status make(job *j, hd_err *err) {
     hd_status st = take_netlist(j) ? HD_OK : run_yosys(j, err);
     if (!st) st = run_nextpnr(j, &scratch, &fit, err);
     if (st || !fit) return st;
-    const char *const argv[] = {j->pack, j->fpga->design, j->fpga->bitstream, j->fpga->pack_compresses ? "--compress" : NULL, NULL};
+    const char *const argv[] = {j->pack, j->family->design, j->family->bitstream, j->family->pack_compresses ? "--compress" : NULL, NULL};
     int rc = hd_tool_run(argv, j->dir, j->log, j->progress, 1);
-    return rc ? tool_failed(j, j->fpga->pack, rc, err) : HD_OK;
+    return rc ? tool_failed(j, j->family->pack, rc, err) : HD_OK;
 }
 
 /* ---- the whole ---- */
 
 static hd_status set_parameters(job *j, const hd_geometry *g, unsigned hz, hd_synth_report *r, hd_err *err) {
     unsigned pll[3] = {0, 0, 0};
-    int ecp5 = j->fpga->folder != NULL;
+    int ecp5 = j->fpga->family == HD_FPGA_ECP5;
     double clock = ecp5 ? hd_synth_pll_ecp5(hz, &pll[0], &pll[1], &pll[2]) : hd_synth_pll(hz * g->pump, &pll[0], &pll[1]) / g->pump;
     if (clock <= 0 || fabs(clock / hz - 1) > 0.02)
         return hd_fail(err, HD_RANGE, "%s: no PLL setting gives %.3f MHz within 2%%; allowed are %s MHz", j->board->name, hz * (ecp5 ? 1 : g->pump) / 1e6, ecp5 ? "10 to 400" : "16 to 275");
@@ -273,9 +261,9 @@ static hd_status find_tool(char path[PATH_BYTES], const char *name, const char *
 
 static hd_status find_tools(job *j, hd_err *err) {
     char path[PATH_BYTES];
-    const fpga *f = j->fpga;
+    const family *f = j->family;
     hd_status st = find_tool(path, "yosys", "yosys", err);
-    if (!st) st = find_tool(j->place, f->place[0], f->package ? f->place[0] : NULL, err);
+    if (!st) st = find_tool(j->place, f->place, f->package ? f->place : NULL, err);
     return st ? st : find_tool(j->pack, f->pack, f->package, err);
 }
 
@@ -293,8 +281,8 @@ static hd_status name_folder(char *folder, const job *j, hd_err *err) {
     hd_tool_hash(&h, &j->mhz, sizeof j->mhz);
     hd_tool_hash(&h, &j->seed, sizeof j->seed);
     hd_tool_hash_program(&h, "yosys");
-    hd_tool_hash_program(&h, j->fpga->place[0]);
-    hd_tool_hash_program(&h, j->fpga->pack);
+    hd_tool_hash_program(&h, j->family->place);
+    hd_tool_hash_program(&h, j->family->pack);
     return st ? st : hd_tool_path(folder, PATH_BYTES, err, "%s/board-%s-%016llx", cache, j->board->name, (unsigned long long)h);
 }
 
@@ -323,7 +311,7 @@ static hd_status build(job *j, const char *folder, int quiet, hd_err *err) {
 static hd_status synth_seed(hd_synth_report *out, job *j, unsigned seed, int quiet, hd_err *err) {
     out->seed = j->seed = seed;
     hd_status st = name_folder(out->folder, j, err);
-    if (!st) st = hd_tool_path(out->bitstream, sizeof out->bitstream, err, "%s/%s", out->folder, j->fpga->bitstream);
+    if (!st) st = hd_tool_path(out->bitstream, sizeof out->bitstream, err, "%s/%s", out->folder, j->family->bitstream);
     out->cached = !st && access(out->folder, R_OK) == 0;
     /* A placer that was stopped may finish when it has more time. */
     const unsigned given = out->cached ? hd_synth_given_up(out->folder) : 0;
@@ -363,10 +351,12 @@ static hd_status synth_seeds(hd_synth_report *out, job *j, unsigned first, unsig
 
 hd_status hd_synth(hd_synth_report *out, const hd_board *board, const hd_geometry *g, const hd_synth_options *o, hd_err *err) {
     memset(out, 0, sizeof *out);
-    const fpga *f = find_fpga(board->fpga);
+    const hd_fpga *f = hd_board_fpga(board);
     if (!f) {
         char list[256] = "";
-        for (size_t i = 0; i < sizeof fpgas / sizeof *fpgas; i++) snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", i ? ", " : "", fpgas[i].name);
+        size_t n;
+        const hd_fpga *known = hd_fpgas(&n);
+        for (size_t i = 0; i < n; i++) snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", i ? ", " : "", known[i].name);
         return hd_fail(err, HD_UNSUPPORTED, "board '%s': heddle synth has no tools for its FPGA, %s; it has some for %s", board->name, board->fpga, list);
     }
     if (o->usb && strcmp(board->name, "ulx3s")) return hd_fail(err, HD_UNSUPPORTED, "board '%s': no USB lines end at its FPGA; of the boards known ulx3s has some", board->name);
@@ -376,6 +366,7 @@ hd_status hd_synth(hd_synth_report *out, const hd_board *board, const hd_geometr
     if (!j) return hd_fail(err, HD_NOMEM, "synth: out of memory");
     j->board = board;
     j->fpga = f;
+    j->family = &families[f->family];
     j->time_limit = o->time_limit;
     /* Places and routes about so many operations a second; a guess that only the progress line uses. */
     j->seconds = 100 + (double)g->rows * g->cols * g->lanes * g->planes * 0.15;
@@ -384,7 +375,7 @@ hd_status hd_synth(hd_synth_report *out, const hd_board *board, const hd_geometr
     if (!st) st = find_tools(j, err);
     if (!st) st = hd_synth_sources(&j->src, board, err);
     if (!st && o->usb) st = add_folder(&j->src, "hw/usb", err);
-    if (!st) st = hd_tool_path(j->pins, sizeof j->pins, err, "%s/boards/%s/%s", hd_tool_source(), board->name, f->pins);
+    if (!st) st = hd_tool_path(j->pins, sizeof j->pins, err, "%s/boards/%s/%s", hd_tool_source(), board->name, j->family->pins);
     out->wanted_mhz = j->mhz;
     const unsigned seeds = o->seeds < 1 ? 1 : o->seeds > HD_SYNTH_SEEDS ? HD_SYNTH_SEEDS : o->seeds;
     if (!st) st = synth_seeds(out, j, o->seed ? o->seed : board->seed, seeds, o->quiet, err);

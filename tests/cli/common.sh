@@ -1,5 +1,6 @@
 # Shared by the scripts here: `. common.sh HEDDLE JSON_GET`. Each test works in a folder of its own that goes away with it.
 set -u
+tests=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 heddle=$1
 json_get=$2
 data=/usr/share/datasets/fashion-mnist
@@ -7,6 +8,8 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
 failures=0
+# The names of boards/boards.def as messages list them: "icebreaker, hx8k, ...".
+boards=$(sed -n 's/^HD_BOARD(\([^,]*\),.*/\1/p' "$tests/../boards/boards.def" | paste -s -d, | sed 's/,/, /g')
 
 fail() { printf 'FAILED: %s\n' "$*"; failures=$((failures + 1)); }
 

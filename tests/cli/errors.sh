@@ -22,11 +22,11 @@ error "eval: unexpected 'b'; it takes one MODEL" eval a b
 error "eval: --images and --labels go together" eval default --images x.idx
 error "eval: --raw takes no value" eval default --raw=1
 error "compile: one of --board and --geometry is needed, as in --geometry 4x8x8x2" compile x.hdm -o x.hdp
-error "board 'nexys': unknown; there are icebreaker, hx8k, ulx3s" compile x.hdm --board nexys -o x.hdp
+error "board 'nexys': unknown; there are $boards" compile x.hdm --board nexys -o x.hdp
 error "compile: --expand-input: found 'maybe'; allowed are auto, no and yes" compile x.hdm --geometry 4x8x8x2 --expand-input maybe -o x.hdp
 error "compile: --stream-format: found 'foo'; allowed are auto and raw" compile x.hdm --geometry 4x8x8x2 --stream-format foo -o x.hdp
 error "suite 'chairs': unknown; heddle bench lists them" bench chairs
-error "board 'nexys': unknown; there are icebreaker, hx8k, ulx3s" demo --board nexys
+error "board 'nexys': unknown; there are $boards" demo --board nexys
 
 # Bitstreams.
 error "ulx3s: no PLL setting gives 5.000 MHz within 2%; allowed are 10 to 400 MHz" synth --board ulx3s --clock 5000000

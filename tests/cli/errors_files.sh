@@ -1,6 +1,5 @@
 # Golden errors of what commands are given: policies, files of the wrong kind or damaged, sweeps, networks for boards, tools and folders that are not there.
 # Exact standard error, exit code 1, nothing on standard output, no file left.
-project=$(cd "$(dirname "$0")/../.." && pwd)
 . "$(dirname "$0")/common.sh"
 export HEDDLE_CACHE=$work/cache
 
@@ -207,7 +206,7 @@ grep -q "/report.json: nextpnr reports no path between two clock edges$" stderr 
 
 # The project and the cache in folders whose names make, yosys and a shell would take apart: no tool is given such a path as part of a script.
 odd=$work/$'b\303\244r & \'n#1 $x'
-mkdir -p "$odd/sw" && cp -r "$project/hw" "$project/sim" "$project/boards" "$odd" && cp -r "$project/sw/contract" "$odd/sw"
+mkdir -p "$odd/sw" && cp -r "$tests/../hw" "$tests/../sim" "$tests/../boards" "$odd" && cp -r "$tests/../sw/contract" "$odd/sw"
 export HEDDLE_SOURCE=$odd HEDDLE_CACHE="$odd/cache"
 synth "hx8k: reaches 20.50 MHz, 24.00 wanted; try more --seeds, or a --clock of at most 20500000" slow --memory $small,pump=1
 cat >bin/verilator <<'END'

@@ -80,7 +80,7 @@ error "explore: --weights: found '9'; allowed are 1..8, ternary, and auto:B with
 error "explore: --weights: an empty value; a value looks like 8" explore default --weights 2,
 error "explore: --sparsity: found '50'; allowed is a number 0..0.99" explore default --sparsity 50
 error "explore: geometry: lanes 3; allowed powers of two 4..64" explore default --geometry 4x8x3x2
-error "explore: board 'nexys': unknown; there are icebreaker, hx8k, ulx3s" explore default --board nexys
+error "explore: board 'nexys': unknown; there are $boards" explore default --board nexys
 error "explore: --search: found 'luck'; allowed are grid, random, nsga2" explore default --search luck
 error "explore: --points goes with --search random" explore default --points 3
 error "explore: --population: found 7; allowed is an even number" explore default --search nsga2 --population 7

@@ -6,9 +6,11 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "../../sw/explore/boards.h"
+#include "../../sw/explore/point.h"
 #include "../../sw/explore/synth.h"
 
 /* Block RAMs of `width` x `depth` bits, both rounded up: iCE40 256 x 16 (its widest), ECP5 512 x 36. */
@@ -54,6 +56,36 @@ static void boards_fit_their_block_ram(void **state) {
     }
 }
 
+/* Estimates, areas and bitstreams all look there. */
+static void boards_have_an_fpga(void **state) {
+    (void)state;
+    size_t n, rows;
+    const hd_board *b = hd_boards(&n);
+    const hd_fpga *known = hd_fpgas(&rows);
+    for (size_t i = 0; i < n; i++) {
+        const hd_fpga *f = hd_board_fpga(&b[i]);
+        if (!f) fail_msg("%s: boards/fpgas.def has no %s", b[i].name, b[i].fpga);
+        assert_string_equal(f->name, b[i].fpga);
+    }
+    for (size_t i = 0; i < rows; i++) {
+        const hd_fpga *f = &known[i];
+        assert_true(f->cells >= 1000 && f->static_w > 0 && f->toggle_pj > 0 && f->low < 1 && f->high > 1);
+        assert_int_equal(strncmp(f->synth, f->family == HD_FPGA_ECP5 ? "synth_ecp5" : "synth_ice40", 10), 0);
+        assert_true(f->place_device[0] == '-' && f->package[0]);
+    }
+    hd_board other = b[0];
+    other.fpga = "XC7A35T";
+    assert_null(hd_board_fpga(&other));
+    assert_int_equal(hd_board_capacity(&other).cells, 0);
+    hd_synth_report *report = calloc(1, sizeof *report);
+    hd_geometry g;
+    hd_err err = {0};
+    assert_int_equal(hd_board_geometry(&g, &b[0], &err), HD_OK);
+    assert_int_equal(hd_synth(report, &other, &g, &(hd_synth_options){.quiet = 1}, &err), HD_UNSUPPORTED);
+    assert_non_null(strstr(err.message, "board 'icebreaker': heddle synth has no tools for its FPGA, XC7A35T; it has some for iCE40UP5K, iCE40HX8K, LFE5U-85F"));
+    free(report);
+}
+
 static void clocks_say_where_they_come_from(void **state) {
     (void)state;
     size_t n;
@@ -71,7 +103,11 @@ static void unknown_board_lists_the_known(void **state) {
     const hd_board *b;
     hd_err err = {0};
     assert_int_equal(hd_board_find(&b, "nexys", &err), HD_RANGE);
-    assert_string_equal(err.message, "board 'nexys': unknown; there are icebreaker, hx8k, ulx3s");
+    size_t n;
+    const hd_board *all = hd_boards(&n);
+    char want[300] = "board 'nexys': unknown; there are ";
+    for (size_t i = 0; i < n; i++) strcat(strcat(want, i ? ", " : ""), all[i].name);
+    assert_string_equal(err.message, want);
     assert_int_equal(hd_board_find(&b, "ulx3s", &err), HD_OK);
     assert_string_equal(b->fpga, "LFE5U-85F");
 }
@@ -166,7 +202,7 @@ static void boards_have_the_highest_bit_rate_of_their_bridge(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(boards_fit_their_block_ram),
-        cmocka_unit_test(clocks_say_where_they_come_from),
+        cmocka_unit_test(boards_have_an_fpga), cmocka_unit_test(clocks_say_where_they_come_from),
         cmocka_unit_test(pll_dividers_give_the_clock_they_tell),
         cmocka_unit_test(uarts_receive_what_they_promise),
         cmocka_unit_test(boards_have_the_highest_bit_rate_of_their_bridge),

@@ -49,7 +49,10 @@ static void axes_take_what_they_say(void **state) {
     refused(HD_AXIS_BLOCK, "8x", "--block: found '8x'; allowed are INxOUT, each 1..65535, as in 8x8, and array");
     refused(HD_AXIS_ENDS, "4", "--ends: found '4'; allowed are 8, dense and same");
     refused(HD_AXIS_GEOMETRY, "4x8", "geometry '4x8': expected ROWSxCOLSxLANESxPLANES, such as 4x8x8x2");
-    refused(HD_AXIS_BOARD, "nexys", "board 'nexys': unknown; there are icebreaker, hx8k, ulx3s");
+    char names[200], unknown[300];
+    hd_board_names(names, sizeof names);
+    snprintf(unknown, sizeof unknown, "board 'nexys': unknown; there are %s", names);
+    refused(HD_AXIS_BOARD, "nexys", unknown);
     refused(HD_AXIS_MEMORY, "fit,", "--memory: found 'fit,'; allowed is a list that does not end in a comma");
 }
 
