@@ -17,7 +17,7 @@ ok point default --weights 4 --geometry 4x8x8x2 "${few[@]}" -o one --json
 [ "$(json found)" = true ] || fail "the point was made twice"
 [ "$(stat -c '%i %Y %s' "$file")" = "$before" ] || fail "the point's file was written again"
 # The network that it names is a network, and takes these cycles.
-ok compile "$network" --geometry 4x8x8x2 --memory fetch=1,hop=8,acc=20 -o one.hdp
+ok compile "$network" --geometry 4x8x8x2 --memory fetch=2,hop=8,acc=22 -o one.hdp
 ok predict one.hdp --json
 [ "$(json cycles)" = "$cycles" ] || fail "the point has $cycles cycles, its network $(json cycles)"
 ok point default --weights 2 --sparsity 0.5 --geometry 4x8x8x2 --memory board,extern=0,stream=16 --count 100 --calib-count 32 --method rtn --no-area -o one --json

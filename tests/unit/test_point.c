@@ -176,7 +176,7 @@ static void block_rams_by_hand(void **state) {
      * 4 rows of 32 x 128: 1 each. */
     assert_int_equal(hd_board_find(&b, "ulx3s", NULL), HD_OK);
     assert_int_equal(hd_board_geometry(&g, b, NULL), HD_OK);
-    g.rows = 4, g.cols = 8, g.lanes = 8, g.planes = 2, g.hop = 8;
+    g.rows = 4, g.cols = 8, g.lanes = 8, g.planes = 2, g.hop = 8, g.fetch = 1;
     g.extern_log2 = g.extern_mhz = 0;
     g.act_words = g.stream_words = 1024;
     g.window_words = g.param_words = 256;
