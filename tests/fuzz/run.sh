@@ -58,8 +58,9 @@ start() { # committed inputs and fresh seeds
   return 0
 }
 
-# What counts as a fault besides crashes: an allocation of 512 MB, 1.5 GB in all, 30 seconds, anything a sanitizer reports.
-limits="-malloc_limit_mb=512 -rss_limit_mb=1536 -timeout=30 -report_slow_units=20"
+# What counts as a fault besides crashes: an allocation of 512 MB, 1.5 GB in all, anything a sanitizer reports, two minutes by the clock (libFuzzer has no
+# limit on processor time, and a search at the lowest priority waits long on a busy machine).
+limits="-malloc_limit_mb=512 -rss_limit_mb=1536 -timeout=120 -report_slow_units=60"
 
 run_slice() {
   local t=$1 dictionary=$here/${1%_host}.dict out=$folder/running/$1.log before spent result=clean executions coverage
