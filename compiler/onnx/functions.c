@@ -1,7 +1,7 @@
 /* Functions that a model brings along, as PyTorch's newer exporter writes modules: each call is replaced by a copy of the function's nodes.
  *
  * A copy's names are mapped: formal inputs and outputs to what the call has in their places, all others to ones of the copy's own, in the graphs inside of its nodes too.
- * Attributes that refer to the call's are replaced by those, or left out where the call has none. */
+ * Attributes that refer to the call's are replaced by those, by the function's defaults where the call has none, or left out where there is no default either. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -104,37 +104,62 @@ static hd_status map_name(const call *c, char **name) {
     return ok ? HD_OK : no_memory(c->x);
 }
 
-static int has_defaults(const Onnx__FunctionProto *f) {
-    for (unsigned k = 0; k < f->base.n_unknown_fields; k++)
-        if (f->base.unknown_fields[k].tag == DEFAULTS_FIELD) return 1;
-    return 0;
+/* An attribute with its default: attribute_proto, which came with ONNX's IR 9. The schema that this is built with does not know the field; it is a length, then the message. */
+static Onnx__AttributeProto *read_default(const ProtobufCMessageUnknownField *field) {
+    uint64_t size = 0;
+    size_t at = 0;
+    int more = field->wire_type == PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED;
+    for (; more && at < field->len && at < 5; at++) {
+        size |= (uint64_t)(field->data[at] & 127) << (7 * at);
+        more = field->data[at] >> 7;
+    }
+    return size && size == field->len - at ? onnx__attribute_proto__unpack(NULL, (size_t)size, field->data + at) : NULL;
 }
 
-/* What the attribute refers to takes its place, under its name; *gone when the call does not give it. */
+/* The call's attribute of that name, else the function's default of it; NULL: there is neither. What is returned is to be freed when *own. */
+static hd_status given(Onnx__AttributeProto **out, const call *c, const char *name, int *own) {
+    *out = NULL;
+    *own = 0;
+    for (size_t k = 0; k < c->node->n_attribute && !*out; k++)
+        if (!strcmp(text(c->node->attribute[k]->name), name)) *out = c->node->attribute[k];
+    for (unsigned k = 0; k < c->f->base.n_unknown_fields && !*out; k++) {
+        if (c->f->base.unknown_fields[k].tag != DEFAULTS_FIELD) continue;
+        Onnx__AttributeProto *a = read_default(&c->f->base.unknown_fields[k]);
+        if (!a) return fail(c->x, c->f, HD_FORMAT, "an attribute with a default is not readable", "");
+        *own = !strcmp(text(a->name), name);
+        if (*own) *out = a;
+        else onnx__attribute_proto__free_unpacked(a, NULL);
+    }
+    return HD_OK;
+}
+
+/* A copy of what the attribute refers to takes its place, under its name; *gone when there is nothing. */
 static hd_status resolve(const call *c, Onnx__AttributeProto **a, int *gone) {
     const char *ref = text((*a)->ref_attr_name);
+    int own = 0;
     *gone = 0;
     if (!ref[0]) return HD_OK;
-    for (size_t k = 0; k < c->node->n_attribute; k++) {
-        const Onnx__AttributeProto *given = c->node->attribute[k];
-        if (strcmp(text(given->name), ref)) continue;
-        size_t size = onnx__attribute_proto__get_packed_size(given);
-        if (size > copies_limit - c->x->bytes) return hd_fail(c->x->err, HD_RANGE, "%s: its functions, inlined, have more than %zu bytes, the most that is allowed", c->x->label, copies_limit);
-        c->x->bytes += size;
-        uint8_t *bytes = malloc(size + 1);
-        Onnx__AttributeProto *copy = bytes ? onnx__attribute_proto__unpack(NULL, onnx__attribute_proto__pack(given, bytes), bytes) : NULL;
+    Onnx__AttributeProto *from, *copy = NULL;
+    hd_status s = given(&from, c, ref, &own);
+    if (s) return s;
+    if (from) {
+        size_t size = onnx__attribute_proto__get_packed_size(from);
+        s = size <= copies_limit - c->x->bytes ? HD_OK
+            : hd_fail(c->x->err, HD_RANGE, "%s: its functions, inlined, have more than %zu bytes, the most that is allowed", c->x->label, copies_limit);
+        uint8_t *bytes = s ? NULL : malloc(size + 1);
+        if (!s) c->x->bytes += size;
+        copy = bytes ? onnx__attribute_proto__unpack(NULL, onnx__attribute_proto__pack(from, bytes), bytes) : NULL;
         free(bytes);
-        if (!copy || !replace(&copy->name, text((*a)->name))) {
+        if (own) onnx__attribute_proto__free_unpacked(from, NULL);
+        if (!s && (!copy || !replace(&copy->name, text((*a)->name)))) s = no_memory(c->x);
+        if (s) {
             if (copy) onnx__attribute_proto__free_unpacked(copy, NULL);
-            return no_memory(c->x);
+            return s;
         }
-        onnx__attribute_proto__free_unpacked(*a, NULL);
-        *a = copy;
-        return HD_OK;
     }
-    if (has_defaults(c->f)) return fail(c->x, c->f, HD_UNSUPPORTED, "a call does not give it the attribute, and defaults of functions are not read: ", ref);
     onnx__attribute_proto__free_unpacked(*a, NULL);
-    *gone = 1;
+    if (copy) *a = copy;
+    *gone = !copy;
     return HD_OK;
 }
 
