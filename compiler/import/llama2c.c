@@ -63,6 +63,8 @@ static hd_status parse(hd_llama **out, hd_reader *r, hd_err *err) {
     }
     hd_llama want = {.dim = size[0], .hidden = size[1], .layers = size[2], .heads = size[3], .kv_heads = size[4], .vocab = size[5], .max_tokens = size[6]};
     hd_status s = hd_llama_check(&want, err);
+    const char *kind = s ? hd_file_kind(r->data, r->size) : NULL;
+    if (kind) return hd_fail(err, HD_FORMAT, "%s; a llama2.c checkpoint is expected", kind);
     if (s) return s;
     uint64_t bytes = file_bytes(&want, tied);
     if (bytes != r->size)

@@ -5,6 +5,7 @@
  * runs on an allocator with a budget. */
 #include <stdlib.h>
 
+#include "../../sw/core/bytes.h"
 #include "proto.h"
 
 enum { MAX_DEPTH = 24 };
@@ -87,6 +88,8 @@ hd_status hd_onnx_parse(Onnx__ModelProto **out, const uint8_t *data, size_t size
     if (size == 0) return hd_fail(err, HD_FORMAT, "%s: is empty; an ONNX model is expected", label);
     walk w = {data, size, label, err};
     hd_status status = message(&w, &onnx__model_proto__descriptor, 0, size, 0);
+    const char *kind = status == HD_OK ? NULL : hd_file_kind(data, size);
+    if (kind) return hd_fail(err, HD_FORMAT, "%s: %s; an ONNX model is expected", label, kind);
     if (status != HD_OK) return status;
     size_t total = budget_base + budget_factor * size;
     budget b = {total, 0};

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "../../compiler/import/import.h"
@@ -19,7 +20,7 @@ static hd_status first_bytes(unsigned char *b, size_t size, const char *path, hd
     int bad = ferror(f), e = errno;
     fclose(f);
     if (n < size) memset(b + n, 0, size - n);
-    return bad ? hd_fail(err, HD_IO, "%s: %s", path, strerror(e)) : HD_OK;
+    return bad ? hd_fail(err, HD_IO, "%s: %s", path, e == EISDIR ? "is a directory, not a file" : strerror(e)) : HD_OK;
 }
 
 hd_status cli_file_magic(uint32_t *magic, const char *path, hd_err *err) {
@@ -121,6 +122,8 @@ hd_status cli_can_write(const char *path, hd_err *err) {
     if (slash) memcpy(folder, path, n);
     else folder[0] = '.';
     folder[n] = 0;
+    struct stat st;
+    if (!stat(path, &st) && S_ISDIR(st.st_mode)) return hd_fail(err, HD_IO, "%s: is a directory, not a file", path);
     if (access(n ? folder : "/", W_OK | X_OK)) return hd_fail(err, HD_IO, "%s: %s", path, strerror(errno));
     return HD_OK;
 }

@@ -43,6 +43,8 @@ void hd_writer_free(hd_writer *w);
 
 /* magic, version, payload size, crc32, payload -> atomic write to path. */
 hd_status hd_container_write(const char *path, uint32_t magic, uint32_t version, const hd_writer *payload, hd_err *err);
+/* What a file is by its first bytes, in words that follow its name in a message ("a program (.hdp)", "an idx file"); NULL when they do not tell. */
+const char *hd_file_kind(const uint8_t *data, size_t size);
 /* Reads and checks a container (at most 1 GiB); *buffer is malloc'ed and holds the file; r is set to the payload. */
 hd_status hd_container_read(uint8_t **buffer, hd_reader *r, const char *path, uint32_t magic, uint32_t version, hd_err *err);
 #endif

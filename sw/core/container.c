@@ -41,7 +41,7 @@ static const char *magic_text(char text[12], uint32_t magic) {
     return text;
 }
 
-/* What a file of this magic is, in words; NULL for others. */
+/* What a container of this magic is, in words; NULL for others. */
 static const char *kind_of(uint32_t magic) {
     switch (magic) {
     case (uint32_t)HD_HDM_MAGIC: return "a compressed network (.hdm)";
@@ -53,15 +53,25 @@ static const char *kind_of(uint32_t magic) {
     }
 }
 
+const char *hd_file_kind(const uint8_t *data, size_t size) {
+    hd_reader r = {.data = data, .size = size};
+    const char *ours = kind_of(hd_get_u32(&r));
+    if (size < 4) return NULL;
+    if (ours) return ours;
+    if (!data[0] && !data[1] && data[2] >= 8 && data[2] <= 14 && data[3] >= 1 && data[3] <= 4) return "an idx file";
+    if (data[0] == 0x1f && data[1] == 0x8b) return "a gzip file";
+    if (!memcmp(data, "GGUF", 4)) return "a GGUF file";
+    return size >= 8 && !memcmp(data + 4, "TFL3", 4) ? "a TFLite file" : NULL;
+}
+
 static hd_status check_header(hd_reader *r, const char *path, uint32_t magic, uint32_t version, hd_err *err) {
     char is[12], want[12];
     uint32_t found = hd_get_u32(r);
-    if (r->size < HEADER)
-        return hd_fail(err, HD_FORMAT, "%s: %zu bytes; the header of a '%s' file alone has %d", path, r->size, magic_text(want, magic), HEADER);
-    const char *kind = kind_of(found);
-    if (found != magic && kind && kind_of(magic)) return hd_fail(err, HD_FORMAT, "%s: %s; %s is needed", path, kind, kind_of(magic));
-    if (found != magic)
-        return hd_fail(err, HD_FORMAT, "%s: starts with '%s'; a file of this kind starts with '%s'", path, magic_text(is, found), magic_text(want, magic));
+    const char *kind = hd_file_kind(r->data, r->size), *needed = kind_of(magic);
+    if (!needed) needed = "a file of this kind";
+    if (r->size < HEADER) return hd_fail(err, HD_FORMAT, "%s: %zu bytes; the header alone of %s has %d", path, r->size, needed, HEADER);
+    if (found != magic && kind) return hd_fail(err, HD_FORMAT, "%s: %s; %s is needed", path, kind, needed);
+    if (found != magic) return hd_fail(err, HD_FORMAT, "%s: starts with '%s'; %s starts with '%s'", path, magic_text(is, found), needed, magic_text(want, magic));
     uint32_t file_version = hd_get_u32(r), size = hd_get_u32(r), crc = hd_get_u32(r);
     if (file_version != version)
         return hd_fail(err, HD_UNSUPPORTED, "%s: version %u; this program reads version %u", path, file_version, version);

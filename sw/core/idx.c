@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bytes.h"
 #include "file.h"
 
 enum { IDX_LIMIT = 0x7fffffff };
@@ -34,6 +35,8 @@ static void swap_copy(void *to, const void *from, size_t elements, size_t bytes)
 
 static hd_status parse(hd_idx *idx, const uint8_t *data, size_t size, const char *path, hd_err *err) {
     if (size < 4) return hd_fail(err, HD_FORMAT, "%s: %zu bytes; the start of an idx file has 4", path, size);
+    const char *kind = hd_file_kind(data, size);
+    if ((data[0] || data[1]) && kind) return hd_fail(err, HD_FORMAT, "%s: %s; an idx file is needed", path, kind);
     if (data[0] || data[1])
         return hd_fail(err, HD_FORMAT, "%s: starts with %02x %02x; an idx file starts with 00 00", path, data[0], data[1]);
     size_t bytes = element_bytes(data[2]);

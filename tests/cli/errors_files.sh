@@ -49,16 +49,16 @@ error "net.hdp: a compiled program (.hdp); allowed are a model (.hdm, .onnx or .
 error "default: a float network; compile takes an .hdm: run heddle compress first" compile default --geometry 4x8x8x2 -o x.hdp
 error "net.hdm: compressed already; allowed are an ONNX or TFLite file and the word default" compress net.hdm --calib two.idx -o x.hdm
 error "$work/net.hdm: compressed already; explore and point take the float network (.onnx or .tflite) or the word default" point net.hdm --calib two.idx --images two.idx --labels labels.idx
-error "$work/two.idx: byte 0: no valid ONNX field begins here" explore two.idx --calib two.idx --images two.idx --labels labels.idx -o study
+error "$work/two.idx: an idx file; an ONNX model is expected" explore two.idx --calib two.idx --images two.idx --labels labels.idx -o study
 rm -rf study
-error "net.hdm: starts with 48 44; an idx file starts with 00 00" run net.hdp --input net.hdm
-error "two.idx: dim is 50855936; allowed 1 to 65536" generate two.idx --tokenizer no.bin
-error ".: Is a directory" compile . --geometry 4x8x8x2 -o x.hdp
+error "net.hdm: a compressed network (.hdm); an idx file is needed" run net.hdp --input net.hdm
+error "two.idx: an idx file; a llama2.c checkpoint is expected" generate two.idx --tokenizer no.bin
+error ".: is a directory, not a file" compile . --geometry 4x8x8x2 -o x.hdp
 error ".: is a directory, not a file" compile net.hdm --geometry 4x8x8x2 -o .
 
 # Damaged ones.
 head -c 10 net.hdm >cut.hdm
-error "cut.hdm: 10 bytes; the header of a 'HDM1' file alone has 16" eval cut.hdm --images two.idx --labels labels.idx
+error "cut.hdm: 10 bytes; the header alone of a compressed network (.hdm) has 16" eval cut.hdm --images two.idx --labels labels.idx
 head -c 1000 net.hdm >cut.hdm
 error "cut.hdm: payload of 984 bytes; the header says 26086" eval cut.hdm --images two.idx --labels labels.idx
 { head -c 4 net.hdp; le32 9; tail -c +9 net.hdp; } >cut.hdp
@@ -116,6 +116,71 @@ error "two.idx: exists and is no socket; name another path for --redir" serve --
 error "no/socket: No such file or directory" serve --board hx8k --redir no/socket
 long=$(printf '%0120d' 0)
 error "serve: --redir: found a path of 120 characters; a socket's has 1 to 107" serve --board hx8k --redir "$long"
+
+# Each place of a file, given what is no such file: none, a folder, an empty one, a text, files of other kinds; one that may not be read. FILE stands for its name.
+mkdir folder
+: >empty
+echo "some text, not a network" >text
+head -c 30 two.idx | gzip >cut.gz
+cp net.hdm locked && chmod 000 locked
+# given MESSAGE FILE: what every command of the list says of it, with FILE and the folder of explore's absolute paths taken out.
+given() {
+    local message=$1 file=$2 line words
+    for line in "${places[@]}"; do
+        words=(${line//FILE/$file})
+        "$heddle" "${words[@]}" >stdout 2>stderr </dev/null
+        [ $? -eq 1 ] && [ ! -s stdout ] && [ "$(sed "s:$work/$file:$file:" stderr)" = "heddle: $file: $message" ] || fail "heddle ${words[*]}: found '$(cat stderr)', wanted 'heddle: $file: $message'"
+    done
+}
+everywhere() {
+    given "No such file or directory" nosuch
+    given "is a directory, not a file" folder
+    [ "$(id -u)" -eq 0 ] || given "Permission denied" locked
+}
+places=("run FILE --input two.idx" "predict FILE" "profile FILE --device ref")
+everywhere
+given "0 bytes; the header alone of a program (.hdp) has 16" empty
+given "starts with 'some'; a program (.hdp) starts with 'HDP1'" text
+given "an idx file; a program (.hdp) is needed" two.idx
+given "a gzip file; a program (.hdp) is needed" cut.gz
+given "a compressed network (.hdm); a program (.hdp) is needed" net.hdm
+places=("compress FILE --calib two.idx -o x.hdm" "tune FILE -o x.hdm" "eval FILE --images two.idx --labels labels.idx" "compile FILE --geometry 4x8x8x2 -o x.hdp")
+everywhere
+given "a compiled program (.hdp); allowed are a model (.hdm, .onnx or .tflite) and the word default" net.hdp
+places+=("explore FILE --calib two.idx --images two.idx --labels labels.idx -o study")
+given "is empty; an ONNX model is expected" empty
+given "byte 0: no valid ONNX field begins here" text
+given "an idx file; an ONNX model is expected" two.idx
+given "a gzip file; an ONNX model is expected" cut.gz
+places=("compress default --calib FILE -o x.hdm" "tune default --images FILE --labels labels.idx -o x.hdm" "train --images FILE --labels labels.idx -o x.onnx" "run net.hdp --input FILE"
+    "eval net.hdm --images FILE --labels labels.idx" "eval net.hdm --images two.idx --labels FILE" "explore default --calib FILE --images two.idx --labels labels.idx -o study"
+    "explore default --calib two.idx --images two.idx --labels FILE -o study")
+everywhere
+given "0 bytes; the start of an idx file has 4" empty
+given "starts with 73 6f; an idx file starts with 00 00" text
+given "a compressed network (.hdm); an idx file is needed" net.hdm
+given "a program (.hdp); an idx file is needed" net.hdp
+places=("compress default --calib two.idx --policy FILE -o x.hdm" "tune default --policy FILE -o x.hdm")
+everywhere
+given "line 1: not valid JSON" empty
+given "line 1: not valid JSON" net.hdm
+places=("explore default --axes FILE -o study")
+everywhere
+given "no JSON object" text
+places=("flash --board hx8k FILE" "flash --board icebreaker FILE --sram")
+everywhere
+given "no iCE40 bitstream (no 7e aa 99 7e in its first 1024 bytes)" net.hdm
+places=("eval FILE --tokens two.idx" "generate FILE --tokenizer two.idx" "compress FILE --tokens two.idx -o x.hlm")
+everywhere
+given "0 bytes; the header of a llama2.c checkpoint alone has 28" empty
+given "an idx file; a llama2.c checkpoint is expected" two.idx
+given "a compressed network (.hdm); a llama2.c checkpoint is expected" net.hdm
+# Where a result cannot go is said before hours of work.
+places=("compress default --calib two.idx -o FILE" "tune default -o FILE" "train -o FILE" "compile net.hdm --geometry 4x8x8x2 -o FILE" "run net.hdp --input two.idx -o FILE" "demo -o FILE" "synth --board hx8k -o FILE")
+given "is a directory, not a file" folder
+given "No such file or directory" nosuch/result
+rm -rf folder empty text cut.gz locked study
+absent x.hdm x.hdp x.onnx x.hlm
 
 # Sweeps.
 error "explore: --objectives: 'array_time' is one too many; allowed are 6" explore default --objectives accuracy,time,rate,energy,cells,bytes,array_time -o s

@@ -49,7 +49,7 @@ error "compress: --method: method 'e8p:5': 'e8p' takes a number from 2 to 4" "${
 error "compress: --method: method 'table:8.5': 'table' takes a whole number of bits" "${compress[@]}" --method table:8.5
 printf 'HLM1 and more' >fake.hlm
 error "fake.hlm: a language model (.hlm); it goes with --tokens" eval fake.hlm
-error "fake.hlm: 13 bytes; the header of a 'HLM1' file alone has 16" eval fake.hlm --tokens t.idx
+error "fake.hlm: 13 bytes; the header alone of a compressed language model (.hlm) has 16" eval fake.hlm --tokens t.idx
 error "fake.hlm: compressed already; allowed are a llama2.c checkpoint and a GGUF file" compress fake.hlm --tokens t.idx -o x.hlm
 rm fake.hlm
 printf 'short' >short.bin

@@ -132,16 +132,29 @@ static void test_container(void **state) {
     free(buffer);
     hd_writer_free(&w);
     assert_int_equal(hd_file_read(&file, &size, path, 1000, 0, &err), HD_OK);
-    expect_container(file, 15, "15 bytes; the header of a 'HDM1' file alone has 16");
+    expect_container(file, 15, "15 bytes; the header alone of a compressed network (.hdm) has 16");
     expect_container(file, size - 1, "payload of 8 bytes; the header says 9");
     file[20] ^= 1;
     expect_container(file, size, "checksum of the payload is 6048e5bc; the header says 5d28cc0c");
     file[4] = 2;
     expect_container(file, size, "version 2; this program reads version 1");
     file[0] = 'X';
-    expect_container(file, size, "starts with 'XDM1'; a file of this kind starts with 'HDM1'");
+    expect_container(file, size, "starts with 'XDM1'; a compressed network (.hdm) starts with 'HDM1'");
     file[0] = 7;
-    expect_container(file, size, "starts with '0x314d4407'; a file of this kind starts with 'HDM1'");
+    expect_container(file, size, "starts with '0x314d4407'; a compressed network (.hdm) starts with 'HDM1'");
+    static const struct { uint8_t first[8]; const char *kind; } kinds[] = {
+        {"HDP1", "a program (.hdp)"}, {"HLM1", "a compressed language model (.hlm)"}, {"HPM1", "a network in parts, compressed"}, {"HPP1", "a network in parts, compiled"},
+        {{0, 0, 8, 3}, "an idx file"}, {{0, 0, 13, 1}, "an idx file"}, {{0x1f, 0x8b, 8}, "a gzip file"}, {"GGUF\3", "a GGUF file"}, {"\34\0\0\0TFL3", "a TFLite file"},
+    };
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        char want[100];
+        memcpy(file, kinds[i].first, 8);
+        snprintf(want, sizeof want, "%s; a compressed network (.hdm) is needed", kinds[i].kind);
+        expect_container(file, size, want);
+    }
+    assert_null(hd_file_kind((const uint8_t *)"", 0));
+    assert_null(hd_file_kind((const uint8_t *)"GGU", 3));
+    assert_null(hd_file_kind((const uint8_t *)"\0\0\7\1", 4));
     free(file);
 }
 
