@@ -61,6 +61,12 @@ for page in "${pages[@]}"; do
         [ -x "$build/tests/$name" ] || fail "$page: build/tests/$name: no such program"
     done < <(grep -o -E 'build/tests/test_[a-z0-9_]+' code | sed 's/.*tests.//' | sort -u)
 
+    # Constants and options of the code.
+    while read -r name; do
+        grep -rqw -e "$name" "$source/sw" "$source/compiler" "$source/drivers" "$source/hw" "$source/sim" "$source/boards" "$source/CMakeLists.txt" "$source/tests" --include='*.[chv]' --include='*.def' --include=CMakeLists.txt \
+            || fail "$page: $name is no name of the code"
+    done < <(grep -o -w -E 'HD_[A-Z][A-Z0-9_]+' code | grep -v -E '_$' | sort -u)
+
     # Figures by the names that benches give them.
     while read -r figure; do
         grep -q -E "Test +#[0-9]+: $figure\$" tests && continue

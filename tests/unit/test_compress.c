@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "../../compiler/compress/compress_internal.h"
+#include "../../compiler/compress/model_internal.h"
 #include "../../sw/core/file.h"
 #include "../../sw/core/rng.h"
 #include "../support/integer_checks.h"
@@ -27,29 +28,43 @@ static float *random_floats(size_t n, uint64_t seed, float scale) {
 
 /* ---- weights ---- */
 
+/* No value of the grid is nearer to a weight than the one it got. Groups may shift theirs. */
+static void nearest_of_all(const float *w, const float *scale, const int16_t *v, int cout, int inputs, const hd_rtn *o) {
+    if (o->granularity == HD_GRANULARITY_GROUP) return;
+    for (int i = 0; i < cout * inputs; i++) {
+        double a = (double)scale[i / inputs], best = INFINITY, got = fabs((double)w[i] - a * v[i]);
+        for (int k = -600; k <= 600; k++)
+            if (hd_grid_has(o->grid, o->bits, k) && fabs((double)w[i] - a * k) < best) best = fabs((double)w[i] - a * k);
+        if (!hd_grid_has(o->grid, o->bits, v[i]) || got > best + 1e-6 * a * 600) fail_msg("grid %d, %d bits: %g at a scale of %g became %d", (int)o->grid, o->bits, (double)w[i], a, v[i]);
+    }
+}
+
 static void search_is_never_worse(void **state) {
     (void)state;
     enum { COUT = 6, INPUTS = 45 };
-    static const struct { enum hd_grid grid; int lo, hi; } grids[] = {{HD_GRID_ODD, 1, 8}, {HD_GRID_EVEN, 2, 8}, {HD_GRID_TERNARY, 0, 0}};
     float least[COUT];
     for (int i = 0; i < COUT; i++) least[i] = 1e-9f;
     int better = 0;
     for (uint64_t seed = 0; seed < 10; seed++)
-        for (int g = 0; g < 3; g++)
-            for (int bits = grids[g].lo; bits <= grids[g].hi; bits++)
+        for (int g = 0; g < HD_GRIDS; g++) {
+            int lowest_bits, most_bits;
+            hd_grid_bits(&lowest_bits, &most_bits, (enum hd_grid)g);
+            for (int bits = lowest_bits; bits <= most_bits; bits++)
                 for (int gran = 0; gran < 3; gran++) {
                     float *w = random_floats(COUT * INPUTS, seed, 0.3f), scale[COUT];
                     int16_t v[COUT * INPUTS];
                     uint8_t shift[COUT * 6];
-                    hd_rtn o = {.grid = grids[g].grid, .bits = bits, .granularity = (enum hd_granularity)gran, .group_size = 8, .floor = least};
+                    hd_rtn o = {.grid = (enum hd_grid)g, .bits = bits, .granularity = (enum hd_granularity)gran, .group_size = 8, .floor = least};
                     double plain = hd_rtn_quantize(v, shift, scale, w, COUT, INPUTS, &o);
                     o.search = 1;
                     double searched = hd_rtn_quantize(v, shift, scale, w, COUT, INPUTS, &o);
                     /* float scales round differently from the sums of the search: a hair of slack */
                     assert_true(searched <= plain * (1 + 1e-6));
                     better += searched < 0.99 * plain;
+                    nearest_of_all(w, scale, v, COUT, INPUTS, &o);
                     free(w);
                 }
+        }
     assert_true(better > 100);
     /* One bit has a known optimum: the mean magnitude. */
     float w[4] = {0.1f, -0.2f, 0.4f, -0.5f}, scale[1];

@@ -40,7 +40,7 @@ EDIT(too_early, m->input = 4)
 EDIT(written_twice, m->stage[3].output = 3; m->stage[3].cout = m->tensor[3].c)
 EDIT(never_written, m->n_stages = 3; m->output = 3)
 EDIT(other_channels, m->stage[0].cout++)
-EDIT(no_grid, m->stage[0].grid = (enum hd_grid)3)
+EDIT(no_grid, m->stage[0].grid = (enum hd_grid)HD_GRIDS)
 
 static hd_model *legal_model(void) {
     for (uint64_t seed = 0;; seed++) {
@@ -53,7 +53,9 @@ static hd_model *legal_model(void) {
 
 static void models(void **state) {
     (void)state;
-    static const model_row row[] = {
+    char grid[100];
+    snprintf(grid, sizeof grid, "stage 's0': weight grid %d; allowed 0..%d", HD_GRIDS, HD_GRIDS - 1);
+    const model_row row[] = {
         {no_stages, HD_RANGE, "5 tensors and 0 stages; at least 1 of each"},
         {huge_tensors, HD_RANGE, "tensor 't0': the tensors up to it hold 281462092005375 elements; allowed 67108864"},
         {far_padding, HD_RANGE, "stage 's0': vertical padding is 40000; allowed -32768..32767"},
@@ -74,7 +76,7 @@ static void models(void **state) {
         {written_twice, HD_FORMAT, "stage 's3': writes tensor 't3', which is written already"},
         {never_written, HD_FORMAT, "tensor 't4': no stage writes it"},
         {other_channels, HD_MISMATCH, "stage 's0': 6 to 3 channels, its tensors 6 to 2"},
-        {no_grid, HD_RANGE, "stage 's0': weight grid 3; allowed 0..2"},
+        {no_grid, HD_RANGE, grid},
     };
     for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
         hd_err err = {0};

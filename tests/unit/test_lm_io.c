@@ -274,7 +274,6 @@ static void errors(void **state) {
         {Q - 1, 1, 1, HD_FORMAT, "layer0.q: shared table 4; the file has 0"},
         {Q, 1, 9, HD_FORMAT, "layer0.q: 9 bits on grid 0; allowed 1 to 8, or 16 (float)"},
         {Q, 1, 16, HD_FORMAT, "layer0.q: float values with grid 0, groups of 4, flags 1; they have no grid, groups, shifts or scales"},
-        {Q + 1, 1, 3, HD_FORMAT, "layer0.q: grid 3; allowed 0 to 2"},
         {Q + 1, 1, 2, HD_FORMAT, "layer0.q: 4 bits on grid 2; allowed 0 to 0, or 16 (float)"},
         {Q + 2, 1, 64, HD_FORMAT, "layer0.q: flags 64; allowed 0 to 63, blocks with a mask only"},
         {Q + 3, 4, 9, HD_FORMAT, "layer0.q: groups of 9 inputs; allowed 0 to 8"},
@@ -289,6 +288,12 @@ static void errors(void **state) {
         refuses(data, size, wrong[i].code, wrong[i].message);
         memcpy(data + wrong[i].at, old, 4);
     }
+    uint8_t grid = data[Q + 1];
+    char unknown[64];
+    snprintf(unknown, sizeof unknown, "layer0.q: grid %d; allowed 0 to %d", HD_GRIDS, HD_GRIDS - 1);
+    data[Q + 1] = HD_GRIDS;
+    refuses(data, size, HD_FORMAT, unknown);
+    data[Q + 1] = grid;
     refuses(data, SIZES + 28, HD_FORMAT, "payload of 28 bytes; the sizes alone have 29");
     refuses(data, CODES + 3, HD_FORMAT, "layer0.q: codes: 32 bytes needed, 3 left in the file");
     free(data);

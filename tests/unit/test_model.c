@@ -213,7 +213,6 @@ static void names_what_is_wrong(void **state) {
         {TENSORS + 4, 5, HD_RANGE, "stage 'fc': residual tensor is -251; allowed -1..1"},
         {KERNEL, 0, HD_RANGE, "stage 'fc': vertical kernel is 0; allowed 1..65535"},
         {GROUPS, 2, HD_RANGE, "stage 'fc': 2 groups; must divide 3 input and 2 output channels"},
-        {GRID, 3, HD_RANGE, "stage 'fc': weight grid 3; allowed 0..2"},
         {GRID, 2, HD_RANGE, "stage 'fc': 2 bits on the TERNARY grid; must be 0"},
         {BITS, 9, HD_RANGE, "stage 'fc': 9 bits on the ODD grid; allowed 1..8"},
         {BITS, 3, HD_FORMAT, "stage 'fc': 2 code bytes; 6 weights need 3"},
@@ -239,6 +238,11 @@ static void names_what_is_wrong(void **state) {
         expect_error(bad, size, edit[i].code, edit[i].message);
     }
     uint8_t bad[HEADER + SIZE + 1];
+    memcpy(bad, good, size);
+    char unknown[64];
+    snprintf(unknown, sizeof unknown, "stage 'fc': weight grid %d; allowed 0..%d", HD_GRIDS, HD_GRIDS - 1);
+    bad[HEADER + GRID] = HD_GRIDS;
+    expect_error(bad, size, HD_RANGE, unknown);
     memcpy(bad, good, size);
     bad[HEADER + CLAMP] = 5; /* 5 .. -3 */
     bad[HEADER + CLAMP + 1] = 0xfd;
