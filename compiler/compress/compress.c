@@ -204,6 +204,24 @@ static hd_status set_channels(builder *b, hd_stage *s, const hd_node *n, hd_qpar
     return HD_OK;
 }
 
+/* A layer of a quantised file gives the file's codes as far as its multiplier's bits allow. */
+static void keep_channels(const builder *b, hd_stage *s, const hd_step *step, hd_qparams in, hd_qparams pre, int zero_out) {
+    const hd_node *n = &b->g->node[step->node];
+    int window = s->kh * s->kw, same = in.scale == pre.scale && in.zero == pre.zero;
+    for (int oc = 0; oc < s->cout; oc++) {
+        hd_kept k = {.zero = in.zero, .offset = pre.zero - zero_out, .scale = in.scale / pre.scale};
+        if (step->role == HD_ROLE_WEIGHTS) {
+            if (s->scale[oc] * 2 != n->weight_scale[oc]) continue; /* too small to count: it was raised */
+            k.scale = in.scale * n->weight_scale[oc] / pre.scale;
+            if (n->bias) k.bias = llround((double)n->bias[oc] / ((double)in.scale * (double)n->weight_scale[oc]));
+        } else if (step->role == HD_ROLE_AVERAGE) {
+            k.window = n->half_away && same ? window : 0;
+            k.scale = in.scale / (pre.scale * (float)window);
+        }
+        hd_keep_channel(s, oc, &k, s->clamp_lo - zero_out, s->clamp_hi - zero_out);
+    }
+}
+
 static hd_status set_residual(builder *b, hd_stage *s, int t, hd_qparams pre) {
     if (t < 0) return HD_OK;
     hd_qparams r = params_of(b, t);
@@ -276,6 +294,7 @@ static hd_status build_conv(builder *b, hd_stage *s, int index) {
     if (status == HD_OK) status = set_channels(b, s, step->role == HD_ROLE_WEIGHTS ? n : NULL, in, pre, out.zero);
     if (status == HD_OK) status = set_residual(b, s, step->residual, pre);
     if (status == HD_OK) set_activation(b, s, step, pre, out);
+    if (status == HD_OK && b->keep && step->residual < 0) keep_channels(b, s, step, in, pre, out.zero);
     return status;
 }
 

@@ -114,6 +114,19 @@ hd_status hd_compress_check(const hd_graph *g, const hd_policy *policy, const hd
  * the zero point the stage adds. 0 when the unit is too large for the codes. */
 int hd_stage_set_channel(hd_stage *s, int oc, float scale_in, hd_qparams pre, int zero_out, double bias);
 
+/* ---- keep.c ---- */
+/* A channel in a quantised file's own arithmetic: codes above the zero point = sum * scale to the nearest even, or a mean of codes. */
+typedef struct hd_kept {
+    float scale;
+    int64_t bias; /* in the sum, which is of the file's integers times codes less `zero` */
+    int zero;     /* of the input */
+    int window;   /* above 0: the layer is the integer mean of so many codes, halves away from code 0 */
+    int offset;   /* zero point before a table less the output's, which the stage adds */
+} hd_kept;
+/* Bias and multiplier (one more or less at most) of channel oc, which has been set, such that as few values as possible of those that its accumulator can have get another
+ * code than in the file. Codes above the output's zero point are clamped to from..to. */
+void hd_keep_channel(hd_stage *s, int oc, const hd_kept *k, int from, int to);
+
 /* The node's weights in the stage's order [cout][ky][kx][ic]; owned, NULL = out of memory. */
 float *hd_stage_source_weights(const hd_node *n, const hd_stage *s);
 /* [cout] smallest scale of each channel: its bias must fit; owned, NULL = out of memory. */

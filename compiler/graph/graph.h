@@ -47,6 +47,7 @@ typedef struct hd_node {
     int kh, kw, sy, sx, dy, dx, groups;
     int pad_top, pad_left, pad_bottom, pad_right;
     int count_include_pad;
+    int half_away; /* AVG_POOL of a quantised file: the mean of codes is rounded with halves away from code 0 */
     float lo, hi; /* CLIP; -INFINITY / INFINITY where open */
     hd_fn fn;
     float alpha, beta;

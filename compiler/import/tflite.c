@@ -258,7 +258,9 @@ static hd_status pool(build *b, hd_op op) {
     hd_shape y = b->g->tensor[v->tensor].shape;
     s = window(b, &t, &y, v, hd_flat_int(f, o, 4, 1), hd_flat_int(f, o, 3, 1), hd_flat_int(f, o, 2, 1), hd_flat_int(f, o, 1, 1), 1, 1);
     if (!s) s = place(&n, b, op, v, &t, y);
-    return s ? s : finish(b, n->output, 5);
+    if (s) return s;
+    n->half_away = op == HD_OP_AVG_POOL;
+    return finish(b, n->output, 5);
 }
 
 /* Only the mean over height and width: global average pooling. */
