@@ -95,6 +95,7 @@ for row in "act=64|layer 'conv1' needs 1176 activation words; geometry 4x8x8x2 h
     "extern=10|the weight stream needs 6738 words of external memory; extern=10 has 1024" "pool=0|layer 'pool' needs 1 unit for maximum pooling (pool=1); geometry 4x8x8x2 has 0"; do
     error "${row#*|}" compile net.hdm --geometry 4x8x8x2 --memory "${row%%|*}" -o x.hdp
 done
+error "layer 'conv1' needs 980 activation words; geometry 2x9x32x2 has 64" compile net.hdm --board hx8k -o x.hdp # docs/tour.md
 error "net.hdp: compiled for 4x8x8x2; board hx8k is 2x9x32x2: compile it with --board hx8k" predict net.hdp --board hx8k
 error "predict: --clock: found '0'; allowed is a number 1..1e+12" predict net.hdp --clock 0
 

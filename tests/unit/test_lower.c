@@ -427,6 +427,8 @@ static void refusals(void **state) {
     refuse(m, "4x8x8x2", "stream=128", "layer 'fc1' needs 129 stream words (with the layers before it), at least; geometry 4x8x8x2 has 128");
     refuse(m, "4x8x8x2", "acc=16", "layer 'fc1' needs 20 accumulator bits; geometry 4x8x8x2 has 16");
     refuse(m, "4x8x8x2", "act=64", "layer 'fc1' needs 130 activation words; geometry 4x8x8x2 has 64");
+    m->stage->shift[3] = 16;
+    refuse(m, "4x8x8x2", "post=1", "layer 'fc1', channel 3: shift 16; a geometry with post=1 has 17..47");
     for (int i = 0; i < 16; i++) m->stage->bias[i] = INT32_MAX;
     refuse(m, "4x8x8x2", "", "layer 'fc1', channel 0: accumulator range 2114060287..2180645887; allowed -2147483648..2147483647");
     hd_model_free(m);

@@ -54,6 +54,12 @@ static void mismatches(void **state) {
         {"4x8x8x2", "tables=2", UINT32_MAX, 0, "device board has 2 tables; the program needs 4"},
         {"4x8x8x2", "", HD_REG_MAGIC, 7, "device board: register MAGIC is 0x00000007; a heddle accelerator has 0x48454444"},
         {"4x8x8x2", "", HD_REG_CONTRACT, 99, want},
+        {"4x8x8x2", "", HD_REG_EXTERN, 23, "device board has extern=23,mhz=0; the program is for extern=0,mhz=0"},
+        {"4x8x8x2", "", HD_REG_POST, 2, "device board has post=2; the program is for post=0"},
+        {"4x8x8x2", "", HD_REG_PUMP, 4, "device board has pump=4; the program is for pump=1"},
+        {"4x8x8x2", "", HD_REG_SLOT, 8, "device board has slot=8; the program is for slot=1"},
+        {"4x8x8x2", "", HD_REG_GATHER, 1, "device board has gather=1; the program is for gather=0"},
+        {"4x8x8x2", "", HD_REG_SUMS, 0, "device board has sums=0; the program is for sums=1"},
     };
     hd_driver board = hd_driver_ref;
     board.name = "board";
