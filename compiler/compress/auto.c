@@ -341,6 +341,12 @@ hd_status hd_auto_search(hd_auto_result **out, const hd_auto_problem *p, hd_err 
     return status;
 }
 
+void hd_auto_problem_free(const hd_auto_problem *p) {
+    for (int i = 0; p->layer && i < p->layers; i++) free((void *)(uintptr_t)p->layer[i]);
+    free((void *)(uintptr_t)p->layer);
+    free((void *)(uintptr_t)p->format);
+}
+
 void hd_auto_free(hd_auto_result *r) {
     if (!r) return;
     free(r->alone);

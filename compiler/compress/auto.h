@@ -36,6 +36,9 @@ typedef struct hd_auto_problem {
     void *arg;
 } hd_auto_problem;
 
+/* Frees the names and formats of a problem that has them on the heap. */
+void hd_auto_problem_free(const hd_auto_problem *p);
+
 typedef enum hd_auto_origin { HD_AUTO_UNIFORM, HD_AUTO_KNAPSACK, HD_AUTO_REFINED } hd_auto_origin;
 
 typedef struct hd_auto_result {

@@ -207,9 +207,7 @@ hd_status hd_auto_lm_run(hd_auto_lm **out, const hd_llama *m, const int16_t *tok
 
 void hd_auto_lm_free(hd_auto_lm *a) {
     if (!a) return;
-    for (int i = 0; a->problem.layer && i < a->problem.layers; i++) free((void *)(uintptr_t)a->problem.layer[i]);
-    free((void *)(uintptr_t)a->problem.layer);
-    free((void *)(uintptr_t)a->problem.format);
+    hd_auto_problem_free(&a->problem);
     hd_auto_free(a->result);
     hd_policy_free(&a->policy);
     free(a);

@@ -142,6 +142,17 @@ hd_status cli_clock_choose(cli_clock *out, const cli_args *a, const hd_program *
 /* What all points of heddle point and explore share: the operand, --calib, --images, --labels and the like. */
 struct hd_study;
 hd_status cli_study(struct hd_study *s, const cli_args *a, hd_err *err);
+/* Their rows in a command's list of options. */
+#define CLI_STUDY_OPTIONS                                                                                       \
+    {"--calib", "X.idx", "inputs to calibrate on (Fashion-MNIST's training images, for the default network)"},  \
+    {"--calib-count", "N", "how many of them at most (512)"},                                                   \
+    {"--images", "X.idx", "inputs that accuracy is measured on (Fashion-MNIST's test images)"},                 \
+    {"--labels", "Y.idx", "the right classes, bytes"},                                                          \
+    {"--count", "N", "only the first N images, 0 = all (2000)"},                                                \
+    {"--clock", "HZ", "clock for times (the board's)"},                                                         \
+    {"--raw", NULL, "take bytes as they are; else they are divided by 255"},                                    \
+    {"--hwc", NULL, "items are [height][width][channel], as TFLite has them; else [channel][height][width]"},   \
+    {"--no-area", NULL, "synthesise nothing: no cells, no energy"}
 
 /* --geometry or --board, one of them, and --memory: g, and the board's name in o. */
 hd_status cli_geometry(hd_geometry *g, hd_lower_options *o, const cli_args *a, hd_err *err);

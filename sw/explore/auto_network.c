@@ -332,9 +332,7 @@ hd_status hd_auto_network_run(hd_auto_network **out, const hd_graph *g, const hd
 
 void hd_auto_network_free(hd_auto_network *a) {
     if (!a) return;
-    for (int i = 0; a->problem.layer && i < a->problem.layers; i++) free((void *)(uintptr_t)a->problem.layer[i]);
-    free((void *)(uintptr_t)a->problem.layer);
-    free((void *)(uintptr_t)a->problem.format);
+    hd_auto_problem_free(&a->problem);
     hd_auto_free(a->result);
     hd_policy_free(&a->policy);
     if (a->model) hd_model_free(a->model);

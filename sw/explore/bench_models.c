@@ -66,22 +66,12 @@ static void close_rig(rig *r) {
 }
 
 static hd_status open_rig(rig *r, const network *n, hd_err *err) {
-    char real[4096], quantised[4096], items[4096], labels[4096];
+    char quantised[4096];
     hd_idx *codes = NULL;
     r->n = n;
-    hd_status s = hd_models_file(real, sizeof real, n->real, err);
+    hd_status s = hd_models_open(&r->real, &codes, &r->labels, n->real, n->items, n->labels, n->classes, err);
     if (!s) s = hd_models_file(quantised, sizeof quantised, n->quantised, err);
-    if (!s) s = hd_models_file(items, sizeof items, n->items, err);
-    if (!s) s = hd_models_file(labels, sizeof labels, n->labels, err);
-    if (!s) s = hd_import_tflite(&r->real, real, err);
     if (!s) s = hd_import_tflite(&r->quantised, quantised, err);
-    if (!s) s = hd_idx_load(&codes, items, err);
-    if (!s) s = hd_idx_load(&r->labels, labels, err);
-    if (!s) {
-        hd_shape in = r->real->tensor[r->real->input].shape;
-        s = hd_idx_chw(codes, in.c, in.h, in.w, err);
-        if (!s) s = hd_dataset_check(codes, r->labels, items, labels, hd_shape_size(in), n->classes, err);
-    }
     if (!s) s = hd_idx_numbers(&r->items, codes, n->scale, n->zero, err);
     hd_idx_free(codes);
     return s;

@@ -4,31 +4,18 @@
 #include <string.h>
 
 #include "../../compiler/compress/compress.h"
-#include "../../compiler/import/import.h"
 #include "../train/train.h"
 #include "accuracy.h"
 #include "bench_language.h"
 #include "dataset.h"
 #include "models.h"
 
-enum { CALIBRATION_IMAGES = 50, SIDE = 32, CHANNELS = 3 };
+enum { CALIBRATION_IMAGES = 50 };
 
 typedef struct rig {
     hd_graph *g;
     hd_idx *images, *labels;
 } rig;
-
-static hd_status open_rig(rig *r, hd_err *err) {
-    char model[4096], images[4096], labels[4096];
-    hd_status s = hd_models_file(model, sizeof model, "resnet8-float.tflite", err);
-    if (!s) s = hd_models_file(images, sizeof images, "ic01-images.idx", err);
-    if (!s) s = hd_models_file(labels, sizeof labels, "ic01-labels.idx", err);
-    if (!s) s = hd_import_tflite(&r->g, model, err);
-    if (!s) s = hd_idx_load(&r->images, images, err);
-    if (!s) s = hd_idx_load(&r->labels, labels, err);
-    if (!s) s = hd_idx_chw(r->images, CHANNELS, SIDE, SIDE, err);
-    return s ? s : hd_dataset_check(r->images, r->labels, images, labels, hd_shape_size(r->g->tensor[r->g->input].shape), 10, err);
-}
 
 /* Right answers among the items from..dim[0]-1: those of all less those of the first. */
 static hd_status accuracies(double *all, double *rest, const hd_model *m, const rig *r, hd_err *err) {
@@ -67,7 +54,7 @@ hd_status hd_bench_resnet8(hd_figures *f, hd_err *err) {
     rig r = {0};
     hd_idx *plain = NULL;
     double accuracy = 0;
-    hd_status s = open_rig(&r, err);
+    hd_status s = hd_models_open(&r.g, &r.images, &r.labels, "resnet8-float.tflite", "ic01-images.idx", "ic01-labels.idx", 10, err);
     if (!s) s = hd_idx_plain(&plain, r.images, err);
     if (!s) s = hd_accuracy(r.g, plain, r.labels, 0, &accuracy, err);
     if (!s) {
