@@ -2,20 +2,22 @@
 // of a layer are the events of its RUN, none lost and none of another layer.
 //
 // Two descriptors of any content, one word of which is followed. Layers end when they like, from the eighth cycle of RUN on (a pass takes longer). A run is searched for 56 cycles from reset:
-// two layers and END, or one layer that lasts. `counters`: the one that counts by two (fetched words), with any events; its word in the memory when
+// two layers and END, or one layer that lasts. `counters`: each of the eight, with any events; its word in the memory when
 // the next layer begins.
 //@ files hw/control.v
-//@ case opcode sat:54 KIND=0 INDEX=0 K=0
-//@ case early sat:54 KIND=0 INDEX=1 K=17
-//@ case last sat:58 KIND=0 INDEX=1 K=23
-//@ case held sat:25 KIND=1 INDEX=0 K=5
-//@ case counters sat:52 KIND=2 INDEX=0 K=0
+//@ case opcode abc:54 KIND=0 INDEX=0 K=0
+//@ case early abc:54 KIND=0 INDEX=1 K=17
+//@ case last abc:58 KIND=0 INDEX=1 K=23
+//@ case held abc:25 KIND=1 INDEX=0 K=5
+//@ case counters abc:52 KIND=2 INDEX=0 K=0
 //@ mutant early hw/control.v s/loading && k == w \+ 1/loading \&\& k == w/
 //@ mutant early hw/control.v s/else if \(k == EARLY_K\)/else if (k == EARLY_K - 1)/
 //@ mutant last hw/control.v s/index <= first;/index <= 1'b0;/
 //@ mutant last hw/control.v s/state <= S_LOAD; index <= index \+ 1'b1/state <= S_LOAD; index <= index/
 //@ mutant opcode hw/control.v s/k == 5'd8 && is_end/k == 5'd1 \&\& is_end/
 //@ mutant held hw/control.v s/loading && !held\), .raddr/loading), .raddr/
+//@ mutant counters hw/control.v s/count\[c == 0 \? 0 : c < HD_PERF_FETCH_WORDS \? c - 1 : c\]/count[c == 0 ? 0 : c <= HD_PERF_FETCH_WORDS ? c - 1 : c - 1]/
+//@ mutant counters hw/control.v s/HD_DESC_EARLY \+ 32'd1 : 32'd0/HD_DESC_EARLY : 32'd0/
 //@ mutant counters hw/control.v s/\(visit == c \? 5'd0 : some\) \+ more/visit == c ? 5'd0 : some + more/
 `default_nettype none
 module proof #(
@@ -102,17 +104,21 @@ module proof #(
         if (ended && K == 0 && index == INDEX[0] && !$past(ended)) assert (value_w[3:0] == HD_OP_END);
     end
 
+    (* hierconn *) wire [2:0] \u_control.g_counters.u_perf.which ;
     (* hierconn *) wire \u_control.g_counters.u_perf.we ;
     (* hierconn *) wire [3:0] \u_control.g_counters.u_perf.waddr ;
     (* hierconn *) wire [31:0] \u_control.g_counters.u_perf.wdata ;
     generate if (KIND == 2) begin : g_counters
-        localparam [2:0] c = HD_PERF_FETCH_WORDS;
-        wire event_1 = count[3], event_2 = count[3] && count[4];
+        (* anyconst *) reg [2:0] c;
+        always @* assume (\u_control.g_counters.u_perf.which == c);
+        wire [7:0] begins = c == HD_PERF_CYCLES ? HD_DESC_EARLY + 1 : 0;   // LOAD
+        wire event_1 = c == HD_PERF_CYCLES ? 1'b1 : c == HD_PERF_STEPS ? count[0] : c == HD_PERF_WAIT_WINDOW ? count[1] : c == HD_PERF_WAIT_DRAIN ? count[2]
+                     : c == HD_PERF_FETCH_WORDS ? count[3] : count[c], event_2 = c == HD_PERF_FETCH_WORDS && count[3] && count[4];
         reg [7:0] tally, due;           // of this layer; of the one before
         reg [7:0] kept;                 // what the memory has for the one before
         reg       due_index, have = 0;
         always @(posedge clk) if (rst_n) begin
-            if (go) tally <= event_1 + event_2;
+            if (go) tally <= begins + event_1 + event_2;
             else if (running) tally <= tally + event_1 + event_2;
             if (layer_done) begin
                 due <= tally + event_1 + event_2; due_index <= index; have <= 1;
@@ -137,16 +143,17 @@ module ram_sdp #(
     output reg  [WIDTH-1:0]         rdata
 );
     (* anyseq *) wire [WIDTH-1:0] any;
+    (* anyconst *) reg [2:0] which;
     generate if (DEPTH == 64) begin : g_any
         always @(posedge clk) if (re) rdata <= any;
     end else begin : g_words
         // The counter that is followed, of either record.
         reg [WIDTH-1:0] word_0, word_1;
         always @(posedge clk) begin
-            if (we && waddr[2:0] == 4) begin
+            if (we && waddr[2:0] == which) begin
                 if (waddr[3]) word_1 <= wdata; else word_0 <= wdata;
             end
-            if (re) rdata <= raddr[2:0] != 4 ? any : raddr[3] ? word_1 : word_0;
+            if (re) rdata <= raddr[2:0] != which ? any : raddr[3] ? word_1 : word_0;
         end
     end endgenerate
 endmodule

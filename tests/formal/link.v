@@ -5,7 +5,7 @@
 // The ring's turn takes 64 clocks and is searched from every state of the unit in which a turn can begin.
 //@ files hw/link/link.v hw/link/crc32.v
 //@ case reply satinduct:4 KIND=0
-//@ case turn sat:68 KIND=1
+//@ case turn abc:68 KIND=1
 //@ mutant reply hw/link/link.v s/t_state == T_CRC\) && !m_byte_valid/t_state == T_CRC)/
 //@ mutant turn hw/link/link.v s/turn == 6'd7 \|\| turn == 6'd31/turn == 6'd7 || turn == 6'd30/
 //@ mutant turn hw/link/link.v s/carry && \(ring\[0\] != in_count\)/carry \&\& (ring[0] == in_count)/

@@ -4,10 +4,10 @@
 // `window*`: hw/window.v, both buffers, with one and two words a write. `residual*`: hw/residual.v, byte by byte. Memories have no state but their words: a write, another
 // write and a read are enough, so that the first cycles tell all.
 //@ files hw/window.v hw/residual.v hw/lib/ram_sdp.v
-//@ case window1 bmc:6 KIND=0 FETCH=1
-//@ case window2 bmc:6 KIND=0 FETCH=2
-//@ case residual1 bmc:6 KIND=1 FETCH=1
-//@ case residual2 bmc:6 KIND=1 FETCH=2
+//@ case window1 abc:16 KIND=0 FETCH=1
+//@ case window2 abc:16 KIND=0 FETCH=2
+//@ case residual1 abc:16 KIND=1 FETCH=1
+//@ case residual2 abc:16 KIND=1 FETCH=2
 //@ mutant window1 hw/window.v s/waddr\(\{w_buf, at\}\)/waddr({r_buf, at})/
 //@ mutant window2 hw/window.v s/\(w_pair \|\| at\[0\]\)/(w_pair || !at[0])/
 //@ mutant window2 hw/window.v s/if \(re\) pick/pick/

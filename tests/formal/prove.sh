@@ -13,12 +13,13 @@
 #   induct:K   yosys-smtbmc and z3: no counterexample in the first K cycles, and K good cycles are followed by a good one
 #   bmc:K      only the first K cycles; the harness says what they hold
 #   satinduct:K, sat:K   the same two by the SAT solver in yosys, K the most cycles of the induction: for long histories of many registers without arithmetic, where z3 does not end
+#   abc:K      bmc:K by the incremental search of yosys-abc (bmc3) over and-inverter graphs: tens of times as fast as sat:K where what counts is the length of the history
 # A mutant counts as refuted only by a trace from the initial state, never by a failed induction step.
 # Exit code: 0 proven and all mutants refuted, 1 not, 77 a tool is missing.
 set -u
 src=$(realpath "$1") harness=$(realpath "$2") only=${3-}
 name=$(basename "$harness" .v)
-for tool in yosys yosys-smtbmc z3; do
+for tool in yosys yosys-abc yosys-smtbmc z3; do
     command -v $tool >/dev/null || { echo "SKIPPED: $tool is not installed"; exit 77; }
 done
 work=$(mktemp -d) && trap 'rm -rf "$work"' EXIT
@@ -69,6 +70,14 @@ run() {
         timeout 400 yosys -q -p "read_rtlil $work/model.il; memory_map; opt -full; clean -purge; tee -o $work/log sat $how -prove-asserts -set-assumes" >/dev/null 2>"$work/errors"
         if grep -qE "proof finished - model found.*: FAIL" "$work/log"; then echo refuted
         elif grep -qE "no model found: SUCCESS|Induction step proven: SUCCESS" "$work/log"; then echo proven
+        else cat "$work/errors" >>"$work/log"; echo unknown; fi ;;
+    abc)
+        # Constraints are folded into the outputs: what follows a broken assumption is not seen. Registers without a first value begin with any.
+        yosys -q -p "read_rtlil $work/model.il; memory_map; setundef -undriven -anyseq; setattr -unset keep; delete -output; opt -full; techmap; opt -fast; dffunmap; abc -g AND -fast; opt_clean
+            write_aiger -I -B -zinit -no-startoffset $work/model.aig" >"$work/errors" 2>&1 &&
+            timeout 400 yosys-abc -c "read_aiger $work/model.aig; fold; strash; bmc3 -F $depth" >"$work/log" 2>&1
+        if grep -q "was asserted in frame" "$work/log"; then echo refuted
+        elif grep -q "No output asserted in $depth frames" "$work/log"; then echo proven
         else cat "$work/errors" >>"$work/log"; echo unknown; fi ;;
     *) echo "unknown engine" ;;
     esac

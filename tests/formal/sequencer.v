@@ -6,9 +6,9 @@
 // 13 cycles from reset hold the first ten issues: up to three passes of a short stream, fetch in bursts and stalls anywhere, three tiles after each other.
 // The search is bounded: what needs a longer history (ends of more passes, four buffers round) is not covered.
 //@ files hw/sequencer.v hw/lib/ram_index.v hw/lib/ram_sdp.v
-//@ case plain bmc:13 RESIDUAL=0 DRAIN=1
-//@ case slow_drain bmc:13 RESIDUAL=0 DRAIN=2
-//@ case residual bmc:13 RESIDUAL=1 DRAIN=1
+//@ case plain abc:28 RESIDUAL=0 DRAIN=1
+//@ case slow_drain abc:28 RESIDUAL=0 DRAIN=2
+//@ case residual abc:28 RESIDUAL=1 DRAIN=1
 //@ mutant plain hw/sequencer.v s/pc == f_last \? f_first : pc \+ 1'b1/pc == f_last ? f_first + 1'b1 : pc + 1'b1/
 //@ mutant plain hw/sequencer.v s/rd_valid .. \(!ix_valid \|\| issue\)/rd_valid \&\& (!ix_valid || issue || stall)/
 //@ mutant plain hw/sequencer.v s/\{1'b0, ix_addr\} < fill/{1'b0, ix_addr} <= fill/
