@@ -29,7 +29,7 @@ while [ $kills -lt 50 ] && [ $round -lt 60 ] && [ $failures -eq 0 ]; do
             if [ $((kills % 2)) -eq 0 ]; then kill -9 -- -$leader; else kill -9 $leader; fi 2>/dev/null
             wait $leader 2>/dev/null
             kills=$((kills + 1))
-            for wait in $(seq 50); do [ "$(alive $folder)" -eq 0 ] && break; sleep 0.05; done
+            for wait in $(seq 400); do [ "$(alive $folder)" -eq 0 ] && break; sleep 0.05; done
             [ "$(alive $folder)" -eq 0 ] || fail "kill $kills: $(alive $folder) processes live on"
         else
             wait $leader || fail "the sweep that went on: $(cat stderr)"
