@@ -93,7 +93,7 @@ typedef struct design {
 static const design designs[] = {{"hx8k", NULL, NULL, 50}, {"icebreaker", NULL, NULL, 7.5}, {"ulx3s", NULL, NULL, 300},
                                  {"hx8k", "4x8x8x2", "act=256,window=64,stream=256,param=256,descriptors=16,tables=0", 0}};
 
-enum { PLACER_SECONDS = 900 };
+enum { PLACER_SECONDS = 3600 }; /* ULX3S takes ten minutes of a processor to itself */
 
 /* What does not fit, in words. */
 static void tell_room(char *text, size_t n, const hd_synth_report *r) {
