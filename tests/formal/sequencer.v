@@ -3,8 +3,8 @@
 //
 // fetch is stood in for by what it promises (docs/hardware.md): buffers are filled one after the other, `fill` words of the one being filled are
 // there, and no buffer is begun while two are filled or being filled and not released.
-// 13 cycles from reset hold the first ten issues: up to three passes of a short stream, fetch in bursts and stalls anywhere, three tiles after each other.
-// The search is bounded: what needs a longer history (ends of more passes, four buffers round) is not covered.
+// 28 cycles from reset hold the first 25 issues: passes of a short stream one behind the other over both buffers, fetch in bursts and stalls anywhere.
+// The search is bounded: what needs a longer history is not covered.
 //@ files hw/sequencer.v hw/lib/ram_index.v hw/lib/ram_sdp.v
 //@ case plain abc:28 RESIDUAL=0 DRAIN=1
 //@ case slow_drain abc:28 RESIDUAL=0 DRAIN=2
