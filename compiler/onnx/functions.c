@@ -8,7 +8,7 @@
 
 #include "proto.h"
 
-enum { MAX_DEPTH = 16, MAX_NODES = 1 << 20, MAX_FUNCTIONS = 4096, MAX_FORMALS = 4096, DEFAULTS_FIELD = 11 };
+enum { MAX_DEPTH = 16, MAX_NODES = 1 << 20, MAX_FUNCTIONS = 4096, MAX_FORMALS = 4096 };
 static const size_t copies_limit = (size_t)16 << 20; /* packed; in memory up to 50 times that */
 
 typedef struct inliner {
@@ -104,28 +104,43 @@ static hd_status map_name(const call *c, char **name) {
     return ok ? HD_OK : no_memory(c->x);
 }
 
-/* An attribute with its default: attribute_proto, which came with ONNX's IR 9. The schema that this is built with does not know the field; it is a length, then the message. */
-static Onnx__AttributeProto *read_default(const ProtobufCMessageUnknownField *field) {
+static hd_status too_large(const inliner *x) {
+    return hd_fail(x->err, HD_RANGE, "%s: its functions, inlined, have more than %zu bytes, the most that is allowed", x->label, copies_limit);
+}
+
+/* An attribute with its default, of a schema that does not know the field; it is a length, then the message. Every reading counts as a copy. */
+static hd_status read_default(Onnx__AttributeProto **out, const call *c, const ProtobufCMessageUnknownField *field) {
     uint64_t size = 0;
     size_t at = 0;
     int more = field->wire_type == PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED;
+    if (field->len > copies_limit - c->x->bytes) return too_large(c->x);
+    c->x->bytes += field->len;
     for (; more && at < field->len && at < 5; at++) {
         size |= (uint64_t)(field->data[at] & 127) << (7 * at);
         more = field->data[at] >> 7;
     }
-    return size && size == field->len - at ? onnx__attribute_proto__unpack(NULL, (size_t)size, field->data + at) : NULL;
+    *out = size && size == field->len - at ? onnx__attribute_proto__unpack(NULL, (size_t)size, field->data + at) : NULL;
+    return *out ? HD_OK : fail(c->x, c->f, HD_FORMAT, "an attribute with a default is not readable", "");
 }
 
-/* The call's attribute of that name, else the function's default of it; NULL: there is neither. What is returned is to be freed when *own. */
-static hd_status given(Onnx__AttributeProto **out, const call *c, const char *name, int *own) {
-    *out = NULL;
-    *own = 0;
-    for (size_t k = 0; k < c->node->n_attribute && !*out; k++)
-        if (!strcmp(text(c->node->attribute[k]->name), name)) *out = c->node->attribute[k];
+/* The function's default of the attribute of that name, or NULL; to be freed when *own. */
+static hd_status default_of(Onnx__AttributeProto **out, const call *c, const char *name, int *own) {
+    const ProtobufCFieldDescriptor *known = protobuf_c_message_descriptor_get_field(&onnx__function_proto__descriptor, HD_ONNX_FUNCTION_DEFAULTS);
+    const char *f = (const char *)c->f;
+    if (known) {
+        Onnx__AttributeProto **list;
+        size_t n;
+        memcpy(&n, f + known->quantifier_offset, sizeof n);
+        memcpy(&list, f + known->offset, sizeof list);
+        for (size_t k = 0; k < n && !*out; k++)
+            if (!strcmp(text(list[k]->name), name)) *out = list[k];
+        return HD_OK;
+    }
     for (unsigned k = 0; k < c->f->base.n_unknown_fields && !*out; k++) {
-        if (c->f->base.unknown_fields[k].tag != DEFAULTS_FIELD) continue;
-        Onnx__AttributeProto *a = read_default(&c->f->base.unknown_fields[k]);
-        if (!a) return fail(c->x, c->f, HD_FORMAT, "an attribute with a default is not readable", "");
+        Onnx__AttributeProto *a = NULL;
+        if (c->f->base.unknown_fields[k].tag != HD_ONNX_FUNCTION_DEFAULTS) continue;
+        hd_status s = read_default(&a, c, &c->f->base.unknown_fields[k]);
+        if (s) return s;
         *own = !strcmp(text(a->name), name);
         if (*own) *out = a;
         else onnx__attribute_proto__free_unpacked(a, NULL);
@@ -133,19 +148,21 @@ static hd_status given(Onnx__AttributeProto **out, const call *c, const char *na
     return HD_OK;
 }
 
-/* A copy of what the attribute refers to takes its place, under its name; *gone when there is nothing. */
-static hd_status resolve(const call *c, Onnx__AttributeProto **a, int *gone) {
+/* A copy of what the attribute refers to takes its place, under its name: the call's attribute, else the function's default of it (*inside: in the function's own names); *gone when there is
+ * neither. */
+static hd_status resolve(const call *c, Onnx__AttributeProto **a, int *gone, int *inside) {
     const char *ref = text((*a)->ref_attr_name);
     int own = 0;
-    *gone = 0;
-    if (!ref[0]) return HD_OK;
-    Onnx__AttributeProto *from, *copy = NULL;
-    hd_status s = given(&from, c, ref, &own);
+    Onnx__AttributeProto *from = NULL, *copy = NULL;
+    hd_status s = HD_OK;
+    for (size_t k = 0; k < c->node->n_attribute && !from; k++)
+        if (!strcmp(text(c->node->attribute[k]->name), ref)) from = c->node->attribute[k];
+    *inside = !from;
+    if (!from) s = default_of(&from, c, ref, &own);
     if (s) return s;
     if (from) {
         size_t size = onnx__attribute_proto__get_packed_size(from);
-        s = size <= copies_limit - c->x->bytes ? HD_OK
-            : hd_fail(c->x->err, HD_RANGE, "%s: its functions, inlined, have more than %zu bytes, the most that is allowed", c->x->label, copies_limit);
+        s = size <= copies_limit - c->x->bytes ? HD_OK : too_large(c->x);
         uint8_t *bytes = s ? NULL : malloc(size + 1);
         if (!s) c->x->bytes += size;
         copy = bytes ? onnx__attribute_proto__unpack(NULL, onnx__attribute_proto__pack(from, bytes), bytes) : NULL;
@@ -180,7 +197,7 @@ static hd_status map_node(const call *c, Onnx__NodeProto *n) {
     for (size_t k = 0; k < n->n_attribute; k++) {
         Onnx__AttributeProto *a = n->attribute[k];
         int gone = 0, own = !text(a->ref_attr_name)[0];
-        if (!s && !own) s = resolve(c, &a, &gone);
+        if (!s && !own) s = resolve(c, &a, &gone, &own);
         for (size_t j = 0; !s && !gone && own && j < a->n_graphs; j++) s = map_graph(c, a->graphs[j]);
         if (!s && !gone && own && a->g) s = map_graph(c, a->g);
         if (!gone) n->attribute[kept++] = a;

@@ -4,6 +4,9 @@
 #include "nd.h"
 #include "onnx.pb-c.h"
 
+/* FunctionProto.attribute_proto, attributes with their defaults, came with ONNX's IR 9: in an older schema it is an unknown field, whose bytes are the message. */
+enum { HD_ONNX_FUNCTION_DEFAULTS = 11 };
+
 /* A message whose nesting and memory are bounded, its own functions inlined. Free with onnx__model_proto__free_unpacked(m, NULL). */
 hd_status hd_onnx_parse(Onnx__ModelProto **out, const uint8_t *data, size_t size, const char *label, hd_err *err);
 /* The same from a file, with the data of tensors that lie in other files of its folder (not outside: HD_UNSUPPORTED). *size: the bytes of all. */

@@ -38,6 +38,8 @@ static hd_status message(const walk *w, const ProtobufCMessageDescriptor *d, siz
         if (!varint(w, &at, end, &key) || key >> 3 == 0 || key >> 3 > 0x1fffffff)
             return hd_fail(w->err, HD_FORMAT, "%s: byte %zu: no valid ONNX field begins here", w->label, start);
         const ProtobufCFieldDescriptor *f = protobuf_c_message_descriptor_get_field(d, (unsigned)(key >> 3));
+        /* Unpacked when a call needs it. */
+        int later = !f && d == &onnx__function_proto__descriptor && key >> 3 == HD_ONNX_FUNCTION_DEFAULTS;
         int wire = (int)(key & 7);
         if (wire == 0) {
             if (!varint(w, &at, end, &length)) return hd_fail(w->err, HD_FORMAT, "%s: byte %zu: number cut short", w->label, start);
@@ -55,6 +57,10 @@ static hd_status message(const walk *w, const ProtobufCMessageDescriptor *d, siz
                 return hd_fail(w->err, HD_FORMAT, "%s: byte %zu: second '%s' in one message", w->label, start, f->name);
             seen |= bit;
             hd_status status = message(w, f->descriptor, at, at + (size_t)length, depth + 1);
+            if (status != HD_OK) return status;
+        }
+        if (wire == 2 && later) {
+            hd_status status = message(w, &onnx__attribute_proto__descriptor, at, at + (size_t)length, depth + 1);
             if (status != HD_OK) return status;
         }
         at += (size_t)length;

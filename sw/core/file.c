@@ -260,7 +260,7 @@ hd_status hd_file_write(const char *path, const void *data, size_t size, hd_err 
     int renames = held >= 0 && *temporary;
     if (!why && renames && rename(temporary, path) != 0) why = errno;
     if (why && renames) unlink(temporary);
-    if (held >= 0 && close(held) != 0 && !why) why = errno;
+    if (held >= 0) close(held); /* its content is on the disk since fsync: there is no failure left, now that it has its name */
     if (!why && renames) remove_left(temporary, room, path);
     free(temporary);
     return why ? hd_fail(err, HD_IO, "%s: %s", path, strerror(why)) : HD_OK;

@@ -130,8 +130,11 @@ static hd_status nextpnr(const char *folder, const hd_board *board, double mhz, 
     return run(mhz > 0 ? place : pack, folder, "pack.log", err);
 }
 
-static hd_status hash_tools(uint64_t *h, char *cache, size_t n, hd_err *err) {
-    hd_tool_hash(h, "1", 1); /* what is kept: raise it with the scripts here */
+static hd_status hash_tools(uint64_t *h, const hd_board *board, char *cache, size_t n, hd_err *err) {
+    const hd_fpga *f = hd_board_fpga(board);
+    hd_tool_hash(h, "2", 1); /* what is kept: raise it with the scripts here */
+    if (f) hd_tool_hash(h, f->place_device, strlen(f->place_device) + 1);
+    if (f) hd_tool_hash(h, f->package, strlen(f->package) + 1);
     hd_tool_hash_program(h, "yosys");
     hd_tool_hash_program(h, "nextpnr-ice40");
     return hd_tool_cache(cache, n, err);
@@ -189,7 +192,7 @@ hd_status hd_area_unit(hd_area *out, const hd_synth_report *r, const hd_board *b
     if (of) hd_tool_hash(&h, of, strlen(of));
     hd_tool_hash(&h, unit, strlen(unit));
     hd_tool_hash(&h, command, strlen(command));
-    if (!s) s = hash_tools(&h, cache, sizeof cache, err);
+    if (!s) s = hash_tools(&h, board, cache, sizeof cache, err);
     if (!s) s = hd_tool_path(folder, sizeof folder, err, "%s/area-%s-%016llx", cache, unit, (unsigned long long)h);
     if (s) return s;
     if (access(folder, R_OK)) {
@@ -262,7 +265,7 @@ hd_status hd_area_board(hd_area *out, hd_geometry *depths, const hd_board *board
     if (!s) s = hd_tool_hash_file(&h, contract, err);
     if (!s) hd_tool_hash(&h, command, strlen(command));
     hd_tool_hash(&h, parameters, strlen(parameters));
-    if (!s) s = hash_tools(&h, cache, sizeof cache, err);
+    if (!s) s = hash_tools(&h, board, cache, sizeof cache, err);
     if (!s) s = hd_tool_path(folder, sizeof folder, err, "%s/area-board-%016llx", cache, (unsigned long long)h);
     int lock = -1;
     if (!s && access(folder, R_OK)) s = hd_lock_take(&lock, folder, err);
@@ -313,7 +316,7 @@ hd_status hd_area_grid(hd_area *out, const hd_board *board, unsigned rows, unsig
     hd_tool_hash(&h, parameters, strlen(parameters));
     hd_tool_hash(&h, command, strlen(command));
     hd_tool_hash(&h, &mhz, sizeof mhz);
-    if (!s) s = hash_tools(&h, cache, sizeof cache, err);
+    if (!s) s = hash_tools(&h, board, cache, sizeof cache, err);
     if (!s) s = hd_tool_path(folder, sizeof folder, err, "%s/area-grid-%016llx", cache, (unsigned long long)h);
     if (!s && access(folder, R_OK)) s = need_yosys(err);
     if (!s && access(folder, R_OK)) {

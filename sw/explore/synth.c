@@ -276,7 +276,11 @@ static hd_status name_folder(char *folder, const job *j, hd_err *err) {
     if (!st) st = hd_tool_path(contract, sizeof contract, err, "%s/hw/include/heddle_contract.vh", hd_tool_source());
     if (!st) st = hd_tool_hash_file(&h, contract, err);
     if (!st) st = hd_tool_hash_file(&h, j->pins, err);
-    hd_tool_hash(&h, "3", 1); /* what the folder holds: raise it with the script of run_yosys */
+    hd_tool_hash(&h, "4", 1); /* what the folder holds: raise it with the script of run_yosys */
+    const char *const fpga[] = {j->fpga->synth, j->fpga->place_device, j->fpga->package};
+    for (size_t i = 0; i < sizeof fpga / sizeof *fpga; i++) hd_tool_hash(&h, fpga[i], strlen(fpga[i]) + 1);
+    for (size_t i = 0; i < sizeof j->family->options / sizeof *j->family->options; i++)
+        if (j->family->options[i]) hd_tool_hash(&h, j->family->options[i], strlen(j->family->options[i]) + 1);
     hd_tool_hash(&h, j->parameters, strlen(j->parameters));
     hd_tool_hash(&h, &j->mhz, sizeof j->mhz);
     hd_tool_hash(&h, &j->seed, sizeof j->seed);

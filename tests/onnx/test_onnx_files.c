@@ -258,10 +258,34 @@ static void add_flag(builder *b, int value) {
     flag->raw_data.len = 1;
 }
 
-/* A graph inside of a function reads the function's values, and calls a function itself. */
+/* The node's first attribute becomes the function's default of an attribute "then", and refers to it. To be undone with f->base.n_unknown_fields = 0; free the result. */
+static uint8_t *as_default(Onnx__FunctionProto *f, Onnx__NodeProto *n, ProtobufCMessageUnknownField *field) {
+    Onnx__AttributeProto *a = n->attribute[0], *reference = malloc(sizeof *reference);
+    onnx__attribute_proto__init(reference);
+    reference->name = a->name;
+    reference->ref_attr_name = strdup("then");
+    reference->has_type = 1;
+    reference->type = a->type;
+    a->name = strdup("then");
+    size_t size = onnx__attribute_proto__get_packed_size(a);
+    uint8_t *bytes = malloc(size + 2);
+    assert_true(size < 1 << 14);
+    bytes[0] = (uint8_t)(size & 127) | 128;
+    bytes[1] = (uint8_t)(size >> 7);
+    onnx__attribute_proto__pack(a, bytes + 2);
+    onnx__attribute_proto__free_unpacked(a, NULL);
+    n->attribute[0] = reference;
+    *field = (ProtobufCMessageUnknownField){.tag = 11, .wire_type = PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED, .len = size + 2, .data = bytes};
+    f->base.unknown_fields = field;
+    f->base.n_unknown_fields = 1;
+    return bytes;
+}
+
+/* A graph inside of a function reads the function's values, and calls a function itself; also where it is the default of an attribute. */
 static void graphs_inside(void **state) {
     (void)state;
-    for (int branch = 0; branch < 2; branch++) {
+    for (int k = 0; k < 4; k++) {
+        int branch = k & 1;
         float y[SIZE];
         builder *b = builder_new(13, "1 3 6 6", "y");
         add_flag(b, branch);
@@ -282,8 +306,13 @@ static void graphs_inside(void **state) {
         add_function(m, "ACT", "v", "u", body);
         into_domain(m->graph->node, m->graph->n_node);
         into_domain(f->node[1]->attribute[0]->g->node, 1);
+        ProtobufCMessageUnknownField field;
+        uint8_t *kept = k & 2 ? as_default(f, f->node[1], &field) : NULL;
         run_host(m, y);
         for (int i = 0; i < SIZE; i++) assert_true(y[i] == (branch ? -fabsf(sinf((float)i)) : sinf((float)i)));
+        f->base.n_unknown_fields = 0;
+        f->base.unknown_fields = NULL;
+        free(kept);
         onnx__model_proto__free_unpacked(m, NULL);
     }
 }
@@ -362,6 +391,38 @@ static void wrong_functions(void **state) {
     m->functions[0]->base.unknown_fields = &later;
     m->functions[0]->base.n_unknown_fields = 1;
     expect(m, HD_FORMAT, "m.onnx: function 'BLOCK': an attribute with a default is not readable");
+    /* A default's messages count as all others do: sequences of sequences, 20 of them in two levels each. */
+    enum { LEVELS = 20 };
+    uint8_t nested[2 + 4 * LEVELS + 9];
+    size_t first = sizeof nested;
+    for (int k = 0; k < 2 * LEVELS; k++) {
+        nested[first - 1] = (uint8_t)(sizeof nested - first);
+        nested[first - 2] = k & 1 ? 4 << 3 | 2 : 1 << 3 | 2; /* TypeProto.sequence_type of elem_type */
+        first -= 2;
+    }
+    nested[first - 1] = (uint8_t)(sizeof nested - first);
+    nested[first - 2] = 14 << 3 | 2; /* AttributeProto.tp */
+    first -= 2;
+    memcpy(nested + first - 7, "\x0a\x05slope", 7);
+    first -= 7;
+    nested[0] = (uint8_t)(sizeof nested - first);
+    memmove(nested + 1, nested + first, sizeof nested - first);
+    later = (ProtobufCMessageUnknownField){.tag = 11, .wire_type = PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED, .len = 1 + sizeof nested - first, .data = nested};
+    expect(m, HD_FORMAT, "m.onnx: byte 1031: messages are nested more than 24 deep");
+    /* and its bytes as those of all copies */
+    enum { MUCH = 17 << 20 };
+    uint8_t *much = calloc(1, MUCH);
+    Onnx__AttributeProto slope = ONNX__ATTRIBUTE_PROTO__INIT;
+    slope.name = (char[]){"slope"};
+    slope.has_s = 1;
+    slope.s = (ProtobufCBinaryData){.len = 16 << 20, .data = calloc(1, 16 << 20)};
+    size_t packed = onnx__attribute_proto__pack(&slope, much + 4);
+    for (int k = 0; k < 4; k++) much[k] = (uint8_t)(packed >> (7 * k) & 127) | (k < 3 ? 128 : 0);
+    later.data = much;
+    later.len = packed + 4;
+    expect(m, HD_RANGE, "m.onnx: its functions, inlined, have more than 16777216 bytes, the most that is allowed");
+    free(slope.s.data);
+    free(much);
     m->functions[0]->base.unknown_fields = NULL;
     m->functions[0]->base.n_unknown_fields = 0;
     onnx__model_proto__free_unpacked(m, NULL);
