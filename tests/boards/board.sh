@@ -47,7 +47,8 @@ rtl.*)
     top=top ;;
 netlist.ulx3s)       # by the commands of `heddle synth`, but without its placer, which few have
     need yosys
-    sources=() command=$(sed -n 's/.*"\(synth_ecp5[^"]*\)".*/\1/p' "$src/sw/explore/synth.c") set=
+    sources=() command=$(sed -n 's/^HD_FPGA("LFE5U-85F".*"\(synth_ecp5[^"]*\)".*/\1/p' "$src/boards/fpgas.def") set=
+    [ -n "$command" ] || { echo "FAILED: boards/fpgas.def has no command of yosys for LFE5U-85F"; exit 1; }
     # A file of a later folder stands for the one of the same name before it, as in hd_synth_sources.
     for f in "$src"/hw/*.v "$src"/hw/{lib,decode,link,usb}/*.v "$src"/boards/common/*.v "$src"/hw/ecp5/*.v "$src"/boards/ulx3s/*.v; do
         [ "${f##*/}" = datapath_fast.v ] && continue
