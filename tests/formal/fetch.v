@@ -6,10 +6,10 @@
 // The search is bounded: from reset as many cycles as the cases say, in which a pass of the larger windows and several of single words end. No MAXPOOL, no residual words, no pieces.
 //@ files hw/fetch.v hw/lib/delay.v
 //@ case one abc:18 KH=2 KW=2 NCB=1
-//@ case words abc:22 KH=1 KW=2 NCB=2
-//@ case passes abc:24 KH=1 KW=1 NCB=1
+//@ case words abc:20 KH=1 KW=2 NCB=2
+//@ case passes abc:22 KH=1 KW=1 NCB=1
 //@ case pairs abc:20 FETCH=2 KH=1 KW=2 NCB=4
-//@ case single abc:20 FETCH=2 KH=1 KW=2 NCB=1
+//@ case single abc:18 FETCH=2 KH=1 KW=2 NCB=1
 //@ mutant words hw/fetch.v s/start_left <= f_sx; start_last <= one_sx;/start_left <= f_sx; start_last <= 1'b1;/
 //@ mutant one hw/fetch.v s/fin_last && fin_ord == n_seg/fin_last/
 //@ mutant one hw/fetch.v s/ix >= f_in_w \|\| iy >= f_in_h/ix > f_in_w || iy >= f_in_h/

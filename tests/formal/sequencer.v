@@ -3,12 +3,12 @@
 //
 // fetch is stood in for by what it promises (docs/hardware.md): buffers are filled one after the other, `fill` words of the one being filled are
 // there, and no buffer is begun while two are filled or being filled and not released.
-// 28 cycles from reset hold the first 25 issues: passes of a short stream one behind the other over both buffers, fetch in bursts and stalls anywhere.
+// 26 cycles from reset hold the first 23 issues: passes of a short stream one behind the other over both buffers, fetch in bursts and stalls anywhere.
 // The search is bounded: what needs a longer history is not covered.
 //@ files hw/sequencer.v hw/lib/ram_index.v hw/lib/ram_sdp.v
-//@ case plain abc:28 RESIDUAL=0 DRAIN=1
-//@ case slow_drain abc:28 RESIDUAL=0 DRAIN=2
-//@ case residual abc:28 RESIDUAL=1 DRAIN=1
+//@ case plain abc:26 RESIDUAL=0 DRAIN=1
+//@ case slow_drain abc:26 RESIDUAL=0 DRAIN=2
+//@ case residual abc:26 RESIDUAL=1 DRAIN=1
 //@ mutant plain hw/sequencer.v s/pc == f_last \? f_first : pc \+ 1'b1/pc == f_last ? f_first + 1'b1 : pc + 1'b1/
 //@ mutant plain hw/sequencer.v s/rd_valid .. \(!ix_valid \|\| issue\)/rd_valid \&\& (!ix_valid || issue || stall)/
 //@ mutant plain hw/sequencer.v s/\{1'b0, ix_addr\} < fill/{1'b0, ix_addr} <= fill/
