@@ -1,4 +1,5 @@
-/* Models with functions of their own, and with data in files beside them: they compute what the plain model computes; what is wrong with them is said, and damage never crashes. */
+/* Models with functions of their own, and with data in files beside them: they compute what the plain model computes; what is wrong with them is said, and damage never crashes.
+ * Longer than 500 lines: functions, graphs inside and their defaults share one maker of networks, one packer and one runner, and the sections on other files and damage use them too. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
