@@ -79,6 +79,8 @@ void hd_loop_begin(hd_loop *l, int rank, const int64_t *dim, const hd_nd *const 
 void hd_loop_next(hd_loop *l);
 /* Elements before, along and after an axis. */
 void hd_split_at(const hd_nd *v, int axis, size_t *before, size_t *along, size_t *after);
+/* op_norm.c: the logarithms of the softmax of n numbers, `stride` apart in both. */
+void hd_log_softmax(double *to, const double *from, size_t n, size_t stride);
 /* op_matmul.c: numpy's matmul of two tensors of type `wide`; *y is new. Integer codes less their zero points, as int64. */
 hd_status hd_matmul(hd_call *c, hd_nd *y, const hd_nd *a, const hd_nd *b, hd_type wide);
 hd_status hd_less_zero(hd_call *c, int k, int z, int axis, const hd_nd **out);

@@ -104,8 +104,11 @@ static hd_status map_name(const call *c, char **name) {
     return ok ? HD_OK : no_memory(c->x);
 }
 
-static hd_status too_large(const inliner *x) {
-    return hd_fail(x->err, HD_RANGE, "%s: its functions, inlined, have more than %zu bytes, the most that is allowed", x->label, copies_limit);
+/* So many more bytes are copied. */
+static hd_status count_bytes(inliner *x, size_t size) {
+    if (size > copies_limit - x->bytes) return hd_fail(x->err, HD_RANGE, "%s: its functions, inlined, have more than %zu bytes, the most that is allowed", x->label, copies_limit);
+    x->bytes += size;
+    return HD_OK;
 }
 
 /* An attribute with its default, of a schema that does not know the field; it is a length, then the message. Every reading counts as a copy. */
@@ -113,8 +116,8 @@ static hd_status read_default(Onnx__AttributeProto **out, const call *c, const P
     uint64_t size = 0;
     size_t at = 0;
     int more = field->wire_type == PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED;
-    if (field->len > copies_limit - c->x->bytes) return too_large(c->x);
-    c->x->bytes += field->len;
+    hd_status s = count_bytes(c->x, field->len);
+    if (s) return s;
     for (; more && at < field->len && at < 5; at++) {
         size |= (uint64_t)(field->data[at] & 127) << (7 * at);
         more = field->data[at] >> 7;
@@ -148,6 +151,17 @@ static hd_status default_of(Onnx__AttributeProto **out, const call *c, const cha
     return HD_OK;
 }
 
+/* A copy of `from` under another name. */
+static hd_status copy_attribute(Onnx__AttributeProto **out, const call *c, const Onnx__AttributeProto *from, const char *name) {
+    size_t size = onnx__attribute_proto__get_packed_size(from);
+    hd_status s = count_bytes(c->x, size);
+    if (s) return s;
+    uint8_t *bytes = malloc(size + 1);
+    *out = bytes ? onnx__attribute_proto__unpack(NULL, onnx__attribute_proto__pack(from, bytes), bytes) : NULL;
+    free(bytes);
+    return *out && replace(&(*out)->name, name) ? HD_OK : no_memory(c->x);
+}
+
 /* A copy of what the attribute refers to takes its place, under its name: the call's attribute, else the function's default of it (*inside: in the function's own names); *gone when there is
  * neither. */
 static hd_status resolve(const call *c, Onnx__AttributeProto **a, int *gone, int *inside) {
@@ -159,20 +173,11 @@ static hd_status resolve(const call *c, Onnx__AttributeProto **a, int *gone, int
         if (!strcmp(text(c->node->attribute[k]->name), ref)) from = c->node->attribute[k];
     *inside = !from;
     if (!from) s = default_of(&from, c, ref, &own);
-    if (s) return s;
-    if (from) {
-        size_t size = onnx__attribute_proto__get_packed_size(from);
-        s = size <= copies_limit - c->x->bytes ? HD_OK : too_large(c->x);
-        uint8_t *bytes = s ? NULL : malloc(size + 1);
-        if (!s) c->x->bytes += size;
-        copy = bytes ? onnx__attribute_proto__unpack(NULL, onnx__attribute_proto__pack(from, bytes), bytes) : NULL;
-        free(bytes);
-        if (own) onnx__attribute_proto__free_unpacked(from, NULL);
-        if (!s && (!copy || !replace(&copy->name, text((*a)->name)))) s = no_memory(c->x);
-        if (s) {
-            if (copy) onnx__attribute_proto__free_unpacked(copy, NULL);
-            return s;
-        }
+    if (!s && from) s = copy_attribute(&copy, c, from, text((*a)->name));
+    if (own) onnx__attribute_proto__free_unpacked(from, NULL);
+    if (s) {
+        if (copy) onnx__attribute_proto__free_unpacked(copy, NULL);
+        return s;
     }
     onnx__attribute_proto__free_unpacked(*a, NULL);
     if (copy) *a = copy;

@@ -82,11 +82,7 @@ hd_status hd_op_cross_entropy(hd_call *c) {
     if (status != HD_OK) return hd_call_fail(c, status, "%s", err.message);
     for (size_t i = 0; i < l.batch * l.each; i++) {
         size_t at = i / l.each * l.classes * l.each + i % l.each;
-        const double *from = l.log_prob + at;
-        double *to = (double *)y.data + at, peak = -INFINITY, sum = 0;
-        for (size_t k = 0; k < l.classes; k++) peak = fmax(peak, from[k * l.each]);
-        for (size_t k = 0; k < l.classes; k++) sum += exp(from[k * l.each] - peak);
-        for (size_t k = 0; k < l.classes; k++) to[k * l.each] = from[k * l.each] - peak - log(sum);
+        hd_log_softmax((double *)y.data + at, l.log_prob + at, l.classes, l.each);
     }
     l.log_prob = y.data;
     status = write_loss(c, &l);

@@ -214,6 +214,14 @@ hd_status hd_op_mvn(hd_call *c) {
     return hd_work(c, (double)x->count);
 }
 
+void hd_log_softmax(double *to, const double *from, size_t n, size_t stride) {
+    double peak = -INFINITY, sum = 0;
+    for (size_t k = 0; k < n; k++) peak = fmax(peak, from[k * stride]);
+    for (size_t k = 0; k < n; k++) sum += exp(from[k * stride] - peak);
+    sum = log(sum);
+    for (size_t k = 0; k < n; k++) to[k * stride] = from[k * stride] - peak - sum;
+}
+
 /* Softmax, LogSoftmax, Hardmax, LpNormalization: rows of `along` elements. Before operator set 13 the first three flatten to two
  * dimensions at the axis. */
 hd_status hd_op_softmax(hd_call *c) {
@@ -239,13 +247,17 @@ hd_status hd_op_softmax(hd_call *c) {
         const double *from = (const double *)x->data + r / after * along * after + r % after;
         double *to = (double *)y.data + (from - (const double *)x->data), peak = -INFINITY, sum = 0;
         size_t first = 0;
+        if (kind == 'L') {
+            hd_log_softmax(to, from, along, after);
+            continue;
+        }
         for (size_t k = 0; k < along; k++)
             if (from[k * after] > peak) peak = from[k * after], first = k;
         for (size_t k = 0; k < along; k++) sum += kind == 'p' ? (power == 1 ? fabs(from[k * after]) : from[k * after] * from[k * after]) : exp(from[k * after] - peak);
         if (kind == 'p' && power == 2) sum = sqrt(sum);
         for (size_t k = 0; k < along; k++) {
             double v = from[k * after];
-            to[k * after] = kind == 'H' ? k == first : kind == 'p' ? (sum > 0 ? v / sum : 0) : kind == 'L' ? v - peak - log(sum) : exp(v - peak) / sum;
+            to[k * after] = kind == 'H' ? k == first : kind == 'p' ? (sum > 0 ? v / sum : 0) : exp(v - peak) / sum;
         }
     }
     HD_TRY(hd_out_cast(c, 0, &y, c->in[0]->type));

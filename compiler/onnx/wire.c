@@ -38,8 +38,9 @@ static hd_status message(const walk *w, const ProtobufCMessageDescriptor *d, siz
         if (!varint(w, &at, end, &key) || key >> 3 == 0 || key >> 3 > 0x1fffffff)
             return hd_fail(w->err, HD_FORMAT, "%s: byte %zu: no valid ONNX field begins here", w->label, start);
         const ProtobufCFieldDescriptor *f = protobuf_c_message_descriptor_get_field(d, (unsigned)(key >> 3));
+        const ProtobufCMessageDescriptor *inner = f && f->type == PROTOBUF_C_TYPE_MESSAGE ? f->descriptor : NULL;
         /* Unpacked when a call needs it. */
-        int later = !f && d == &onnx__function_proto__descriptor && key >> 3 == HD_ONNX_FUNCTION_DEFAULTS;
+        if (!f && d == &onnx__function_proto__descriptor && key >> 3 == HD_ONNX_FUNCTION_DEFAULTS) inner = &onnx__attribute_proto__descriptor;
         int wire = (int)(key & 7);
         if (wire == 0) {
             if (!varint(w, &at, end, &length)) return hd_fail(w->err, HD_FORMAT, "%s: byte %zu: number cut short", w->label, start);
@@ -51,16 +52,12 @@ static hd_status message(const walk *w, const ProtobufCMessageDescriptor *d, siz
         if (length > end - at)
             return hd_fail(w->err, HD_FORMAT, "%s: byte %zu: %s of %llu bytes; %zu are left", w->label, start,
                            f ? f->name : "a field", (unsigned long long)length, end - at);
-        if (wire == 2 && f && f->type == PROTOBUF_C_TYPE_MESSAGE) {
-            uint64_t bit = (uint64_t)1 << ((size_t)(f - d->fields) & 63);
-            if (f->label != PROTOBUF_C_LABEL_REPEATED && seen & bit)
+        if (wire == 2 && inner) {
+            uint64_t bit = f ? (uint64_t)1 << ((size_t)(f - d->fields) & 63) : 0;
+            if (f && f->label != PROTOBUF_C_LABEL_REPEATED && seen & bit)
                 return hd_fail(w->err, HD_FORMAT, "%s: byte %zu: second '%s' in one message", w->label, start, f->name);
             seen |= bit;
-            hd_status status = message(w, f->descriptor, at, at + (size_t)length, depth + 1);
-            if (status != HD_OK) return status;
-        }
-        if (wire == 2 && later) {
-            hd_status status = message(w, &onnx__attribute_proto__descriptor, at, at + (size_t)length, depth + 1);
+            hd_status status = message(w, inner, at, at + (size_t)length, depth + 1);
             if (status != HD_OK) return status;
         }
         at += (size_t)length;

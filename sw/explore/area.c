@@ -16,13 +16,6 @@ enum { PATH_BYTES = HD_SYNTH_PATH };
 
 static const char time_limit[] = "1800"; /* seconds a tool may take */
 
-static int is_family(const hd_board *board, hd_fpga_family family) {
-    const hd_fpga *f = hd_board_fpga(board);
-    return f && f->family == family;
-}
-
-static int is_ecp5(const hd_board *board) { return is_family(board, HD_FPGA_ECP5); }
-
 static char *read_text(hd_err *err, const char *folder, const char *name) {
     char path[PATH_BYTES];
     uint8_t *data = NULL;
@@ -73,14 +66,14 @@ static hd_status read_packed(hd_area *a, const char *folder, hd_err *err) {
 
 static hd_status read_folder(hd_area *a, const char *folder, const hd_board *board, hd_err *err) {
     hd_status s = read_cells(a, folder, err);
-    if (is_ecp5(board)) a->cells = a->lut4 + 2 * a->carry;
+    if (hd_board_is(board, HD_FPGA_ECP5)) a->cells = a->lut4 + 2 * a->carry;
     return s ? s : read_packed(a, folder, err);
 }
 
 hd_status hd_area_design(hd_area *out, const hd_synth_report *r, const hd_board *board, hd_err *err) {
     *out = (hd_area){0};
     hd_status s = read_cells(out, r->folder, err);
-    if (is_ecp5(board)) out->cells = out->lut4 + 2 * out->carry;
+    if (hd_board_is(board, HD_FPGA_ECP5)) out->cells = out->lut4 + 2 * out->carry;
     for (int i = 0; i < r->n_uses; i++)
         if (!strcmp(r->use[i].name, "ICESTORM_LC")) out->cells = r->use[i].used;
     if (r->placed) out->mhz = r->reached_mhz;
@@ -120,8 +113,8 @@ static hd_status yosys(const char *folder, const char *script, hd_err *err) {
 /* Packs top.json, or places it when mhz is above 0. */
 static hd_status nextpnr(const char *folder, const hd_board *board, double mhz, hd_err *err) {
     char found[PATH_BYTES], clock[32];
-    if (!is_family(board, HD_FPGA_ICE40) || !hd_tool_find("nextpnr-ice40", found, sizeof found)) return HD_OK;
     const hd_fpga *f = hd_board_fpga(board);
+    if (!f || f->family != HD_FPGA_ICE40 || !hd_tool_find("nextpnr-ice40", found, sizeof found)) return HD_OK;
     const char *part = f->place_device, *package = f->package;
     snprintf(clock, sizeof clock, "%.4f", mhz);
     const char *const pack[] = {"timeout", time_limit, "nextpnr-ice40", part, "--package", package, "--json", "top.json", "--pack-only", NULL};
@@ -215,7 +208,7 @@ hd_status hd_area_unit(hd_area *out, const hd_synth_report *r, const hd_board *b
 static hd_status board_command(char *text, size_t n, const hd_board *board, const char *ice40, const char *both, hd_err *err) {
     const hd_fpga *f = hd_board_fpga(board);
     if (!f) return hd_fail(err, HD_UNSUPPORTED, "area: no tools for %s", board->fpga);
-    if (f->family == HD_FPGA_ECP5) snprintf(text, n, "synth_ecp5 -nowidelut%s", both);
+    if (f->family == HD_FPGA_ECP5) snprintf(text, n, "%s%s", f->synth, both);
     else snprintf(text, n, "synth_ice40%s -device %s%s", ice40, f->yosys_device, both);
     return HD_OK;
 }

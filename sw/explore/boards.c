@@ -29,6 +29,11 @@ const hd_fpga *hd_board_fpga(const hd_board *board) {
     return NULL;
 }
 
+int hd_board_is(const hd_board *board, hd_fpga_family family) {
+    const hd_fpga *f = hd_board_fpga(board);
+    return f && f->family == family;
+}
+
 const hd_board *hd_boards(size_t *count) {
     *count = sizeof boards / sizeof *boards;
     return boards;

@@ -31,6 +31,8 @@ typedef struct hd_fpga {
 const hd_fpga *hd_fpgas(size_t *count);
 /* The board's, NULL when boards/fpgas.def has no row for it. */
 const hd_fpga *hd_board_fpga(const hd_board *board);
+/* The board has an FPGA of that family. */
+int hd_board_is(const hd_board *board, hd_fpga_family family);
 const hd_board *hd_boards(size_t *count);
 /* All names, "icebreaker, hx8k, ...", into out (n bytes), for help and messages. */
 void hd_board_names(char *out, size_t n);

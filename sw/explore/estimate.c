@@ -2,14 +2,9 @@
 #include "../runtime/pack.h"
 #include "point.h"
 
-static int is_ecp5(const hd_board *b) {
-    const hd_fpga *f = hd_board_fpga(b);
-    return f && f->family == HD_FPGA_ECP5;
-}
-
 hd_capacity hd_board_capacity(const hd_board *b) {
     const hd_fpga *f = hd_board_fpga(b);
-    return (hd_capacity){.cells = f ? f->cells : 0, .dsp = f ? f->dsp : 0, .ram = b->ram_kbit / (is_ecp5(b) ? 18 : 4), .spram = b->spram_kbit / 256};
+    return (hd_capacity){.cells = f ? f->cells : 0, .dsp = f ? f->dsp : 0, .ram = b->ram_kbit / (hd_board_is(b, HD_FPGA_ECP5) ? 18 : 4), .spram = b->spram_kbit / 256};
 }
 
 /* ---- block RAMs ---- */
@@ -32,7 +27,7 @@ static unsigned blocks(unsigned width, unsigned depth, int ecp5) {
 }
 
 unsigned hd_ram_blocks(unsigned *spram, const hd_geometry *g, const hd_board *b) {
-    const int ecp5 = is_ecp5(b), large = b->spram_kbit > 0, narrow = large && g->slot > 1;
+    const int ecp5 = hd_board_is(b, HD_FPGA_ECP5), large = b->spram_kbit > 0, narrow = large && g->slot > 1;
     const unsigned part = g->lanes / g->pump, halves = g->fetch, weight = g->cols * part * g->planes, deep = g->stream_words * g->pump;
     unsigned n = 0;
     *spram = 0;

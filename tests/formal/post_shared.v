@@ -192,19 +192,5 @@ module residual #(
     end
 endmodule
 
-// Parameters answer their place.
-module ram_sdp #(
-    parameter WIDTH = 32,
-    parameter DEPTH = 64
-) (
-    input  wire                     clk,
-    input  wire                     we,
-    input  wire [$clog2(DEPTH)-1:0] waddr,
-    input  wire [WIDTH-1:0]         wdata,
-    input  wire                     re,
-    input  wire [$clog2(DEPTH)-1:0] raddr,
-    output reg  [WIDTH-1:0]         rdata
-);
-    always @(posedge clk) if (re) rdata <= {{WIDTH-$clog2(DEPTH){1'b0}}, raddr};
-endmodule
+`include "place_memory.vh"
 `default_nettype wire

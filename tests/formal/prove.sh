@@ -41,7 +41,7 @@ elaborate() {
     shift
     for p in "$@"; do set+="chparam -set ${p%%=*} ${p##*=} proof; "; done
     for f in "${files[@]}"; do sources+=("$tree/$f"); done
-    local common="read_verilog -formal -sv $reading -I$tree/hw/include ${sources[*]} $harness; $set setattr -mod -unset keep_hierarchy *" model="prep -flatten -top proof; async2sync"
+    local common="read_verilog -formal -sv $reading -I$tree/hw/include -I$(dirname "$harness") ${sources[*]} $harness; $set setattr -mod -unset keep_hierarchy *" model="prep -flatten -top proof; async2sync"
     # Memories before the hierarchy goes, so that a harness can name their words.
     [ "$clocks" = free ] && model="hierarchy -top proof; proc; memory_collect; memory_map; prep -flatten -top proof; clk2fflogic"
     yosys -q -p "$common; $model; opt; $prepare dffunmap; opt_clean; write_rtlil $work/model.il; write_smt2 -wires $work/model.smt2" >"$work/log" 2>&1 ||

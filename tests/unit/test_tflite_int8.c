@@ -185,6 +185,7 @@ static void run_published(published f, uint32_t count, double least_same) {
     }
     fflush(stdout);
     assert_true((double)same[TFLITE_XNNPACK] >= least_same * count);
+    assert_true((double)same[TFLITE_TWO_ROUNDINGS] >= 0.98 * count);
     close_published(&f);
 }
 
