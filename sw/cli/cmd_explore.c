@@ -235,24 +235,11 @@ static hd_status print_commands(const request *r, hd_err *err) {
     return st;
 }
 
-/* Files that cannot be read end an exploration before anything is synthesised for it. */
-static hd_status check_data(const hd_study *study, hd_err *err) {
-    const char *const paths[] = {study->calib, study->images, study->labels};
-    hd_status s = HD_OK;
-    for (int i = 0; !s && i < 3; i++) {
-        hd_idx *data = NULL;
-        if (*paths[i]) s = hd_idx_load(&data, paths[i], err);
-        if (data) hd_idx_free(data);
-    }
-    return s;
-}
-
 static hd_status explore(const request *r, const cli_args *a, hd_err *err) {
     hd_explore_report e;
     hd_explorer *x = NULL;
     hd_err failure = {0};
-    hd_status s = check_data(&r->study, err);
-    if (!s) s = hd_explorer_open(&x, &r->study, r->folder, err);
+    hd_status s = hd_explorer_open(&x, &r->study, r->folder, err);
     if (s) return s;
     hd_status failed = hd_explore_run(&e, x, &r->study, &r->grid, &r->o, &failure);
     s = failed && !e.table.row ? hd_fail(err, failed, "%s", failure.message) : HD_OK;

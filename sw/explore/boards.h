@@ -17,7 +17,7 @@ typedef struct hd_board {
     const char *clock_basis;       /* where the clock comes from, in words */
 } hd_board;
 
-typedef enum hd_fpga_family { HD_FPGA_ICE40, HD_FPGA_ECP5 } hd_fpga_family;
+typedef enum hd_fpga_family { HD_FPGA_ICE40, HD_FPGA_ECP5, HD_FPGA_FAMILIES } hd_fpga_family;
 
 typedef struct hd_fpga {
     const char *name;

@@ -47,9 +47,9 @@ hd_status hd_explorer_open(hd_explorer **out, const hd_study *s, const char *fol
     x->study = *s;
     hd_status st = hd_tool_path(x->folder, sizeof x->folder, err, "%s", folder);
     if (!st) st = hd_tool_path(points, sizeof points, err, "%s/points", folder);
-    if (!st) st = hd_folder_make(points, err);
     if (!st) st = hd_program_hash(&x->program, err);
     if (!st) st = hd_point_data_new(&x->data, s, err);
+    if (!st) st = hd_folder_make(points, err);
     if (st) hd_explorer_close(x);
     else *out = x;
     return st;

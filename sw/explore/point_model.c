@@ -63,20 +63,33 @@ static hd_status load_graph(hd_graph **g, const char *path, hd_err *err) {
     return n == sizeof first && !memcmp(first + 4, "TFL3", 4) ? hd_import_tflite(g, path, err) : hd_import_onnx(g, path, err);
 }
 
+static void unload(hd_point_data *d) {
+    if (d->graph) hd_graph_free(d->graph);
+    if (d->calib) hd_idx_free(d->calib);
+    if (d->images) hd_idx_free(d->images);
+    if (d->labels) hd_idx_free(d->labels);
+    d->graph = NULL;
+    d->calib = d->images = d->labels = NULL;
+}
+
+/* All of it, or nothing. */
 static hd_status load(hd_point_data *d, hd_err *err) {
-    if (d->labels) return HD_OK;
+    if (d->graph) return HD_OK;
     const hd_study *s = &d->study;
     hd_status st = load_graph(&d->graph, s->model, err);
     if (!st) st = *s->calib ? hd_idx_load(&d->calib, s->calib, err) : hd_fashion_mnist(&d->calib, NULL, 0, err);
     if (!st) st = *s->images ? hd_idx_load(&d->images, s->images, err) : hd_fashion_mnist(&d->images, NULL, 1, err);
     if (!st) st = *s->labels ? hd_idx_load(&d->labels, s->labels, err) : hd_fashion_mnist(NULL, &d->labels, 1, err);
-    if (st) return st;
-    const hd_graph *g = d->graph;
-    const hd_shape in = g->tensor[g->input].shape;
-    st = hd_dataset_check(d->images, d->labels, *s->images ? s->images : "test images", *s->labels ? s->labels : "test labels", hd_shape_size(in),
-                          (uint32_t)hd_shape_size(g->tensor[g->output].shape), err);
-    if (!st && s->hwc) st = hd_idx_chw(d->calib, in.c, in.h, in.w, err);
-    if (!st && s->hwc) st = hd_idx_chw(d->images, in.c, in.h, in.w, err);
+    if (!st) {
+        const hd_graph *g = d->graph;
+        const hd_shape in = g->tensor[g->input].shape;
+        size_t size = hd_shape_size(in), classes = hd_shape_size(g->tensor[g->output].shape);
+        st = hd_dataset_check(d->calib, NULL, *s->calib ? s->calib : "training images", "", size, 0, err);
+        if (!st) st = hd_dataset_check(d->images, d->labels, *s->images ? s->images : "test images", *s->labels ? s->labels : "test labels", size, (uint32_t)classes, err);
+        if (!st && s->hwc) st = hd_idx_chw(d->calib, in.c, in.h, in.w, err);
+        if (!st && s->hwc) st = hd_idx_chw(d->images, in.c, in.h, in.w, err);
+    }
+    if (st) unload(d);
     return st;
 }
 
@@ -99,8 +112,8 @@ hd_status hd_point_data_new(hd_point_data **out, const hd_study *s, hd_err *err)
     if (!st) st = hash_file(&d->hash, s->calib, "train-images-idx3-ubyte.gz", err);
     if (!st) st = hash_file(&d->hash, s->images, "t10k-images-idx3-ubyte.gz", err);
     if (!st) st = hash_file(&d->hash, s->labels, "t10k-labels-idx1-ubyte.gz", err);
-    /* A network that cannot be read is known before anything is synthesised for it. */
-    if (!st && strcmp(s->model, "default")) st = load(d, err);
+    /* Files that cannot be read or do not fit each other are known before anything is synthesised for them. */
+    if (!st && (strcmp(s->model, "default") || *s->calib || *s->images)) st = load(d, err);
     const double counts[] = {s->calib_count, s->count, s->raw, s->hwc};
     hd_tool_hash(&d->hash, counts, sizeof counts);
     if (st) hd_point_data_free(d);
@@ -110,10 +123,7 @@ hd_status hd_point_data_new(hd_point_data **out, const hd_study *s, hd_err *err)
 
 void hd_point_data_free(hd_point_data *d) {
     if (!d) return;
-    if (d->graph) hd_graph_free(d->graph);
-    if (d->calib) hd_idx_free(d->calib);
-    if (d->images) hd_idx_free(d->images);
-    if (d->labels) hd_idx_free(d->labels);
+    unload(d);
     free(d);
 }
 

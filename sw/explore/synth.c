@@ -30,6 +30,7 @@ static const family families[] = {
     [HD_FPGA_ECP5] = {"nextpnr-ecp5", {"--lpf", "--textcfg", "--speed=6", "--router=router2", "--placer-heap-timingweight=40"}, "pins.lpf", "top.config", "ecppack",
                       NULL, "top.bit", "hw/ecp5", 1},
 };
+_Static_assert(sizeof families / sizeof *families == HD_FPGA_FAMILIES, "a family has its tools here");
 
 double hd_synth_pll(unsigned hz, unsigned *divf, unsigned *divq) {
     double best = 0;

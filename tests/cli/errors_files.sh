@@ -50,7 +50,14 @@ error "default: a float network; compile takes an .hdm: run heddle compress firs
 error "net.hdm: compressed already; allowed are an ONNX or TFLite file and the word default" compress net.hdm --calib two.idx -o x.hdm
 error "$work/net.hdm: compressed already; explore and point take the float network (.onnx or .tflite) or the word default" point net.hdm --calib two.idx --images two.idx --labels labels.idx
 error "$work/two.idx: an idx file; an ONNX model is expected" explore two.idx --calib two.idx --images two.idx --labels labels.idx -o study
-rm -rf study
+absent study
+printf '\0\0\x08\x01\0\0\0\x03\x01\x02\x03' >three.idx
+printf '\0\0\x08\x03\0\0\0\x01\0\0\0\x02\0\0\0\x02abcd' >small.idx
+error "$work/three.idx: 3 labels; $work/two.idx has 2 items" explore default --calib two.idx --images two.idx --labels three.idx -o study
+error "$work/small.idx: 4 values an item; the model's input has 784" explore default --calib small.idx -o study
+error "$work/small.idx: 4 values an item; the model's input has 784" explore default --images small.idx --labels labels.idx -o study
+absent study
+rm three.idx small.idx
 error "net.hdm: a compressed network (.hdm); an idx file is needed" run net.hdp --input net.hdm
 error "two.idx: an idx file; a llama2.c checkpoint is expected" generate two.idx --tokenizer no.bin
 error ".: is a directory, not a file" compile . --geometry 4x8x8x2 -o x.hdp
@@ -228,7 +235,9 @@ rm hx8k.bin
 cat >bin/yosys <<'END'
 #!/bin/bash
 [ "$FAKE" != synth ] || { echo "ERROR: Module \`top' is odd"; exit 1; }
-for f in $(sed -n 's/^read_verilog -I[^ ]* //p' synth.ys); do [ -r "$f" ] || { echo "ERROR: no file $f"; exit 1; }; done
+files=$(sed -n 's/^read_verilog -I[^ ]* //p' synth.ys)
+[ -n "$files" ] || { echo "ERROR: reads no file"; exit 1; }
+for f in $files; do [ -r "$f" ] || { echo "ERROR: no file $f"; exit 1; }; done
 touch design.il cells.json top.json
 END
 cat >bin/nextpnr-ice40 <<'END'
@@ -278,7 +287,9 @@ synth "hx8k: reaches 20.50 MHz, 24.00 wanted; try more --seeds, or a --clock of 
 cat >bin/verilator <<'END'
 #!/bin/bash
 [ "$1" = --getenv ] && { echo .; exit; }
-for a; do case $a in *.v) [ -r "$a" ] || { echo "%Error: no file $a"; exit 1; } ;; esac; done
+n=0
+for a; do case $a in *.v) [ -r "$a" ] || { echo "%Error: no file $a"; exit 1; }; n=$((n + 1)) ;; esac; done
+[ $n -gt 20 ] || { echo "%Error: $n files"; exit 1; }
 mkdir include && touch Vheddle.cpp include/verilated.cpp include/verilated_threads.cpp
 END
 cat >bin/g++ <<'END'

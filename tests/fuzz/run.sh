@@ -51,8 +51,8 @@ start() { # committed inputs and fresh seeds
   mkdir -p "$folder/inputs/$t"
   [ -f "$here/corpus/$t.pack.gz" ] && "$build/tests/fuzz_$t" --unpack "$here/corpus/$t.pack.gz" "$folder/inputs/$t"
   if [ ! -d "$folder/seeds" ]; then
-    "$build/tests/fuzz_seeds" "$folder/seeds.$$" > /dev/null && mv -T "$folder/seeds.$$" "$folder/seeds" 2> /dev/null
-    rm -rf "$folder/seeds.$$"
+    "$build/tests/fuzz_seeds" "$folder/seeds.$$" > "$folder/running/seeds.log" 2>&1 || { echo "run.sh: fuzz_seeds failed; see $folder/running/seeds.log"; rm -rf "$folder/inputs/$t"; return 1; }
+    mv -T "$folder/seeds.$$" "$folder/seeds" 2> /dev/null || rm -rf "$folder/seeds.$$" # another run.sh was first
   fi
   [ -d "$folder/seeds/$t" ] && cp -r "$folder/seeds/$t/." "$folder/inputs/$t"
   return 0
@@ -103,7 +103,7 @@ pack() {
   local to=$1 t small
   mkdir -p "$to"
   for t in $(all); do
-    start "$t"
+    start "$t" || exit 1
     small=$folder/running/small-$t
     rm -rf "$small"
     mkdir -p "$small"
@@ -134,7 +134,7 @@ pack) pack "${1:-$here/corpus}" ;;
     [ -n "$best" ] || break
     mkdir "$folder/running/$best.lock" 2> /dev/null || continue
     trap 'kill $searching 2> /dev/null; wait; rmdir "$folder/running/$best.lock"; exit 130' INT TERM
-    start "$best"
+    start "$best" || { rmdir "$folder/running/$best.lock"; exit 1; }
     run_slice "$best"
     rmdir "$folder/running/$best.lock"
   done

@@ -99,7 +99,7 @@ static void write_usbredir(void) {
         packet(&w, 10, 4, wide, (const uint8_t *)"\0", 1);
         packet(&w, 100, 5, wide, (const uint8_t *)"\x80\6\x80\0\0\1\0\0\22\0", 10); /* control: the device descriptor */
         packet(&w, 101, 6, wide, (const uint8_t *)"\4\0\4\0\0\0\0\0" "abcd", wide ? 12 : 8); /* bulk out, in */
-        packet(&w, 101, 7, wide, (const uint8_t *)"\x83\0\0\2\0\0\0\0", wide ? 10 : 8);
+        packet(&w, 101, 7, wide, (const uint8_t *)"\x83\0\0\2\0\0\0\0\0\0", wide ? 10 : 8);
         packet(&w, 21, 7, wide, NULL, 0);                                    /* cancel */
         seed_write("usbredir", wide ? "wide" : "narrow", w.data, w.size);
         hd_writer_free(&w);
