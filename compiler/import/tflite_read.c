@@ -102,11 +102,13 @@ static hd_status read_quantization(hd_tflite *t, hd_tflite_tensor *x, size_t tab
     if (!x->scale || x->type == HD_TFLITE_FLOAT32) {
         x->scale = x->zero = NULL; /* some writers leave observed ranges on float tensors */
         x->scales = 0;
+        x->axis = 0;
         return HD_OK;
     }
     if (zeros != x->scales || x->axis < 0 || (x->scales > 1 && (x->axis >= x->rank || (size_t)x->dim[x->axis] != x->scales)))
         return hd_fail(err, HD_FORMAT, "%s: tensor '%s': %zu scales and %zu zero points along dimension %d; they must match its size or be one", t->label, x->name, x->scales,
                        zeros, x->axis);
+    if (x->scales < 2) x->axis = 0; /* of one scale it says nothing, whatever stands there */
     for (size_t i = 0; i < x->scales; i++) {
         float s = hd_tflite_scale(x, i);
         int64_t z = hd_tflite_zero(x, i);
