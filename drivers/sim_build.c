@@ -37,7 +37,7 @@ static int is_verilog(const struct dirent *d) {
 }
 
 typedef struct sources {
-    char file[128][PATH_MAX_];
+    char file[128][128]; /* as seen from a folder with the link `source` to the project */
     int n;
 } sources;
 
@@ -52,7 +52,7 @@ static hd_status list_sources(sources *s, int board, hd_err *err) {
         int count = scandir(dir, &names, is_verilog, alphasort);
         if (count < 0) return hd_fail(err, HD_IO, "%s: cannot read the RTL sources: %s (set HEDDLE_SOURCE to the project's folder)", dir, strerror(errno));
         for (int i = 0; i < count; i++) {
-            if (!st && s->n < 128) st = hd_tool_path(s->file[s->n++], PATH_MAX_, err, "%s/%s", dir, names[i]->d_name);
+            if (!st && s->n < 128) st = hd_tool_path(s->file[s->n++], sizeof s->file[0], err, "source/%s/%s", folders[f], names[i]->d_name);
             free(names[i]);
         }
         free(names);
@@ -94,9 +94,9 @@ typedef struct model_variant {
 } model_variant;
 
 static hd_status compile_model(const char *dir, const char *target, const hd_geometry *g, model_variant v, const sources *src, int quiet, hd_err *err) {
-    char log[PATH_MAX_], include[PATH_MAX_], out[PATH_MAX_], script[PATH_MAX_], text[8192], tail[300];
+    char log[PATH_MAX_], out[PATH_MAX_], script[PATH_MAX_], text[8192], tail[300];
     hd_status st = hd_tool_path(log, sizeof log, err, "%s/log", dir);
-    if (!st) st = hd_tool_path(include, sizeof include, err, "-I%s/hw/include", hd_tool_source());
+    /* Verilator expands $NAME in paths, make takes spaces apart: both see the project as `source`. */
     if (!st) st = hd_tool_link(dir, "source", hd_tool_source(), err);
     if (!st) st = hd_tool_path(out, sizeof out, err, "%s/model.so", dir);
     if (!st) st = hd_tool_path(script, sizeof script, err, "%s/build.mk", dir);
@@ -110,7 +110,7 @@ static hd_status compile_model(const char *dir, const char *target, const hd_geo
         {"EXTERN", g->extern_log2}, {"EXTERN_MHZ", g->extern_mhz}, {"DECODE", g->decode}, {"PUMP", g->pump}, {"POOL", g->pool}, {"SLOT", g->slot}, {"GATHER", g->gather},
         {"SUMS", g->sums}, {"PERF", g->perf}, {"LINK", v.link}, {"CLOCKS_PER_64_BITS", HD_BOARD_CLOCKS_PER_64_BITS}}; /* the last two: only boards have them */
     const char *argv[200] = {"verilator", "--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert", "-Wno-fatal", "--unroll-count", "4",
-                             "--prefix", "Vheddle", "--top-module", v.board ? "virtual_board" : g->extern_log2 ? "heddle_extern" : "heddle_core", "--Mdir", dir, include};
+                             "--prefix", "Vheddle", "--top-module", v.board ? "virtual_board" : g->extern_log2 ? "heddle_extern" : "heddle_core", "--Mdir", ".", "-Isource/hw/include"};
     int n = 0;
     while (argv[n]) n++;
     if (!v.structural) argv[n++] = "-DHD_FAST_ARRAY";
@@ -165,7 +165,8 @@ static hd_status build(char *path, size_t n, const hd_geometry *g, model_variant
     if (!src) return hd_fail(err, HD_NOMEM, "sim: out of memory");
     uint64_t h = HD_TOOL_HASH;
     if ((st = list_sources(src, v.board, err)) || (st = hd_tool_cache(cache, sizeof cache, err))) goto done;
-    for (int i = 0; i < src->n && !st; i++) st = hd_tool_hash_file(&h, src->file[i], err);
+    for (int i = 0; i < src->n && !st; i++)
+        if (!(st = hd_tool_path(file, sizeof file, err, "%s%s", hd_tool_source(), strchr(src->file[i], '/')))) st = hd_tool_hash_file(&h, file, err);
     static const char *const others[] = {"hw/include/heddle_contract.vh", "hw/include/heddle_e8p.vh", "sim/rtl_model.cpp", "sim/rtl_api.h", "sim/board/board_model.cpp", "sim/board/board_api.h",
                                          "sim/board/board_uart.h", "sim/board/uart_bridge.h", "sim/board/board_usb.h", "sim/board/fs_host.h", "sim/board/ulpi_host.h"};
     for (int i = 0; i < (v.board ? 11 : 4) && !st; i++)

@@ -228,7 +228,7 @@ static hd_status no_rewriting(const hd_policy *p, hd_err *err) {
         const hd_layer_policy *o = i < 0 ? &p->base : &p->rule[i].policy;
         char text[200];
         hd_recipe_text(&o->recipe, text, sizeof text);
-        if (hd_policy_takes_channels(o))
+        if (o->structure == HD_SPARSE_CHANNEL)
             return hd_fail(err, HD_UNSUPPORTED, "tune: structure 'channel' makes the network narrower before it is compressed; it goes with heddle compress (tune --width trains a narrower student)");
         if (hd_recipe_rewrites(&o->recipe)) return hd_fail(err, HD_UNSUPPORTED, "tune: method '%s' rewrites the network before it is compressed; it goes with heddle compress", text);
     }
@@ -247,8 +247,6 @@ static hd_status run(const cli_args *a, hd_err *err) {
         if (!cli_text(a, pairs[i][0]) != !cli_text(a, pairs[i][1])) s = hd_fail(err, HD_USAGE, "tune: %s and %s go together", pairs[i][0], pairs[i][1]);
     if (!s) s = read_options(&t, a, err);
     if (!s) s = cli_policy(&t.policy, a, err);
-    if (!s && cli_text(a, "--structure") && !hd_policy_structure(&t.policy.base, cli_text(a, "--structure")))
-        s = hd_fail(err, HD_USAGE, "tune: --structure: found '%.60s'; allowed are block and N:M (1 <= N < M <= 64), as in 2:4", cli_text(a, "--structure"));
     t.o.policy = &t.policy;
     if (!s) s = no_rewriting(&t.policy, err);
     if (!s) s = cli_can_write(out, err);

@@ -72,6 +72,7 @@ echo '{"base": {"method": "smooth"}}' >rewrites.json
 error "tune: method 'rtn+smooth:0.5' rewrites the network before it is compressed; it goes with heddle compress" tune default --policy rewrites.json -o x.hdm
 echo '{"base": {"structure": "channel", "sparsity": 0.5}}' >rewrites.json
 error "tune: structure 'channel' makes the network narrower before it is compressed; it goes with heddle compress (tune --width trains a narrower student)" tune default --policy rewrites.json -o x.hdm
+error "tune: structure 'channel' makes the network narrower before it is compressed; it goes with heddle compress (tune --width trains a narrower student)" tune default --structure channel -o x.hdm
 rm rewrites.json
 error "tune: --structure: found '3:2'; allowed are block, channel, unstructured and N:M (1 <= N < M <= 64), as in 2:4" tune default --structure 3:2 -o x.hdm
 error "tune: --masks: found 'some'; allowed are fixed, gradual, regrow and feedback" tune default --masks some -o x.hdm
