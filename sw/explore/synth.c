@@ -20,12 +20,12 @@ typedef struct family {
     const char *place, *options[5];  /* nextpnr, and its options: pins, placed design, more */
     const char *pins, *design;       /* files: constraints in the board's folder, placed design */
     const char *pack, *package;      /* the program that makes the bitstream, and what brings it */
-    const char *bitstream, *folder;  /* file; folder of hw/ whose modules stand for the general ones, or NULL */
+    const char *bitstream, *folder;  /* file; folder of hw/ with modules made of the family's cells: those of the same name as general ones stand for them */
     int pack_compresses;
 } family;
 
 static const family families[] = {
-    [HD_FPGA_ICE40] = {"nextpnr-ice40", {"--pcf", "--asc", NULL}, "pins.pcf", "top.asc", "icepack", "fpga-icestorm", "top.bin", NULL, 0},
+    [HD_FPGA_ICE40] = {"nextpnr-ice40", {"--pcf", "--asc", NULL}, "pins.pcf", "top.asc", "icepack", "fpga-icestorm", "top.bin", "hw/ice40", 0},
     /* The slowest speed grade is what the board carries; router1 had not ended on the whole board when it was stopped. */
     [HD_FPGA_ECP5] = {"nextpnr-ecp5", {"--lpf", "--textcfg", "--speed=6", "--router=router2", "--placer-heap-timingweight=40"}, "pins.lpf", "top.config", "ecppack",
                       NULL, "top.bit", "hw/ecp5", 1},
@@ -104,7 +104,7 @@ hd_status hd_synth_sources(hd_sources *s, const hd_board *board, hd_err *err) {
     if (!st) st = add_folder(s, "hw/link", err);
     if (!st) st = add_folder(s, "boards/common", err);
     const hd_fpga *f = hd_board_fpga(board);
-    if (!st && f && families[f->family].folder) st = add_folder(s, families[f->family].folder, err);
+    if (!st && f) st = add_folder(s, families[f->family].folder, err);
     return st ? st : add_folder(s, folder, err);
 }
 

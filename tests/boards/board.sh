@@ -33,6 +33,7 @@ rtl.*)
     if [ "$board" = sdram ]; then
         folder=$here/$board files=("$src/sim/sdram_model.v")
     fi
+    [[ $board != @(hx8k|icebreaker) ]] || files+=("$src"/hw/ice40/*.v)
     for f in "$src"/hw/*.v "$src"/hw/lib/*.v "$src"/hw/link/*.v "$src"/boards/common/*.v "$folder"/*.v; do
         case $f in */datapath_fast.v) continue ;; */hw/lib/*) [ -e "$src/boards/$board/${f##*/}" ] && continue ;; esac
         # merged_add stays the general one: its carry cells are compared in tests/rtl/ecp5.sh.

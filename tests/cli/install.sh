@@ -5,7 +5,7 @@ source=$(cd "$(dirname "$0")/../.." && pwd)
 unset HEDDLE_SOURCE
 cmake --install "$build" --prefix "$work/prefix" >log 2>&1 || fail "cmake --install: $(tail -n 3 log)"
 heddle=$work/prefix/bin/heddle share=$work/prefix/share/heddle
-for folder in hw/include hw/lib hw/link hw/decode hw/usb hw/ecp5 hw sim sim/board boards/common boards/hx8k boards/icebreaker boards/ulx3s; do
+for folder in hw/include hw/lib hw/link hw/decode hw/usb hw/ecp5 hw/ice40 hw sim sim/board boards/common boards/hx8k boards/icebreaker boards/ulx3s; do
     for file in "$source/$folder"/*.{v,vh,h,cpp,pcf,lpf}; do
         [ ! -f "$file" ] || cmp -s "$file" "$share/$folder/${file##*/}" || fail "not installed as it is: $folder/${file##*/}"
     done
