@@ -134,14 +134,17 @@ static hd_status read_tensor(hd_tflite *t, size_t table, const uint8_t *buffers,
     size_t buffer = (size_t)hd_flat_int(&t->flat, table, TENSOR_BUFFER, 0);
     if (buffer >= n_buffers) return hd_fail(err, HD_FORMAT, "%s: tensor '%s' is in buffer %zu; there are %zu", t->label, x->name, buffer, n_buffers);
     x->data = hd_flat_vector(&t->flat, hd_flat_element(&t->flat, buffers, buffer), BUFFER_DATA, 1, &bytes);
-    if (x->data && bytes != x->count * type_bytes(x->type))
-        return hd_fail(err, HD_FORMAT, "%s: tensor '%s' (%s, %zu elements) has %zu bytes", t->label, x->name, hd_tflite_type_name(x->type), x->count, bytes);
+    size_t wanted = x->count * type_bytes(x->type);
+    if (x->data && !wanted)
+        return hd_fail(err, HD_UNSUPPORTED, "%s: tensor '%s': constants of element type %d; float32, float16, uint8, int8, int16, int32 and int64 are supported", t->label, x->name, x->type);
+    if (x->data && bytes != wanted)
+        return hd_fail(err, HD_FORMAT, "%s: tensor '%s' (%s, %zu elements) has %zu bytes; it needs %zu", t->label, x->name, hd_tflite_type_name(x->type), x->count, bytes, wanted);
     return t->flat.failed ? broken(t, x->name, err) : HD_OK;
 }
 
 static hd_status read_index(int *to, const hd_tflite *t, const uint8_t *at, const char *who, hd_err *err) {
     *to = (int32_t)hd_flat_u32(at);
-    if (*to < -1 || *to >= t->n_tensors) return hd_fail(err, HD_FORMAT, "%s: %s reads or writes tensor %d; there are %d", t->label, who, *to, t->n_tensors);
+    if (*to < -1 || *to >= t->n_tensors) return hd_fail(err, HD_FORMAT, "%s: %s names tensor %d; there are %d", t->label, who, *to, t->n_tensors);
     return HD_OK;
 }
 
@@ -164,7 +167,7 @@ static hd_status read_node(hd_tflite *t, size_t table, const uint8_t *codes, siz
     if (t->flat.failed) return broken(t, who, err);
     hd_tflite_node_name(t, index, who, sizeof who);
     if (inputs > HD_TFLITE_MAX_INPUTS || outputs != 1)
-        return hd_fail(err, HD_UNSUPPORTED, "%s: '%s' (operator %d of the schema) has %zu inputs and %zu outputs; at most %d and 1 are supported", t->label, who, n->op, inputs, outputs,
+        return hd_fail(err, HD_UNSUPPORTED, "%s: '%s' (operator %d of the schema) has %zu inputs and %zu outputs; at most %d inputs and exactly 1 output are supported", t->label, who, n->op, inputs, outputs,
                        HD_TFLITE_MAX_INPUTS);
     n->n_inputs = (int)inputs;
     hd_status s = read_index(&n->output, t, out, who, err);

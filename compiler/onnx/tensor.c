@@ -54,7 +54,7 @@ hd_status hd_nd_read(hd_nd *out, const Onnx__TensorProto *t, const char *label, 
                        label, name, hd_type_name(t->data_type), (int)t->data_type);
     if (t->n_dims > HD_ND_MAX_RANK)
         return hd_fail(err, HD_UNSUPPORTED, "%s: tensor '%s': %zu dimensions; at most %d are allowed", label, name, t->n_dims, HD_ND_MAX_RANK);
-    if (t->data_type == HD_TYPE_STRING && t->has_raw_data) return hd_fail(err, HD_FORMAT, "%s: tensor '%s': strings as raw data", label, name);
+    if (t->data_type == HD_TYPE_STRING && t->has_raw_data) return hd_fail(err, HD_FORMAT, "%s: tensor '%s': strings as raw data; they belong into string_data", label, name);
     size_t held = t->has_raw_data ? t->raw_data.len / bytes : stored(t), count = 1;
     int empty = 0;
     for (size_t k = 0; k < t->n_dims; k++) {

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "../../compiler/import/import.h"
+#include "../../compiler/onnx/nd.h"
 #include "../../sw/core/file.h"
 #include "onnx.pb-c.h"
 #include "sample_graph.h"
@@ -71,14 +72,17 @@ enum {
     NO_OPSET, OLD_OPSET, NO_GRAPH, CYCLE, SELF, MISSING, TWICE, NO_OUTPUT, TWO_OUTPUTS, TWO_INPUTS, INT_INPUT, BATCH, OPEN_SIZE, HUGE_SIZE,
     NEGATIVE_SIZE, NEGATIVE_DIM, HUGE_DIM, SHORT_DATA, WEIGHT_TYPE, WEIGHT_RANK, EXTERNAL, BIAS_SIZE, NAN_WEIGHT, OPERATOR, DOMAIN, ATTRIBUTE,
     ATTRIBUTE_TYPE, STRIDE, PADS, GROUPS, KERNEL, KERNEL_RANK, AUTO_PAD, COMPUTED_WEIGHT, NO_WEIGHT, TRANS_A, RESHAPE, RESHAPE_HUGE, CONTROL, CONSTANT_OUTPUT,
-    POOL_PADDING, CONV3D
+    POOL_PADDING, CONV3D, NO_SHAPE, ONE_DIM, FIVE_DIMS, SPARSE, LONG_NAME, NAMELESS_INPUT, STRINGS, SEGMENT, RAW_STRINGS, ODD_BYTES, LONG_DATA, MANY_DIMS
 };
 
 static void edit(Onnx__ModelProto *m, int kind) {
     Onnx__GraphProto *g = m->graph;
     Onnx__TensorProto *w = initializer(g, "conv1.weight");
     Onnx__NodeProto *conv = g->node[0], *relu = g->node[1], *pool = g->node[2], *gemm = g->node[4];
+    Onnx__TensorShapeProto *shape = g->input[0]->type->tensor_type->shape;
     const float nan = (float)__builtin_nan("");
+    char name[1026] = "";
+    memset(name, 'n', sizeof name - 1);
     switch (kind) {
     case NO_OPSET: set_text(&m->opset_import[0]->domain, "com.example"); break;
     case OLD_OPSET: m->opset_import[0]->version = 6; break;
@@ -136,6 +140,57 @@ static void edit(Onnx__ModelProto *m, int kind) {
     case CONSTANT_OUTPUT: set_text(&g->output[0]->name, "conv1.weight"); break;
     case POOL_PADDING: attribute(pool, "pads")->ints[0] = 2, attribute(pool, "strides")->ints[0] = 3; break;
     case CONV3D: set_text(&conv->input[1], "fc1.weight"); break;
+    case NO_SHAPE:
+        onnx__tensor_shape_proto__free_unpacked(g->input[0]->type->tensor_type->shape, NULL);
+        g->input[0]->type->tensor_type->shape = NULL;
+        break;
+    case ONE_DIM:
+        for (; shape->n_dim > 1; shape->n_dim--) protobuf_c_message_free_unpacked(&shape->dim[shape->n_dim - 1]->base, NULL);
+        break;
+    case FIVE_DIMS:
+        shape->dim = realloc(shape->dim, 5 * sizeof *shape->dim);
+        assert_non_null(shape->dim);
+        shape->dim[4] = calloc(1, sizeof **shape->dim);
+        assert_non_null(shape->dim[4]);
+        onnx__tensor_shape_proto__dimension__init(shape->dim[4]);
+        shape->n_dim = 5;
+        break;
+    case SPARSE:
+        g->sparse_initializer = calloc(1, sizeof *g->sparse_initializer);
+        assert_non_null(g->sparse_initializer);
+        g->sparse_initializer[0] = calloc(1, sizeof **g->sparse_initializer);
+        assert_non_null(g->sparse_initializer[0]);
+        onnx__sparse_tensor_proto__init(g->sparse_initializer[0]);
+        g->n_sparse_initializer = 1;
+        break;
+    case LONG_NAME:
+        set_text(&relu->output[0], name);
+        break;
+    case NAMELESS_INPUT: set_text(&g->input[0]->name, ""); break;
+    case STRINGS:
+    case RAW_STRINGS:
+        w->data_type = HD_TYPE_STRING;
+        if (kind == RAW_STRINGS) break;
+        free(w->raw_data.data);
+        w->raw_data.data = NULL;
+        w->has_raw_data = 0;
+        w->n_dims = 0;
+        w->n_string_data = 1;
+        w->string_data = calloc(1, sizeof *w->string_data);
+        assert_non_null(w->string_data);
+        break;
+    case SEGMENT:
+        w->segment = calloc(1, sizeof *w->segment);
+        assert_non_null(w->segment);
+        onnx__tensor_proto__segment__init(w->segment);
+        break;
+    case ODD_BYTES: w->dims[0] = 3, w->raw_data.len = 3 * 2 * 3 * 3 * 4 + 1; break;
+    case LONG_DATA: w->dims[0] = 3; break;
+    case MANY_DIMS:
+        w->dims = realloc(w->dims, 64 * sizeof *w->dims);
+        assert_non_null(w->dims);
+        for (w->n_dims = 0; w->n_dims < 64; w->n_dims++) w->dims[w->n_dims] = 1;
+        break;
     }
 }
 
@@ -187,6 +242,18 @@ static const struct {
     {CONSTANT_OUTPUT, HD_UNSUPPORTED, "m.onnx: output 'conv1.weight' does not depend on the input"},
     {POOL_PADDING, HD_RANGE, "m.onnx: node 'pool1' (maximum pooling): window 0 along the height lies wholly in the padding"},
     {CONV3D, HD_UNSUPPORTED, "m.onnx: node 'conv1' (Conv): weights have 2 dimensions; 4 are supported"},
+    {NO_SHAPE, HD_FORMAT, "m.onnx: input 'x' has no tensor type and shape"},
+    {ONE_DIM, HD_UNSUPPORTED, "m.onnx: input 'x' has 1 dimensions; 2 to 4 (batch first) are supported"},
+    {FIVE_DIMS, HD_UNSUPPORTED, "m.onnx: input 'x' has 5 dimensions; 2 to 4 (batch first) are supported"},
+    {SPARSE, HD_UNSUPPORTED, "m.onnx: has sparse initializers; only dense ones are supported"},
+    {LONG_NAME, HD_RANGE, "m.onnx: node 1: name of 1025 bytes; at most 1024 are allowed"},
+    {NAMELESS_INPUT, HD_FORMAT, "m.onnx: input 0 has no name"},
+    {STRINGS, HD_UNSUPPORTED, "m.onnx: tensor 'conv1.weight': holds strings; numbers are expected"},
+    {SEGMENT, HD_UNSUPPORTED, "m.onnx: tensor 'conv1.weight': is stored in segments; only whole tensors are read"},
+    {RAW_STRINGS, HD_FORMAT, "m.onnx: tensor 'conv1.weight': strings as raw data; they belong into string_data"},
+    {ODD_BYTES, HD_FORMAT, "m.onnx: tensor 'conv1.weight': 217 bytes of float data; its dimensions need 216"},
+    {LONG_DATA, HD_FORMAT, "m.onnx: tensor 'conv1.weight': 288 bytes of float data; its dimensions need 216"},
+    {MANY_DIMS, HD_UNSUPPORTED, "m.onnx: tensor 'conv1.weight': 64 dimensions; at most 8 are allowed"},
 };
 
 static void test_exact_messages(void **state) {

@@ -5,13 +5,13 @@ tflite_frame tflite_frame_new(int tensors, int ops, int input, int output) {
     tflite_frame f;
     flat_builder *b = &f.b;
     flat_start(b, "TFL3");
-    size_t model = flat_table(b, 5, 0x16), graphs, graph;
+    size_t model = f.model = flat_table(b, 5, 0x16), graphs, graph;
     flat_root(b, model);
     f.codes = flat_vector(b, NULL, (size_t)ops, 4);
     flat_point(b, model, 1, f.codes);
     graphs = flat_vector(b, NULL, 1, 4);
     flat_point(b, model, 2, graphs);
-    graph = flat_table(b, 4, 15);
+    graph = f.graph = flat_table(b, 4, 15);
     flat_element(b, graphs, 0, graph);
     f.tensors = flat_vector(b, NULL, (size_t)tensors, 4);
     flat_point(b, graph, 0, f.tensors);
@@ -26,7 +26,7 @@ tflite_frame tflite_frame_new(int tensors, int ops, int input, int output) {
 }
 
 size_t tflite_frame_tensor(tflite_frame *f, int k, unsigned fields, const int *dim, int rank, int type, const void *data, size_t bytes) {
-    size_t t = flat_table(&f->b, 5, fields), buffer = flat_table(&f->b, 1, data ? 1 : 0);
+    size_t t = flat_table(&f->b, 7, fields), buffer = flat_table(&f->b, 1, data ? 1 : 0);
     flat_element(&f->b, f->tensors, (size_t)k, t);
     flat_point(&f->b, t, 0, flat_vector(&f->b, dim, (size_t)rank, 4));
     flat_set(&f->b, t, 1, (uint64_t)type, 1);

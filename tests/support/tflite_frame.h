@@ -6,6 +6,7 @@
 typedef struct tflite_frame {
     flat_builder b;
     size_t codes, tensors, ops, buffers; /* vectors of tables */
+    size_t model, graph;                 /* tables, for what a test leads elsewhere */
 } tflite_frame;
 
 /* A model of one graph with room for so many tensors and operators; the tensors `input` and `output` are the graph's. */

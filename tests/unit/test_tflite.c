@@ -13,6 +13,7 @@
 #include "../../sw/explore/dataset.h"
 #include "../../sw/explore/models.h"
 #include "../../sw/train/train.h"
+#include "../support/tflite_frame.h"
 #include "../support/tflite_net.h"
 
 static void act(tensor *t, int code) {
@@ -166,20 +167,127 @@ static void broken_files(void **state) {
     assert_true(changed > 1000);
 }
 
-static void messages(void **state) {
+static void no_identifier(void **state) {
     (void)state;
     hd_graph *g;
     hd_err err = {0};
     assert_int_equal(hd_import_tflite_memory(&g, (const uint8_t *)"nonsense", 8, "x.tflite", &err), HD_FORMAT);
     assert_string_equal(err.message, "x.tflite: not a TFLite file (no identifier TFL3)");
-    net n = tflite_net(3);
-    n.o[n.ops - 1].code = 99;
-    flat_builder file = tflite_file(&n);
-    assert_int_equal(hd_import_tflite_memory(&g, file.data, file.size, "x.tflite", &err), HD_UNSUPPORTED);
-    assert_non_null(strstr(err.message, "operator 99 of the schema is not supported"));
-    flat_free(&file);
-    n.o[n.ops - 1].code = SOFTMAX;
-    tflite_net_free(&n);
+}
+
+/* A file of two tensors and one Relu; a row below says what is wrong with it (zeros: nothing) and how it is refused. */
+typedef struct refusal {
+    const char *message;
+    hd_status status;
+    int rank, size, type, bytes, empty_name;      /* of the tensor 'w', which is the Relu's output */
+    int scales, zeros, axis;
+    float scale;
+    int64_t zero;
+    int sparse, buffer;
+    int op, custom, code, inputs, outputs, read, written; /* of the Relu */
+    int graphs, graph_inputs, graph_input, tensors;
+    int lost;                                    /* what points past the end of the file */
+} refusal;
+
+enum { LOST_GRAPHS = 1, LOST_TENSORS, LOST_SHAPE, LOST_OPTIONS };
+
+static flat_builder refused_file(const refusal *r) {
+    static const int dim[7] = {1, 2, 2, 1, 1, 1, 1};
+    int sized[7], in[9] = {r->read}, out[2] = {r->written ? r->written : 1, 1};
+    static const char constant[64];
+    memcpy(sized, dim, sizeof dim);
+    if (r->size) sized[1] = r->size;
+    tflite_frame f = tflite_frame_new(2, 1, r->graph_input, 1);
+    flat_builder *b = &f.b;
+    tflite_frame_tensor(&f, 0, 0x07, dim, 4, FLOAT, NULL, 0);
+    size_t w = tflite_frame_tensor(&f, 1, (r->empty_name ? 0x07 : 0x0f) | (r->scales ? 0x10 : 0) | (r->sparse ? 0x40 : 0), sized, r->rank ? r->rank : 4, r->type, r->bytes ? constant : NULL, (size_t)r->bytes);
+    if (!r->empty_name) flat_point(b, w, 3, flat_vector(b, "w\x1b", 2, 1));
+    if (r->buffer) flat_set(b, w, 2, (uint64_t)r->buffer, 4);
+    if (r->scales) {
+        float scale[4] = {1, r->scale, 1, 1};
+        int64_t zero[4] = {0, r->zero, 0, 0};
+        size_t q = flat_table(b, 7, 0x4c);
+        flat_point(b, w, 4, q);
+        flat_point(b, q, 2, flat_vector(b, scale, (size_t)r->scales, 4));
+        flat_point(b, q, 3, flat_vector(b, zero, (size_t)r->zeros, 8));
+        flat_set(b, q, 6, (uint64_t)r->axis, 4);
+    }
+    if (r->sparse) flat_point(b, w, 6, flat_table(b, 1, 0));
+    size_t node = tflite_frame_op(&f, 0, r->lost == LOST_OPTIONS, r->op ? r->op : 19, in, r->inputs ? r->inputs : 1, out);
+    if (r->outputs) flat_point(b, node, 2, flat_vector(b, out, r->outputs < 0 ? 0 : (size_t)r->outputs, 4));
+    if (r->code) flat_set(b, node, 0, (uint64_t)r->code, 4);
+    if (r->custom) {
+        size_t code = flat_table(b, 4, 0x0a);
+        flat_element(b, f.codes, 0, code);
+        flat_set(b, code, 3, 32, 4);
+        flat_point(b, code, 1, flat_vector(b, "Edge_TPU", 8, 1));
+    }
+    if (r->graphs) flat_point(b, f.model, 2, flat_vector(b, NULL, (size_t)r->graphs, 4));
+    if (r->graph_inputs) flat_point(b, f.graph, 1, flat_vector(b, NULL, (size_t)r->graph_inputs, 4));
+    if (r->tensors) flat_point(b, f.graph, 0, flat_vector(b, NULL, (size_t)r->tensors, 4));
+    if (r->lost == LOST_GRAPHS) flat_point(b, f.model, 2, b->size + 1);
+    if (r->lost == LOST_TENSORS) flat_point(b, f.graph, 0, b->size + 1);
+    if (r->lost == LOST_SHAPE) flat_point(b, w, 0, b->size + 1);
+    if (r->lost == LOST_OPTIONS) flat_point(b, node, 4, b->size + 1);
+    return f.b;
+}
+
+static void exact_messages(void **state) {
+    (void)state;
+    static const refusal rows[] = {
+        {"x.tflite: not a whole TFLite file: its table of contents lies outside of it", HD_FORMAT, .lost = LOST_GRAPHS},
+        {"x.tflite: not a whole TFLite file: its table of contents lies outside of it", HD_FORMAT, .lost = LOST_TENSORS},
+        {"x.tflite: not a whole TFLite file: w? lies outside of it", HD_FORMAT, .lost = LOST_SHAPE},
+        {"x.tflite: not a whole TFLite file: operator 0 lies outside of it", HD_FORMAT, .lost = LOST_OPTIONS},
+        {"x.tflite: tensor 'w?' has 7 dimensions; at most 6 are supported", HD_UNSUPPORTED, .rank = 7},
+        {"x.tflite: tensor 1 'tensor 1': size 1 is -1; sizes are positive and at most 67108864 elements are allowed", HD_RANGE, .size = -1, .empty_name = 1},
+        {"x.tflite: tensor 1 'w?': size 2 is 2; sizes are positive and at most 67108864 elements are allowed", HD_RANGE, .size = 1 << 26},
+        {"x.tflite: tensor 'w?': 2 scales and 1 zero points along dimension 1; they must match its size or be one", HD_FORMAT, .type = INT8, .scales = 2, .zeros = 1, .axis = 1},
+        {"x.tflite: tensor 'w?': 3 scales and 3 zero points along dimension 2; they must match its size or be one", HD_FORMAT, .type = INT8, .scales = 3, .zeros = 3, .axis = 2},
+        {"x.tflite: tensor 'w?': 2 scales and 2 zero points along dimension 4; they must match its size or be one", HD_FORMAT, .type = INT8, .scales = 2, .zeros = 2, .axis = 4},
+        {"x.tflite: tensor 'w?': 1 scales and 1 zero points along dimension -1; they must match its size or be one", HD_FORMAT, .type = INT8, .scales = 1, .zeros = 1, .axis = -1},
+        {"x.tflite: tensor 'w?': scale -0.5, zero point 0; scales are positive and zero points within 16 bits", HD_RANGE, .type = INT8, .scales = 2, .zeros = 2, .axis = 1, .scale = -0.5f},
+        {"x.tflite: tensor 'w?': scale inf, zero point 0; scales are positive and zero points within 16 bits", HD_RANGE, .type = INT8, .scales = 2, .zeros = 2, .axis = 1, .scale = INFINITY},
+        {"x.tflite: tensor 'w?': scale 0.25, zero point 65536; scales are positive and zero points within 16 bits", HD_RANGE, .type = INT8, .scales = 2, .zeros = 2, .axis = 1, .scale = 0.25f, .zero = 65536},
+        {"x.tflite: tensor 'w?': scale 0.25, zero point -32769; scales are positive and zero points within 16 bits", HD_RANGE, .type = INT8, .scales = 2, .zeros = 2, .axis = 1, .scale = 0.25f, .zero = -32769},
+        {"x.tflite: tensor 'w?' is stored sparse; only dense ones are supported", HD_UNSUPPORTED, .sparse = 1},
+        {"x.tflite: tensor 'w?' is in buffer 3; there are 3", HD_FORMAT, .buffer = 3},
+        {"x.tflite: tensor 'w?' (float32, 4 elements) has 15 bytes; it needs 16", HD_FORMAT, .bytes = 15},
+        {"x.tflite: tensor 'w?' (int64, 4 elements) has 16 bytes; it needs 32", HD_FORMAT, .bytes = 16, .type = 4},
+        {"x.tflite: tensor 'w?': constants of element type 6; float32, float16, uint8, int8, int16, int32 and int64 are supported", HD_UNSUPPORTED, .bytes = 4, .type = 6},
+        {"x.tflite: relu.0 names tensor 2; there are 2", HD_FORMAT, .read = 2},
+        {"x.tflite: relu.0 names tensor -2; there are 2", HD_FORMAT, .written = -2},
+        {"x.tflite: the input names tensor 2; there are 2", HD_FORMAT, .graph_input = 2},
+        {"x.tflite: names no input or output tensor", HD_FORMAT, .graph_input = -1},
+        {"x.tflite: 'relu.0' writes no tensor", HD_FORMAT, .written = -1},
+        {"x.tflite: operator 0 has code 1; there are 1", HD_FORMAT, .code = 1},
+        {"x.tflite: operator 0 is the custom operator 'Edge_TPU'; only built-in ones are supported", HD_UNSUPPORTED, .custom = 1},
+        {"x.tflite: operator 0 is the custom operator ''; only built-in ones are supported", HD_UNSUPPORTED, .op = 32},
+        {"x.tflite: 'relu.0' (operator 19 of the schema) has 9 inputs and 1 outputs; at most 8 inputs and exactly 1 output are supported", HD_UNSUPPORTED, .inputs = 9},
+        {"x.tflite: 'operator.0' (operator 99 of the schema) has 1 inputs and 2 outputs; at most 8 inputs and exactly 1 output are supported", HD_UNSUPPORTED, .op = 99, .outputs = 2},
+        {"x.tflite: 'relu.0' (operator 19 of the schema) has 1 inputs and 0 outputs; at most 8 inputs and exactly 1 output are supported", HD_UNSUPPORTED, .outputs = -1},
+        {"x.tflite: 65537 tensors and 1 operators; allowed 65536 and 65536", HD_RANGE, .tensors = 65537},
+        {"x.tflite: 2 inputs and 1 outputs; one of each is supported", HD_UNSUPPORTED, .graph_inputs = 2},
+        {"x.tflite: 2 subgraphs; 1 is supported", HD_UNSUPPORTED, .graphs = 2},
+        {"x.tflite: operator 'operator.0': operator 99 of the schema is not supported; supported are convolutions, fully connected layers, addition, poolings, mean over the image, "
+         "padding, reshaping, softmax and activations", HD_UNSUPPORTED, .op = 99},
+    };
+    for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
+        flat_builder file = refused_file(&rows[k]);
+        hd_graph *g;
+        hd_err err = {0};
+        hd_status s = hd_import_tflite_memory(&g, file.data, file.size, "x.tflite", &err);
+        assert_string_equal(err.message, rows[k].message);
+        assert_int_equal(s, rows[k].status);
+        assert_null(g);
+        flat_free(&file);
+    }
+    flat_builder whole = refused_file(&(refusal){.message = ""});
+    hd_graph *g;
+    hd_err err = {0};
+    if (hd_import_tflite_memory(&g, whole.data, whole.size, "x.tflite", &err)) fail_msg("%s", err.message);
+    hd_graph_free(g);
+    flat_free(&whole);
 }
 
 /* The published ResNet-8 has the published accuracy. */
@@ -206,6 +314,6 @@ static void resnet8(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(random_networks), cmocka_unit_test(broken_files), cmocka_unit_test(messages), cmocka_unit_test(resnet8)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(random_networks), cmocka_unit_test(broken_files), cmocka_unit_test(no_identifier), cmocka_unit_test(exact_messages), cmocka_unit_test(resnet8)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
