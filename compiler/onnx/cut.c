@@ -79,7 +79,8 @@ static hd_status read_shape(hd_cut_value *v, const char *text, const char *label
     for (; *p && *p != ','; rank++) {
         char *end;
         long long d = strtoll(p, &end, 10);
-        if (end == p || d < 0 || rank == HD_ND_MAX_RANK || (*end && *end != 'x' && *end != ',')) return hd_fail(err, HD_USAGE, "%s: shape '%.60s' of input '%s'; sizes are expected, as in 1x3x48x192", label, text, v->name);
+        if (end == p || d < 0 || rank == HD_ND_MAX_RANK || (*end && *end != 'x' && *end != ',') || (*end == 'x' && (!end[1] || end[1] == ',')))
+            return hd_fail(err, HD_USAGE, "%s: shape '%.60s' of input '%s'; sizes are expected, as in 1x3x48x192", label, text, v->name);
         v->dim[rank] = d;
         p = *end == 'x' ? end + 1 : end;
     }
@@ -93,7 +94,7 @@ static hd_status probe_input(hd_cut *c, int k, const hd_cut_options *o, hd_nd *i
     const hd_host_port *port = hd_host_input(c->host, k);
     hd_cut_value *v = &c->value[c->host->plan.input[k]];
     const char *shape = entry(o->shape, port->name, hd_host_n_inputs(c->host) == 1), *fixed = entry(o->fix, port->name, 0);
-    if (port->type == HD_TYPE_NONE || port->type == HD_TYPE_STRING) return hd_fail(err, HD_UNSUPPORTED, "%s: input '%s' is no tensor of numbers", c->label, port->name);
+    if (port->type == HD_TYPE_NONE || port->type == HD_TYPE_STRING) return hd_fail(err, HD_UNSUPPORTED, "%s: input '%s' is no tensor of numbers; only such inputs are supported", c->label, port->name);
     v->rank = port->rank;
     memcpy(v->dim, port->dim, sizeof v->dim);
     if (shape) {

@@ -32,9 +32,10 @@ static void mark_read(hd_host_plan *p, hd_ref ref, int node) {
     if (p->last[ref.slot] < node) p->last[ref.slot] = node;
 }
 
+static const char *name_of(const Onnx__NodeProto *n) { return n->name && n->name[0] ? n->name : n->n_output ? n->output[0] : ""; }
+
 static hd_status fail(const hd_host *h, const Onnx__NodeProto *n, hd_err *err, hd_status code, const char *what, const char *thing) {
-    const char *name = n->name && n->name[0] ? n->name : n->n_output ? n->output[0] : "";
-    return hd_fail(err, code, "%s: node '%s' (%s): %s%s", h->label, name, text(n->op_type), what, thing);
+    return hd_fail(err, code, "%s: node '%s' (%s): %s%s", h->label, name_of(n), text(n->op_type), what, thing);
 }
 
 static char kind_of(const Onnx__AttributeProto *a) {
@@ -76,7 +77,9 @@ static hd_status find_operator(const hd_host_op **out, const hd_host *h, const O
         *out = &table[k];
         if (h->opset >= table[k].since && h->opset <= table[k].until) return HD_OK;
     }
-    if (known) return hd_fail(err, HD_UNSUPPORTED, "%s: operator %s in operator set %lld; %d to %d are supported", h->label, n->op_type, (long long)h->opset, (*out)->since, (*out)->until);
+    if (known)
+        return hd_fail(err, HD_UNSUPPORTED, "%s: node '%s' (%s): the model is of operator set %lld; this operator is run in %d to %d", h->label, name_of(n), n->op_type, (long long)h->opset,
+                       (*out)->since, (*out)->until);
     return fail(h, n, err, HD_UNSUPPORTED, "no such operator is run; 'heddle operators' lists those that are", "");
 }
 
@@ -85,10 +88,10 @@ static hd_status check_node(hd_step *s, const hd_host *h, const Onnx__NodeProto 
     hd_status status = find_operator(&s->op, h, n, err);
     if (status != HD_OK) return status;
     if (n->n_input < (size_t)s->op->min_inputs || n->n_input > HD_CALL_MAX_IN || (s->op->max_inputs >= 0 && n->n_input > (size_t)s->op->max_inputs))
-        return hd_fail(err, HD_FORMAT, "%s: node '%s' (%s): %zu inputs; %d to %d are allowed", h->label, n->n_output ? n->output[0] : "", n->op_type, n->n_input,
+        return hd_fail(err, HD_FORMAT, "%s: node '%s' (%s): %zu inputs; %d to %d are allowed", h->label, name_of(n), n->op_type, n->n_input,
                        s->op->min_inputs, s->op->max_inputs < 0 ? HD_CALL_MAX_IN : s->op->max_inputs);
     if (n->n_output < 1 || n->n_output > (size_t)s->op->max_outputs)
-        return hd_fail(err, HD_FORMAT, "%s: node '%s' (%s): %zu outputs; 1 to %d are allowed", h->label, text(n->name), n->op_type, n->n_output, s->op->max_outputs);
+        return hd_fail(err, HD_FORMAT, "%s: node '%s' (%s): %zu outputs; 1 to %d are allowed", h->label, name_of(n), n->op_type, n->n_output, s->op->max_outputs);
     return check_attributes(h, n, s->op, err);
 }
 

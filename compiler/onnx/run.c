@@ -66,7 +66,7 @@ hd_status hd_host_plan_run(hd_host *h, hd_host_plan *p, hd_frame *parent, hd_nd 
     hd_frame f = {parent, calloc((size_t)p->n_names + 1, sizeof *f.value)};
     hd_status status = f.value ? HD_OK : hd_fail(err, HD_NOMEM, "%s: out of memory", h->label);
     if (status == HD_OK && n_in != p->n_inputs)
-        status = hd_fail(err, HD_MISMATCH, "%s: graph '%s' has %d inputs; %d values are given", h->label, p->graph->name ? p->graph->name : "", p->n_inputs, n_in);
+        status = hd_fail(err, HD_MISMATCH, "%s: graph '%s' has %d inputs; the operator it belongs to gives it %d", h->label, p->graph->name ? p->graph->name : "", p->n_inputs, n_in);
     for (int k = 0; k < n_in; k++) {
         if (status == HD_OK) f.value[p->input[k]] = in[k];
         else hd_nd_free(&in[k]);
