@@ -57,7 +57,7 @@ hd_status hd_parts_graph(hd_graph **out, const hd_parts *p, int k, hd_err *err);
 hd_status hd_parts_save(const hd_parts *p, int programs, const char *path, hd_err *err);
 hd_status hd_parts_load(hd_parts **out, int programs, const char *path, hd_err *err);
 
-/* What an array part does while running: from in (shape of its input value) to *out (new). */
+/* What an array part does while running: from in (as many floats as its input value has) to *out (new). */
 typedef hd_status hd_parts_step(void *context, int part, const hd_nd *in, hd_nd *out, hd_err *err);
 /* Runs all parts: in[] are lent, out[] new. */
 hd_status hd_parts_run(hd_parts *p, const hd_nd *in, hd_nd *out, hd_parts_step *array, void *context, hd_err *err);

@@ -82,25 +82,32 @@ static int *get_list(hd_reader *r, int *n, int below) {
     return list;
 }
 
-static hd_status get_part(hd_part *part, hd_reader *r, int programs, int n_values, hd_err *err) {
+static hd_status get_part(hd_part *part, hd_reader *r, int index, int programs, int n_values, hd_err *err) {
     part->kind = (hd_part_kind)hd_get_u8(r);
     part->name = hd_get_string(r);
     part->in = get_list(r, &part->n_in, n_values);
     part->out = get_list(r, &part->n_out, n_values);
     uint32_t size = hd_get_u32(r);
     const uint8_t *bytes = hd_get_bytes(r, size);
-    if (r->failed || !part->name || (part->kind != HD_PART_HOST && part->kind != HD_PART_ARRAY) || (part->kind == HD_PART_ARRAY && (part->n_in != 1 || part->n_out != 1)))
-        return hd_fail(err, HD_FORMAT, "a part is malformed");
+    if (r->failed || !part->name) return hd_fail(err, HD_FORMAT, "part %d: the file ends within it, its name is broken, or it names a value from %d up; there are %d", index, n_values, n_values);
     if (part->kind == HD_PART_HOST) {
         hd_put_bytes(&part->onnx, bytes, size);
-        return part->onnx.failed ? hd_fail(err, HD_NOMEM, "out of memory") : hd_host_load_memory(&part->host, bytes, size, part->name, err);
+        hd_status s = part->onnx.failed ? hd_fail(err, HD_NOMEM, "out of memory") : hd_host_load_memory(&part->host, bytes, size, part->name, err);
+        if (s != HD_OK) return s;
+        int n_in = hd_host_n_inputs(part->host), n_out = hd_host_n_outputs(part->host);
+        if (n_in != part->n_in || n_out != part->n_out)
+            return hd_fail(err, HD_FORMAT, "part '%s': its model has %d inputs and %d outputs; %d and %d are expected", part->name, n_in, n_out, part->n_in, part->n_out);
+        return HD_OK;
     }
+    if (part->kind != HD_PART_ARRAY) return hd_fail(err, HD_FORMAT, "part '%s': kind %d; allowed are %d (host) and %d (array)", part->name, (int)part->kind, HD_PART_HOST, HD_PART_ARRAY);
+    if (part->n_in != 1 || part->n_out != 1) return hd_fail(err, HD_FORMAT, "part '%s': %d inputs and %d outputs; a part of the array has one of each", part->name, part->n_in, part->n_out);
     hd_reader inner = {.data = bytes, .size = size};
     return programs ? hd_program_read(&part->program, &inner, part->name, err) : hd_model_read(&part->model, &inner, part->name, err);
 }
 
 static hd_status get_values(hd_parts *p, hd_reader *r, hd_err *err) {
     p->n_values = get_count(r, 4);
+    if (r->failed) return hd_fail(err, HD_FORMAT, "the file ends within its values");
     p->value = calloc((size_t)p->n_values + 1, sizeof *p->value);
     if (!p->value) return hd_fail(err, HD_NOMEM, "out of memory");
     for (int k = 0; k < p->n_values && !r->failed; k++) {
@@ -108,28 +115,42 @@ static hd_status get_values(hd_parts *p, hd_reader *r, hd_err *err) {
         v->name = hd_get_string(r);
         v->type = (hd_type)hd_get_u8(r);
         v->rank = hd_get_u8(r);
-        if (v->rank > HD_ND_MAX_RANK || !v->name) return hd_fail(err, HD_FORMAT, "value %d is malformed", k);
+        if (r->failed || !v->name) return hd_fail(err, HD_FORMAT, "value %d: the file ends within it, or its name is broken", k);
+        if (v->rank > HD_ND_MAX_RANK) return hd_fail(err, HD_FORMAT, "value '%s': %d dimensions; at most %d are allowed", v->name, v->rank, HD_ND_MAX_RANK);
         for (int j = 0; j < v->rank; j++) v->dim[j] = (int64_t)hd_get_u32(r);
     }
     return HD_OK;
 }
 
-/* Every value that is read has to be an input or a result of an earlier part; tensors of array parts must have the sizes of their models. */
+/* A value that an array part takes or gives has the size of its model's or program's port. */
+static hd_status check_port(const hd_parts *p, const hd_part *part, int output, hd_err *err) {
+    const hd_parts_value *v = &p->value[output ? part->out[0] : part->in[0]];
+    size_t count, want;
+    if (part->model) {
+        const hd_qtensor *t = &part->model->tensor[output ? part->model->output : part->model->input];
+        want = (size_t)t->h * (size_t)t->w * (size_t)t->c;
+    } else {
+        const hd_port *t = output ? &part->program->output : &part->program->input;
+        want = (size_t)t->h * t->w * t->c;
+    }
+    if (hd_nd_count(&count, v->rank, v->dim, SIZE_MAX) && count == want && v->type == HD_TYPE_F32) return HD_OK;
+    char text[HD_ND_SHAPE_TEXT];
+    return hd_fail(err, HD_FORMAT, "part '%s' %s %zu codes; value '%s' is %s, of type %s, and must have as many elements, of type float", part->name, output ? "gives" : "takes", want, v->name,
+                   hd_nd_shape_text(text, v->rank, v->dim), hd_type_name(v->type));
+}
+
+/* Every value that is read has to be an input or a result of an earlier part. */
 static hd_status check(const hd_parts *p, hd_err *err) {
     char *known = calloc((size_t)p->n_values + 1, 1);
     hd_status s = known ? HD_OK : hd_fail(err, HD_NOMEM, "out of memory");
+    if (s == HD_OK && (!p->n_inputs || !p->n_outputs)) s = hd_fail(err, HD_FORMAT, "%d inputs and %d outputs; a network has at least one of each", p->n_inputs, p->n_outputs);
     for (int k = 0; s == HD_OK && k < p->n_inputs; k++) known[p->input[k]] = 1;
     for (int k = 0; s == HD_OK && k < p->n_parts; k++) {
         const hd_part *part = &p->part[k];
         for (int j = 0; j < part->n_in; j++)
             if (!known[part->in[j]]) s = hd_fail(err, HD_FORMAT, "part '%s' reads value '%s' before it is there", part->name, p->value[part->in[j]].name);
         for (int j = 0; j < part->n_out; j++) known[part->out[j]] = 1;
-        if (s != HD_OK || part->kind == HD_PART_HOST) continue;
-        const hd_parts_value *v = &p->value[part->in[0]];
-        size_t count = 1, want = part->model ? (size_t)part->model->tensor[part->model->input].h * (size_t)part->model->tensor[part->model->input].w * (size_t)part->model->tensor[part->model->input].c
-                                             : (size_t)part->program->input.h * part->program->input.w * part->program->input.c;
-        for (int j = 0; j < v->rank; j++) count *= (size_t)v->dim[j];
-        if (count != want || v->type != HD_TYPE_F32) s = hd_fail(err, HD_FORMAT, "part '%s' takes %zu codes; value '%s' has %zu elements", part->name, want, v->name, count);
+        for (int j = 0; s == HD_OK && part->kind == HD_PART_ARRAY && j < 2; j++) s = check_port(p, part, j, err);
     }
     for (int k = 0; s == HD_OK && k < p->n_outputs; k++)
         if (!known[p->output[k]]) s = hd_fail(err, HD_FORMAT, "no part gives output '%s'", p->value[p->output[k]].name);
@@ -146,11 +167,12 @@ static hd_status get_parts(hd_parts *p, hd_reader *r, int programs, hd_err *err)
     p->input = get_list(r, &p->n_inputs, p->n_values);
     p->output = get_list(r, &p->n_outputs, p->n_values);
     int n = get_count(r, 16);
+    if (r->failed || !p->name) return hd_fail(err, HD_FORMAT, "the file ends before its parts, or its inputs or outputs are from value %d up; there are %d", p->n_values, p->n_values);
     p->part = calloc((size_t)n + 1, sizeof *p->part);
-    if (!p->part || !p->name) return hd_fail(err, HD_FORMAT, "the file ends before its parts");
+    if (!p->part) return hd_fail(err, HD_NOMEM, "out of memory");
     for (int k = 0; s == HD_OK && k < n; k++) {
         p->n_parts++;
-        s = get_part(&p->part[k], r, programs, p->n_values, err);
+        s = get_part(&p->part[k], r, k, programs, p->n_values, err);
     }
     if (s != HD_OK) return s;
     n = get_count(r, 18);
@@ -164,7 +186,8 @@ static hd_status get_parts(hd_parts *p, hd_reader *r, int programs, hd_err *err)
         uint32_t part = hd_get_u32(r);
         row->part = (int)part;
         row->operations = (double)hd_get_u64(r);
-        if (part >= (uint32_t)p->n_parts || !row->name || !row->op || !row->why) return hd_fail(err, HD_FORMAT, "row %d of the report is malformed", k);
+        if (part >= (uint32_t)p->n_parts || !row->name || !row->op || !row->why)
+            return hd_fail(err, HD_FORMAT, "row %d of the report: the file ends within it, or it is of part %u; there are %d", k, part, p->n_parts);
     }
     if (r->failed || r->at != r->size) return hd_fail(err, HD_FORMAT, "the file ends within its parts, or behind them");
     return check(p, err);

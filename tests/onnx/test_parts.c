@@ -256,6 +256,126 @@ static void test_damaged_file(void **state) {
     free(data);
 }
 
+/* What a file is made to say, in its order: conv1 is an array part from x to a host's value, and its report's first row. */
+enum {
+    GOOD, KIND, ARRAY_INPUTS, LOST_VALUE, LATE_VALUE, SIZE_TAKEN, TYPE_TAKEN, SIZE_GIVEN, NO_RESULT, LOST_OUTPUT, NO_OUTPUTS, REPORT, HOST_INPUTS, HOST_SHAPE, RANK, VERSION, CUT_COUNT,
+    CUT_VALUES, CUT_HEAD, CUT_PARTS, CUT_REPORT, LONGER
+};
+
+static hd_part *first_of(hd_parts *p, hd_part_kind kind) {
+    for (int k = 0; k < p->n_parts; k++)
+        if (p->part[k].kind == kind) return &p->part[k];
+    fail();
+    return NULL;
+}
+
+static void bend(hd_parts *p, int what) {
+    hd_part *array = first_of(p, HD_PART_ARRAY), *host = first_of(p, HD_PART_HOST);
+    hd_parts_value *taken = &p->value[array->in[0]], *given = &p->value[array->out[0]];
+    switch (what) {
+    case KIND: array->kind = (hd_part_kind)2; break;
+    case ARRAY_INPUTS: array->n_in = 0; break;
+    case LOST_VALUE: array->in[0] = p->n_values; break;
+    case LATE_VALUE: array->in[0] = array->out[0]; break;
+    case SIZE_TAKEN: taken->dim[1] = 4; break;
+    case TYPE_TAKEN: taken->type = HD_TYPE_I64; break;
+    case SIZE_GIVEN: given->dim[1]++; break;
+    case NO_RESULT: p->n_parts--, p->n_nodes = 0; break;
+    case LOST_OUTPUT: p->output[0] = p->n_values; break;
+    case NO_OUTPUTS: p->n_outputs = 0; break;
+    case REPORT: p->node[0].part = p->n_parts; break;
+    case HOST_INPUTS: host->n_in--; break;
+    case HOST_SHAPE: { /* one mean a channel, where a whole image is to come */
+        size_t size;
+        builder *b = builder_new(13, "1 8 12 12", "y");
+        builder_node(b, "GlobalAveragePool", "x", "y");
+        uint8_t *bytes = builder_pack(b, &size);
+        hd_writer_free(&host->onnx);
+        hd_put_bytes(&host->onnx, bytes, size);
+        host->n_in = 1;
+        free(bytes);
+        builder_free(b);
+        break;
+    }
+    }
+}
+
+/* And what only bytes can say. */
+static void bend_bytes(int what) {
+    uint8_t *data, *longer;
+    size_t size;
+    assert_int_equal(hd_file_read(&data, &size, path, (size_t)1 << 24, 0, NULL), HD_OK);
+    size_t values = 16 + 4 + 2 + data[20], first = values + 4; /* behind the container's head, the version and the name */
+    longer = calloc(1, size + 1);
+    assert_non_null(longer);
+    memcpy(longer, data, size);
+    if (what == RANK) longer[first + 2 + longer[first] + 1] = 9;
+    if (what == VERSION) longer[16] = 99;
+    size = what == CUT_COUNT ? values + 2 : what == CUT_VALUES ? first + 24 : what == CUT_HEAD ? first + 6 * 21 : what == CUT_PARTS ? size / 2 : what == CUT_REPORT ? size - 4 : what == LONGER ? size + 1 : size;
+    uint32_t head[2] = {(uint32_t)size - 16, crc(longer + 16, size - 16)};
+    memcpy(longer + 8, head, 8);
+    assert_int_equal(hd_file_write(path, longer, size, NULL), HD_OK);
+    free(longer);
+    free(data);
+}
+
+static void test_exact_messages(void **state) {
+    (void)state;
+    static const struct { int what; hd_status status; const char *message; } rows[] = {
+        {GOOD, HD_OK, ""},
+        {KIND, HD_FORMAT, "part 'conv1': kind 2; allowed are 0 (host) and 1 (array)"},
+        {ARRAY_INPUTS, HD_FORMAT, "part 'conv1': 0 inputs and 1 outputs; a part of the array has one of each"},
+        {LOST_VALUE, HD_FORMAT, "part 0: the file ends within it, its name is broken, or it names a value from 6 up; there are 6"},
+        {LATE_VALUE, HD_FORMAT, "part 'conv1' reads value 'a' before it is there"},
+        {SIZE_TAKEN, HD_FORMAT, "part 'conv1' takes 432 codes; value 'x' is 1x4x12x12, of type float, and must have as many elements, of type float"},
+        {TYPE_TAKEN, HD_FORMAT, "part 'conv1' takes 432 codes; value 'x' is 1x3x12x12, of type int64, and must have as many elements, of type float"},
+        {SIZE_GIVEN, HD_FORMAT, "part 'conv1' gives 1152 codes; value 'a' is 1x9x12x12, of type float, and must have as many elements, of type float"},
+        {NO_RESULT, HD_FORMAT, "no part gives output 'y'"},
+        {LOST_OUTPUT, HD_FORMAT, "the file ends before its parts, or its inputs or outputs are from value 6 up; there are 6"},
+        {NO_OUTPUTS, HD_FORMAT, "1 inputs and 0 outputs; a network has at least one of each"},
+        {REPORT, HD_FORMAT, "row 0 of the report: the file ends within it, or it is of part 5; there are 5"},
+        {HOST_INPUTS, HD_FORMAT, "part 'gated': its model has 2 inputs and 1 outputs; 1 and 1 are expected"},
+        {RANK, HD_FORMAT, "value 'x': 9 dimensions; at most 8 are allowed"},
+        {VERSION, HD_UNSUPPORTED, "its parts are of version 99; this program reads 2"},
+        {CUT_COUNT, HD_FORMAT, "the file ends within its values"},
+        {CUT_VALUES, HD_FORMAT, "value 1: the file ends within it, or its name is broken"},
+        {CUT_HEAD, HD_FORMAT, "the file ends before its parts, or its inputs or outputs are from value 6 up; there are 6"},
+        {CUT_PARTS, HD_FORMAT, "part 3: the file ends within it, its name is broken, or it names a value from 6 up; there are 6"},
+        {CUT_REPORT, HD_FORMAT, "the file ends within its parts, or behind them"},
+        {LONGER, HD_FORMAT, "the file ends within its parts, or behind them"},
+    };
+    hd_parts *p = compressed();
+    assert_int_equal(hd_parts_save(p, 0, other, NULL), HD_OK);
+    hd_parts_free(p);
+    for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
+        hd_err err = {0};
+        char want[400] = "";
+        assert_int_equal(hd_parts_load(&p, 0, other, NULL), HD_OK);
+        bend(p, rows[k].what);
+        assert_int_equal(hd_parts_save(p, 0, path, &err), HD_OK);
+        hd_parts_free(p);
+        bend_bytes(rows[k].what);
+        hd_status s = hd_parts_load(&p, 0, path, &err);
+        if (rows[k].status) snprintf(want, sizeof want, "%s: %s", path, rows[k].message);
+        assert_string_equal(err.message, want);
+        assert_int_equal(s, rows[k].status);
+        assert_true(s ? !p : p != NULL);
+        hd_parts_free(p);
+    }
+    /* The host's models are run, not trusted: what they make of an input goes to the array only in the shape that the file gives it. */
+    hd_err err = {0};
+    hd_nd in = input(0), out;
+    assert_int_equal(hd_parts_load(&p, 0, other, NULL), HD_OK);
+    bend(p, HOST_SHAPE);
+    assert_int_equal(hd_parts_save(p, 0, path, &err), HD_OK);
+    hd_parts_free(p);
+    assert_int_equal(hd_parts_load(&p, 0, path, &err), HD_OK);
+    assert_int_equal(hd_parts_run(p, &in, &out, integer_part, p, &err), HD_MISMATCH);
+    assert_string_equal(err.message, "part 'conv2': value 'gated' is 1x8x1x1, of type float; 1x8x12x12, of type float, is expected");
+    hd_nd_free(&in);
+    hd_parts_free(p);
+}
+
 /* Cutting runs the network once: a small file that would take it days is refused before the first of its multiplications. */
 static void test_endless_run(void **state) {
     (void)state;
@@ -279,7 +399,7 @@ int main(void) {
     snprintf(path, sizeof path, "/tmp/hd_parts_%ld.onnx", (long)getpid());
     snprintf(other, sizeof other, "/tmp/hd_parts_%ld.hdm", (long)getpid());
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_what_goes_where), cmocka_unit_test(test_parts_are_the_network), cmocka_unit_test(test_residual_around_host),
-                                       cmocka_unit_test(test_fused_and_folded), cmocka_unit_test(test_file), cmocka_unit_test(test_damaged_file), cmocka_unit_test(test_endless_run)};
+                                       cmocka_unit_test(test_fused_and_folded), cmocka_unit_test(test_file), cmocka_unit_test(test_damaged_file), cmocka_unit_test(test_exact_messages), cmocka_unit_test(test_endless_run)};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     unlink(path);
     unlink(other);
