@@ -7,7 +7,7 @@
 
 #include "../../sw/core/half.h"
 
-enum { MAX_VALUES = 1 << 16, MAX_TENSORS = 1 << 16, MAX_NAME = 1 << 16 };
+enum { MAX_VALUES = 1 << 16, MAX_TENSORS = 1 << 16, MAX_NAME = 1 << 16, MAX_ALIGNMENT = 1 << 20 };
 
 /* ---- block formats: `elements` values in `bytes` bytes ---- */
 
@@ -121,7 +121,7 @@ static hd_status read_tensor(hd_gguf_tensor *t, uint64_t *offset, hd_gguf *g, hd
     t->count = 1;
     for (int i = 0; i < t->dims; i++) {
         t->dim[i] = hd_get_u64(r);
-        if (t->dim[i] < 1 || t->dim[i] > (uint64_t)(SIZE_MAX / 8) / t->count) return hd_fail(err, HD_RANGE, "%s: tensor '%.*s': size %d is %llu", g->label, length, t->name.bytes, i, (unsigned long long)t->dim[i]);
+        if (t->dim[i] < 1 || t->dim[i] > (uint64_t)(SIZE_MAX / 8) / t->count) return hd_fail(err, HD_RANGE, "%s: tensor '%.*s': size %d is %llu; sizes are positive, and their product below 2^61", g->label, length, t->name.bytes, i, (unsigned long long)t->dim[i]);
         t->count *= (size_t)t->dim[i];
     }
     t->type = (int)hd_get_u32(r);
@@ -129,15 +129,15 @@ static hd_status read_tensor(hd_gguf_tensor *t, uint64_t *offset, hd_gguf *g, hd
     if (r->failed) return cut(g, "the directory of tensors", err);
     const struct format *f = format_of(t->type);
     if (!f) return hd_fail(err, HD_UNSUPPORTED, "%s: tensor '%.*s' has ggml type %d; supported are F32, F16, BF16, Q8_0, Q4_0, Q4_K and Q6_K", g->label, length, t->name.bytes, t->type);
-    if (t->dim[0] % (uint64_t)f->elements) return hd_fail(err, HD_FORMAT, "%s: tensor '%.*s' has rows of %llu elements, its blocks %d", g->label, length, t->name.bytes, (unsigned long long)t->dim[0], f->elements);
+    if (t->dim[0] % (uint64_t)f->elements) return hd_fail(err, HD_FORMAT, "%s: tensor '%.*s' has rows of %llu elements; its blocks have %d, and rows are of whole blocks", g->label, length, t->name.bytes, (unsigned long long)t->dim[0], f->elements);
     return HD_OK;
 }
 
 static hd_status place_tensors(hd_gguf *g, const uint64_t *offset, size_t directory_end, hd_err *err) {
     int64_t alignment;
-    hd_status s = hd_gguf_integer(&alignment, g, "general.alignment", 32, 1 << 20, err);
+    hd_status s = hd_gguf_integer(&alignment, g, "general.alignment", 32, MAX_ALIGNMENT, err);
     if (s) return s;
-    if (alignment < 1) return hd_fail(err, HD_RANGE, "%s: general.alignment is 0", g->label);
+    if (alignment < 1) return hd_fail(err, HD_RANGE, "%s: general.alignment is 0; allowed 1 to %d", g->label, MAX_ALIGNMENT);
     size_t step = (size_t)alignment, start = (directory_end + step - 1) / step * step;
     for (uint32_t i = 0; i < g->n_tensors; i++) {
         hd_gguf_tensor *t = &g->tensor[i];

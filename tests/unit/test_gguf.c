@@ -115,6 +115,8 @@ static void put_tensor(file *f, const char *name, int kind, size_t rows, size_t 
 
 static const char *const names[HD_LLAMA_MATRICES] = {"attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_down", "ffn_up"};
 
+static const char *bias; /* a tensor that files have besides, or NULL */
+
 /* A file of the sizes of m; m gets the weights, or gives them (kind F32). */
 static hd_writer write_model(hd_llama *m, int kind, int give, uint64_t seed, const char *architecture) {
     file f = {.alignment = seed % 2 ? 32 : 64};
@@ -123,8 +125,8 @@ static hd_writer write_model(hd_llama *m, int kind, int give, uint64_t seed, con
     int tied = m->classifier == m->embedding;
     hd_put_bytes(&f.w, "GGUF", 4);
     hd_put_u32(&f.w, seed % 3 ? 3 : 2);
-    hd_put_u64(&f.w, (tied ? 2u : 3u) + (uint64_t)m->layers * 9);
-    hd_put_u64(&f.w, 12);
+    hd_put_u64(&f.w, (tied ? 2u : 3u) + (uint64_t)m->layers * 9 + (bias != NULL));
+    hd_put_u64(&f.w, 14);
     put_key(&f, "general.architecture", 8);
     put_text(&f.w, architecture, strlen(architecture));
     put_integer(&f, "general.alignment", (uint32_t)f.alignment);
@@ -137,6 +139,9 @@ static hd_writer write_model(hd_llama *m, int kind, int give, uint64_t seed, con
     put_integer(&f, "llama.rope.dimension_count", (uint32_t)(m->dim / m->heads));
     put_key(&f, "llama.attention.layer_norm_rms_epsilon", 6);
     hd_put_f32(&f.w, 1e-5f);
+    put_key(&f, "llama.rope.freq_base", 6);
+    hd_put_f32(&f.w, 10000);
+    put_integer(&f, "tokenizer.ggml.bos_token_id", 1);
     put_key(&f, "tokenizer.ggml.tokens", 9);
     hd_put_u32(&f.w, 8);
     hd_put_u64(&f.w, table);
@@ -167,6 +172,8 @@ static hd_writer write_model(hd_llama *m, int kind, int give, uint64_t seed, con
             put_tensor(&f, name, kind, (size_t)out, (size_t)in, y->matrix[k], give ? y->matrix[k] : NULL);
         }
     }
+    float zeros[64];
+    if (bias) put_tensor(&f, bias, 0, 1, dim, zeros, NULL);
     while (f.w.size % f.alignment) hd_put_u8(&f.w, 0);
     hd_put_bytes(&f.w, f.data.data, f.data.size);
     hd_writer_free(&f.data);
@@ -219,6 +226,15 @@ static void formats(void **state) {
     }
 }
 
+/* The byte behind a text of the file. */
+static uint8_t *behind(const hd_writer *w, const char *text) {
+    size_t n = strlen(text);
+    for (size_t i = 0; i + n < w->size; i++)
+        if (!memcmp(w->data + i, text, n)) return w->data + i + n;
+    fail_msg("no '%s' in the file", text);
+    return NULL;
+}
+
 static void tokenizer(void **state) {
     (void)state;
     hd_llama *m = empty(32, 1);
@@ -239,8 +255,23 @@ static void tokenizer(void **state) {
     assert_memory_equal(hd_tokenizer_piece(t, 5, 261, &n), " a", 2);
     assert_int_equal(n, 2);
     hd_tokenizer_free(t);
-    assert_int_equal(hd_tokenizer_load_gguf(&t, path, m->vocab + 1, &err), HD_MISMATCH);
-    assert_null(t);
+    char want[200];
+    static const struct { const char *key; int ahead, vocab; uint8_t value; hd_status status; const char *message; } rows[] = {
+        {"tokenizer.ggml.scores", -1, 0, 'X', HD_UNSUPPORTED, "carries no tokenizer with pieces and scores (SentencePiece); give one with --tokenizer"},
+        {"tokenizer.ggml.bos_token_id", 4, 0, 7, HD_UNSUPPORTED, "texts begin with token 7 and end with 2; supported are 1 and 2"},
+        {"GGUF", 0, 1, 3, HD_MISMATCH, "300 pieces and 300 scores for a vocabulary of 301"},
+    };
+    for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
+        uint8_t *at = behind(&w, rows[k].key) + rows[k].ahead, old = *at;
+        *at = rows[k].value;
+        err.message[0] = 0;
+        assert_int_equal(hd_file_write(path, w.data, w.size, NULL), HD_OK);
+        assert_int_equal(hd_tokenizer_load_gguf(&t, path, m->vocab + rows[k].vocab, &err), rows[k].status);
+        snprintf(want, sizeof want, "%s: %s", path, rows[k].message);
+        assert_string_equal(err.message, want);
+        assert_null(t);
+        *at = old;
+    }
     unlink(path);
     hd_writer_free(&w);
     hd_llama_free(m);
@@ -265,35 +296,63 @@ static void published(void **state) {
     hd_writer_free(&w);
 }
 
-static void expect(const hd_writer *w, hd_status status, const char *words) {
-    hd_llama *m;
-    hd_err err = {0};
-    assert_int_equal(hd_import_gguf_memory(&m, w->data, w->size, "x.gguf", &err), status);
-    assert_null(m);
-    if (!strstr(err.message, words)) fail_msg("found '%s', wanted '%s'", err.message, words);
-}
-
+/* `value` in `bytes` bytes, `ahead` of what follows a text of the file. */
 static void messages(void **state) {
     (void)state;
-    hd_llama *m = empty(32, 1);
-    hd_writer w = write_model(m, 0, 0, 1, "falcon");
-    expect(&w, HD_UNSUPPORTED, "x.gguf: architecture 'falcon'; supported is 'llama'");
-    hd_writer_free(&w);
-    w = write_model(m, 0, 0, 1, "llama");
-    w.data[4] = 9;
-    expect(&w, HD_UNSUPPORTED, "x.gguf: GGUF version 9; supported are 2 and 3 (little-endian)");
-    w.data[0] = 'g';
-    expect(&w, HD_FORMAT, "x.gguf: not a GGUF file (no identifier GGUF)");
-    hd_writer_free(&w);
-    w = write_model(m, 0, 0, 1, "llama");
-    for (size_t i = 0; i + 20 < w.size; i++)
-        if (!memcmp(w.data + i, "blk.1.ffn_up.weight", 19)) w.data[i + 4] = '7';
-    expect(&w, HD_FORMAT, "x.gguf: tensor 'blk.1.ffn_up.weight' is missing");
+    enum { DIMS = 0, SIZE0 = 4, SIZE1 = 12, TYPE = 20, VALUE = 4 };
+    static const struct { int kind; const char *text; int ahead, bytes; uint64_t value; hd_status status; const char *message; } rows[] = {
+        {0, "GGUF", -4, 1, 'g', HD_FORMAT, "not a GGUF file (no identifier GGUF)"},
+        {0, "GGUF", 0, 4, 9, HD_UNSUPPORTED, "GGUF version 9; supported are 2 and 3 (little-endian)"},
+        {0, "GGUF", 4, 8, 65537, HD_RANGE, "65537 tensors and 14 values; allowed 65536 and 65536"},
+        {0, "GGUF", 12, 8, 1ull << 40, HD_RANGE, "20 tensors and 1099511627776 values; allowed 65536 and 65536"},
+        {0, "GGUF", 20, 8, 1ull << 40, HD_FORMAT, "not a whole GGUF file: a value lies outside of its 119872 bytes"},
+        {0, "general.architecture", VALUE + 8, 1, 'L', HD_UNSUPPORTED, "architecture 'Llama'; supported is 'llama'"},
+        {0, "general.alignment", 0, 4, 13, HD_UNSUPPORTED, "value 'general.alignment' has type 13; arrays of arrays and types above 12 are not supported"},
+        {0, "general.alignment", VALUE, 4, 0, HD_RANGE, "general.alignment is 0; allowed 1 to 1048576"},
+        {0, "general.alignment", VALUE, 4, 1 << 21, HD_RANGE, "value 'general.alignment' is 2097152; allowed 0 to 1048576"},
+        {0, "llama.block_count", 0, 4, 6, HD_FORMAT, "value 'llama.block_count' is no whole number (type 6)"},
+        {0, "llama.block_count", -1, 1, 'T', HD_FORMAT, "value 'llama.block_count' is missing"},
+        {0, "llama.rope.freq_base", 0, 4, 4, HD_FORMAT, "value 'llama.rope.freq_base' is no real number (type 4)"},
+        {0, "llama.rope.freq_base", VALUE, 4, 0x48f42400, HD_UNSUPPORTED, "norms with epsilon 1e-05, rotary positions of base 500000 scaled by 1; supported are 1e-5, 10000 and 1"},
+        {0, "llama.rope.dimension_count", VALUE, 4, 4, HD_UNSUPPORTED, "4 of a head's 8 elements have rotary positions; supported is all"},
+        {0, "tokenizer.ggml.scores", VALUE + 4, 8, 1ull << 40, HD_FORMAT, "not a whole GGUF file: an array lies outside of its 119872 bytes"},
+        {0, "token_embd.weight", -1, 1, 'T', HD_FORMAT, "tensor 'token_embd.weight' of two dimensions is missing"},
+        {0, "blk.1.ffn_up.weight", -15, 1, '7', HD_FORMAT, "tensor 'blk.1.ffn_up.weight' is missing"},
+        {0, "blk.1.ffn_up.weight", -27, 8, 1 << 17, HD_FORMAT, "not a whole GGUF file: the directory of tensors lies outside of its 119872 bytes"},
+        {0, "blk.1.ffn_up.weight", DIMS, 4, 5, HD_RANGE, "tensor 'blk.1.ffn_up.weight' has 5 dimensions; allowed 1 to 4"},
+        {0, "blk.1.ffn_up.weight", DIMS, 4, 0, HD_RANGE, "tensor 'blk.1.ffn_up.weight' has 0 dimensions; allowed 1 to 4"},
+        {0, "blk.1.ffn_up.weight", SIZE0, 8, 0, HD_RANGE, "tensor 'blk.1.ffn_up.weight': size 0 is 0; sizes are positive, and their product below 2^61"},
+        {0, "blk.1.ffn_up.weight", SIZE1, 8, 1ull << 56, HD_RANGE, "tensor 'blk.1.ffn_up.weight': size 1 is 72057594037927936; sizes are positive, and their product below 2^61"},
+        {0, "blk.1.ffn_up.weight", SIZE1, 8, 63, HD_MISMATCH, "tensor 'blk.1.ffn_up.weight' is 63 x 32; its sizes ask for 64 x 32"},
+        {0, "blk.1.ffn_up.weight", TYPE, 4, 3, HD_UNSUPPORTED, "tensor 'blk.1.ffn_up.weight' has ggml type 3; supported are F32, F16, BF16, Q8_0, Q4_0, Q4_K and Q6_K"},
+        {0, "blk.1.ffn_up.weight", TYPE + 4, 8, 119872, HD_FORMAT, "not a whole GGUF file: the data of a tensor lies outside of its 119872 bytes"},
+        {3, "blk.1.ffn_up.weight", SIZE0, 8, 33, HD_FORMAT, "tensor 'blk.1.ffn_up.weight' has rows of 33 elements; its blocks have 32, and rows are of whole blocks"},
+    };
+    hd_err err = {0};
+    hd_llama *m = empty(32, 1), *found;
+    char want[200];
+    for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
+        hd_writer w = write_model(m, rows[k].kind, 0, 1, "llama");
+        uint8_t *at = behind(&w, rows[k].text) + rows[k].ahead;
+        for (int b = 0; b < rows[k].bytes; b++) at[b] = (uint8_t)(rows[k].value >> 8 * b);
+        hd_status s = hd_import_gguf_memory(&found, w.data, w.size, "x.gguf", &err);
+        snprintf(want, sizeof want, "x.gguf: %s", rows[k].message);
+        assert_string_equal(err.message, want);
+        assert_int_equal(s, rows[k].status);
+        assert_null(found);
+        hd_writer_free(&w);
+    }
+    bias = "blk.0.attn_q.bias";
+    hd_writer w = write_model(m, 0, 0, 1, "llama");
+    bias = NULL;
+    assert_int_equal(hd_import_gguf_memory(&found, w.data, w.size, "x.gguf", &err), HD_UNSUPPORTED);
+    assert_string_equal(err.message, "x.gguf: tensor 'blk.0.attn_q.bias': biases are not supported");
     hd_writer_free(&w);
     /* The last tensor ends with the file. */
     w = write_model(m, 0, 0, 1, "llama");
-    w.size--;
-    expect(&w, HD_FORMAT, "the data of a tensor lies outside of its");
+    assert_int_equal(hd_import_gguf_memory(&found, w.data, w.size - 1, "x.gguf", &err), HD_FORMAT);
+    snprintf(want, sizeof want, "x.gguf: not a whole GGUF file: the data of a tensor lies outside of its %zu bytes", w.size - 1);
+    assert_string_equal(err.message, want);
     hd_writer_free(&w);
     hd_llama_free(m);
 }

@@ -91,6 +91,17 @@ static void expect(const void *data, size_t n, hd_status code, const char *messa
     assert_string_equal(err.message, want);
 }
 
+/* Nothing is written where there was nothing. */
+static void expect_saving(const hd_idx *idx, const char *message) {
+    hd_err err = {0};
+    char want[256];
+    unlink(path);
+    assert_int_equal(hd_idx_save(idx, path, &err), HD_RANGE);
+    snprintf(want, sizeof want, "%s: %s", path, message);
+    assert_string_equal(err.message, want);
+    assert_int_equal(access(path, F_OK), -1);
+}
+
 static void test_errors(void **state) {
     (void)state;
     expect("", 0, HD_FORMAT, "0 bytes; the start of an idx file has 4");
@@ -109,12 +120,20 @@ static void test_errors(void **state) {
            "idx size 0 is 4294967295, which needs more elements than the 2 the file holds");
     expect("\0\0\10\4\0\0\0\1\0\0\0\2\200\0\0\0\200\0\0\0ab", 22, HD_FORMAT, "idx size 2 is 2147483648, which needs more elements than the 2 the file holds");
     hd_idx bad = {.type = (hd_idx_type)10, .rank = 1, .dim = {1}};
-    hd_err err = {0};
-    assert_int_equal(hd_idx_save(&bad, path, &err), HD_RANGE);
+    expect_saving(&bad, "idx element type 10; allowed are 8, 9, 11, 12, 13");
     bad.type = HD_IDX_F32;
+    bad.rank = 5;
+    expect_saving(&bad, "idx rank 5; allowed are 1 to 4");
     bad.rank = 2;
     bad.dim[0] = bad.dim[1] = 0xffffffff;
-    assert_int_equal(hd_idx_save(&bad, path, &err), HD_RANGE);
+    expect_saving(&bad, "idx size 0 is 4294967295; allowed are 1 and up, 2147483647 bytes in all");
+    bad.dim[0] = 0;
+    expect_saving(&bad, "idx size 0 is 0; allowed are 1 and up, 2147483647 bytes in all");
+    uint8_t pixels[12] = {0};
+    hd_err err = {0};
+    hd_idx image = {.type = HD_IDX_U8, .rank = 2, .dim = {1, 12}, .item = 12, .data = pixels};
+    assert_int_equal(hd_idx_chw(&image, 3, 2, 3, &err), HD_MISMATCH);
+    assert_string_equal(err.message, "items of 12 elements; 2 x 3 pixels of 3 channels have 18");
 }
 
 static void test_mutated(void **state) {

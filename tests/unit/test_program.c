@@ -139,6 +139,78 @@ static void mutations(void **state) {
     assert_true(ran > 100 && refused > 500);
 }
 
+/* Where the counts of a file stand, and what follows its layers' first name. */
+enum { GEOMETRY, MODEL, DESCRIPTORS, STREAM, WEIGHTS, EXTERNAL, PARAMETERS, TABLES, LAYERS, NAME, NUMBERS, END, PLACES };
+
+static void places(const hd_program *p, size_t *at) {
+    size_t pairs = hd_geometry_pairs(&p->geometry), words = hd_geometry_weight_words(&p->geometry);
+    at[GEOMETRY] = 16 + 4;
+    at[MODEL] = at[GEOMETRY] + 18 * 2 + 6 * 4;
+    at[DESCRIPTORS] = at[MODEL] + 2 + strlen(p->model) + 2 + strlen(p->board) + 53 + 28; /* the ports of input and output */
+    at[STREAM] = at[DESCRIPTORS] + 4 + (size_t)p->n_desc * HD_DESC_WORDS * 4;
+    at[WEIGHTS] = at[STREAM] + 4 + (size_t)p->n_stream * 2 * (1 + pairs);
+    at[EXTERNAL] = at[WEIGHTS] + 4 + (size_t)p->n_stream * words * 4;
+    at[PARAMETERS] = at[EXTERNAL] + 4;
+    at[TABLES] = at[PARAMETERS] + 4 + (size_t)p->n_param * 8;
+    at[LAYERS] = at[TABLES] + 4 + (size_t)p->n_table * 256;
+    at[NAME] = at[LAYERS] + 4;
+    at[NUMBERS] = at[NAME] + 2 + strlen(p->layer[0].name);
+    at[END] = at[NUMBERS] + 37;
+}
+
+/* Seed 12 on 2x2x4x1, one layer: the file ends somewhere (`cut` bytes behind a place), or has another number there. */
+static void bent_files(void **state) {
+    (void)state;
+    enum { CUT, SET };
+    static const struct { int place, how; uint32_t n; const char *message; } rows[] = {
+        {GEOMETRY, CUT, 10, "the file ends within the geometry"},
+        {MODEL, CUT, 3, "broken model or board name"},
+        {MODEL, SET, 0xffff, "broken model or board name"},
+        {DESCRIPTORS, CUT, 0, "descriptors: the file ends before their number"},
+        {DESCRIPTORS, SET, 100000, "descriptors: 100000 of 96 bytes; the file has 9320 bytes left"},
+        {STREAM, CUT, 0, "stream entries: the file ends before their number"},
+        {STREAM, SET, 100000, "stream entries: 100000 of 2 bytes; the file has 9124 bytes left"},
+        {WEIGHTS, CUT, 0, "weight words: the file ends before their number"},
+        {WEIGHTS, SET, 100000, "weight words: 100000 of 4 bytes; the file has 6276 bytes left"},
+        {WEIGHTS, SET, 1, "1 weight words; 1422 entries need 1422"},
+        {EXTERNAL, CUT, 0, "words of external memory: the file ends before their number"},
+        {EXTERNAL, SET, 100000, "words of external memory: 100000 of 4 bytes; the file has 584 bytes left"},
+        {PARAMETERS, CUT, 0, "parameters: the file ends before their number"},
+        {PARAMETERS, SET, 100000, "parameters: 100000 of 8 bytes; the file has 580 bytes left"},
+        {TABLES, CUT, 0, "tables: the file ends before their number"},
+        {TABLES, SET, 100000, "tables: 100000 of 256 bytes; the file has 304 bytes left"},
+        {LAYERS, CUT, 0, "layers: the file ends before their number"},
+        {LAYERS, SET, 100000, "layers: 100000 of 39 bytes; the file has 44 bytes left"},
+        {NAME, SET, 0xffff, "layer 0: broken name"},
+        {END, CUT, 0, ""},
+        {END, CUT, UINT32_MAX, "the file ends within the layers"},
+        {END, CUT, 3, "3 bytes after the layers; allowed 0"},
+    };
+    hd_program *p = program_of(12, "2x2x4x1"), *q;
+    size_t size, at[PLACES];
+    uint8_t *data = saved(p, &size), *copy = calloc(1, size + 16);
+    assert_non_null(copy);
+    places(p, at);
+    assert_int_equal(at[END], size);
+    hd_program_free(p);
+    for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
+        size_t place = at[rows[k].place];
+        hd_err err = {0};
+        char want[sizeof PATH + 160] = "";
+        memcpy(copy, data, size);
+        for (int b = 0; rows[k].how == SET && b < (rows[k].n > 0xffff ? 4 : 2); b++) copy[place + (size_t)b] = (uint8_t)(rows[k].n >> 8 * b);
+        write_file(copy, rows[k].how == SET ? size : place + (size_t)(int32_t)rows[k].n);
+        hd_status s = hd_program_load(&q, PATH, &err);
+        if (rows[k].message[0]) snprintf(want, sizeof want, "%s: %s", PATH, rows[k].message);
+        assert_string_equal(err.message, want);
+        assert_int_equal(s, rows[k].message[0] ? HD_FORMAT : HD_OK);
+        hd_program_free(q);
+    }
+    free(copy);
+    free(data);
+    unlink(PATH);
+}
+
 static void truncations(void **state) {
     (void)state;
     hd_program *p = program_of(3, "2x2x4x1");
@@ -290,6 +362,6 @@ static void fields(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(read_back), cmocka_unit_test(messages), cmocka_unit_test(fields), cmocka_unit_test(truncations), cmocka_unit_test(mutations)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(read_back), cmocka_unit_test(messages), cmocka_unit_test(fields), cmocka_unit_test(truncations), cmocka_unit_test(bent_files), cmocka_unit_test(mutations)};
     return cmocka_run_group_tests_name("program", tests, NULL, NULL);
 }
