@@ -57,6 +57,7 @@ static const struct {
     {HD_METHOD_SPARSEGPT, {.bits = 16, .sparsity = HD_SPARSE_UNSTRUCTURED, .density = 0.4f}},
     {HD_METHOD_SPARSEGPT, {.bits = 4, .grid = HD_GRID_ODD, .group = 4, .sparsity = HD_SPARSE_N_OF_M, .n = 2, .m = 4}},
     {HD_METHOD_SPARSEGPT, {.bits = 2, .grid = HD_GRID_ODD, .shift_groups = 1, .group = 4, .sparsity = HD_SPARSE_BLOCK, .density = 0.5f, .block_in = 4, .block_out = 3}},
+    {HD_METHOD_GPTQ, {.bits = 3, .affine = 1}},
 };
 enum { INTEGERS = sizeof rows / sizeof *rows };
 
@@ -246,6 +247,33 @@ static void coding_errors(void) {
     hd_lm_free(c);
 }
 
+/* What only other formats hold. Blocks: their sizes (4), 8 row scales, 16 shifts (4), a mask of 6 bits. Zero points: 8 row scales, 8 zeros of 3 bits (3), 64 codes (24), then
+ * layer0.k: coding, format, 4 scales, 4 zeros (2). */
+static void format_errors(void) {
+    enum { AFFINE_ROWS = 6, FLOATS = 8, BLOCKS = 10, ROW_ZEROS = 11, MASK = Q + 7 + 4 + 16 + 4, K_ZEROS = Q + 7 + 16 + 3 + 24 + 1 + 7 + 8 };
+    static const struct {
+        int which, at, bytes;
+        uint32_t value;
+        const char *message;
+    } wrong[] = {
+        {AFFINE_ROWS, Q + 2, 1, 33, "layer0.q: zero points with grid 0, flags 33; they go with grid 0 and without shifts"},
+        {AFFINE_ROWS, Q + 1, 1, 1, "layer0.q: zero points with grid 1, flags 32; they go with grid 0 and without shifts"},
+        {FLOATS, Q + 2, 1, 0, "layer0.q: float values without a mask; a compressed matrix has one of integers and mask"},
+        {BLOCKS, Q + 7, 2, 0, "layer0.q: blocks of 0 x 3; allowed 1 x 1 to 256 x 256"},
+        {BLOCKS, Q + 9, 2, 5000, "layer0.q: blocks of 4 x 5000; allowed 1 x 1 to 256 x 256"},
+        {BLOCKS, MASK, 1, 0x87, "layer0.q: mask: the last byte is 0x87; bits past the end are 0"},
+        {ROW_ZEROS, K_ZEROS + 1, 1, 0x1f, "layer0.k: zero points: the last byte is 0x1f; bits past the end are 0"},
+        {INTEGERS, SIZES + 12, 4, 4, "layer0.k: scales: bits past the end are 0xc; they are 0"},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        size_t size;
+        uint8_t *data = saved(wrong[i].which, &size);
+        put(data + wrong[i].at, wrong[i].value, wrong[i].bytes);
+        refuses(data, size, HD_FORMAT, wrong[i].message);
+        free(data);
+    }
+}
+
 /* A file of the version before. */
 static void older_version(void) {
     size_t size;
@@ -298,6 +326,7 @@ static void errors(void **state) {
     refuses(data, CODES + 3, HD_FORMAT, "layer0.q: codes: 32 bytes needed, 3 left in the file");
     free(data);
     coding_errors();
+    format_errors();
     older_version();
     /* Ternary: a byte above 242 is no five trits. */
     data = saved(4, &size);
@@ -312,29 +341,54 @@ static void errors(void **state) {
     refuses(data, size, HD_FORMAT, "ranges: found 2; allowed are 0 and 1");
     data[size - 1] = 1;
     refuses(data, size, HD_FORMAT, "file: ranges: 314 bytes needed, 0 left in the file");
+    data = realloc(data, size + 314);
+    assert_non_null(data);
+    memset(data + size, 0, 314);
+    put(data + size + 2, 0xbc00, 2);
+    refuses(data, size + 314, HD_FORMAT, "range 1 is -1.000000; allowed are 0 and positive numbers");
     free(data);
+}
+
+static void refuses_to_save(const hd_lm *c, hd_status code, const char *message) {
+    hd_err err = {0};
+    char want[200];
+    unlink(path);
+    hd_status found = hd_lm_save(c, path, &err);
+    snprintf(want, sizeof want, "%s: %s", path, message);
+    assert_string_equal(err.message, want);
+    assert_int_equal(found, code);
+    assert_int_equal(access(path, F_OK), -1);
 }
 
 static void refuses_what_it_cannot_store(void **state) {
     (void)state;
-    hd_err err = {0};
     char want[200];
     hd_lm *c = compressed(1, 0);
-    hd_linear_result *r = &c->matrix[HD_LLAMA_W1].linear;
-    unlink(path);
+    hd_lm_matrix *m = &c->matrix[HD_LLAMA_W1];
+    hd_linear_result *r = &m->linear;
     r->v[5] += 1;
-    assert_int_equal(hd_lm_save(c, path, &err), HD_RANGE);
-    snprintf(want, sizeof want, "%s: layer0.w1: weight 5 is %d, which is not on its grid", path, r->v[5]);
-    assert_string_equal(err.message, want);
+    snprintf(want, sizeof want, "layer0.w1: weight 5 is %d, which is not on its grid", r->v[5]);
+    refuses_to_save(c, HD_RANGE, want);
     r->v[5] -= 1;
     r->scale[0] = 0.1f;
-    assert_int_equal(hd_lm_save(c, path, &err), HD_RANGE);
-    snprintf(want, sizeof want, "%s: layer0.w1: scale 0.100000001 is no float16", path);
-    assert_string_equal(err.message, want);
+    refuses_to_save(c, HD_RANGE, "layer0.w1: scale 0.100000001 is no float16");
+    m->format.tap = 2;
+    refuses_to_save(c, HD_UNSUPPORTED, "layer0.w1: window taps; a language model has none");
+    m->format.tap = 0;
     free(r->v);
     r->v = NULL;
-    assert_int_equal(hd_lm_save(c, path, &err), HD_UNSUPPORTED);
-    assert_int_equal(access(path, F_OK), -1);
+    refuses_to_save(c, HD_UNSUPPORTED, "layer0.w1: no integers or mask; a .hlm stores what hd_linear_solve returns");
+    c->tables = 256;
+    refuses_to_save(c, HD_UNSUPPORTED, "256 shared tables; a file holds up to 255");
+    c->tables = 0;
+    hd_lm_free(c);
+    c = compressed(10, 0);
+    uint8_t *mask = c->matrix[HD_LLAMA_Q].linear.mask;
+    int first = 0;
+    while (!mask[first]) first++;
+    mask[first] = 0;
+    snprintf(want, sizeof want, "layer0.q: weight %d is absent from a block that is present", first);
+    refuses_to_save(c, HD_RANGE, want);
     hd_lm_free(c);
 }
 
