@@ -316,7 +316,7 @@ static hd_status take_reply(hd_link *l, transfer *t, const reply *r, int *back, 
         *back = t->n != 0;
         return HD_OK;
     case HD_LINK_STATUS_BUSY:
-        return hd_fail(err, HD_DEVICE, "%s: the board is running a program that this process did not start", l->pipe->name);
+        return hd_fail(err, HD_DEVICE, "%s: the board is running a program that this process did not start; end the one that did, or plug the board in again", l->pipe->name);
     default:
         return hd_fail(err, HD_DEVICE, "%s: the board knows no such request (operation %u); was its bitstream made by another version of heddle?", l->pipe->name, r->op);
     }
@@ -350,7 +350,7 @@ static hd_status collect(hd_link *l, transfer *t, hd_err *err) {
     if (s || (!back && (came || t->n != before))) return s;
     if (!back) {
         l->statistics.timeouts++;
-        if (++t->silent > TRIES || t->lost > 16 * TRIES) return hd_fail(err, HD_DEVICE, "%s: the board does not answer (%d tries, the last of %u ms)", l->pipe->name, TRIES, ms);
+        if (++t->silent > TRIES || t->lost > 16 * TRIES) return hd_fail(err, HD_DEVICE, "%s: the board does not answer (%d tries, the last of %u ms); plug it in again and run again", l->pipe->name, TRIES, ms);
     }
     /* Replies to the rest of what is under way are still to come and say the same: let them pass, so that each loss is repaired once. */
     for (came = back; !s && came && now(l) < until;) {
@@ -469,13 +469,13 @@ static hd_status run_once(hd_link *l, run_state *run, unsigned limit_ms, hd_err 
         if (!run->over && !probing) s = await_run(l, run, wait, err);
         if (s || (run->over && !probing)) return s;
         if (hd_interrupted) return end_run(l, HD_INTERRUPTED, "stopped", err);
-        if (!run->over && now(l) > limit) return end_run(l, HD_DEVICE, "the run did not end in the time that its cycles take", err);
+        if (!run->over && now(l) > limit) return end_run(l, HD_DEVICE, "the run did not end in the time that its cycles take; plug the board in again and run again", err);
         s = probe(l, run, patience(l, 3 * HEAD) << (silent < 5 ? silent : 5), &answer, err);
         if (s) return s;
         probing = answer == SILENT;
         if (answer == SILENT) {
             l->statistics.timeouts++;
-            if (++silent > TRIES) return end_run(l, HD_DEVICE, "the board does not answer during the run", err);
+            if (++silent > TRIES) return end_run(l, HD_DEVICE, "the board does not answer during the run; plug it in again and run again", err);
             continue;
         }
         silent = 0;

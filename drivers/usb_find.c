@@ -159,7 +159,7 @@ hd_status hd_usb_open_fd(hd_pipe **out, int fd, const hd_usb_options *o, hd_err 
     int rc = libusb_wrap_sys_device(context, fd, &handle), k = -1;
     if (!rc) rc = libusb_get_device_descriptor(libusb_get_device(handle), &d);
     if (rc) s = hd_fail(err, HD_DEVICE, "usb: file descriptor %d is no USB device: %s", fd, libusb_strerror(rc));
-    else if ((k = which(&d)) < 0) s = hd_fail(err, HD_DEVICE, "usb: file descriptor %d: device %04x:%04x is no board that heddle knows", fd, d.idVendor, d.idProduct);
+    else if ((k = which(&d)) < 0) s = hd_fail(err, HD_DEVICE, "usb: file descriptor %d: device %04x:%04x is no board that heddle knows; `heddle devices` lists what is looked for", fd, d.idVendor, d.idProduct);
     if (s) {
         if (handle) libusb_close(handle);
         libusb_exit(context);

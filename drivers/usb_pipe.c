@@ -221,7 +221,7 @@ static hd_status usb_put(hd_pipe *base, const void *bytes, size_t n, hd_err *err
         before = p->left;
         if (time > until) {
             p->upset = 1;
-            st = hd_fail(err, HD_DEVICE, "%s: the board took no data for %u ms", p->name, base->patience_ms);
+            st = hd_fail(err, HD_DEVICE, "%s: the board took no data for %u ms; plug it in again and run again", p->name, base->patience_ms);
         } else {
             events(p, 50);
         }

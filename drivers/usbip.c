@@ -276,7 +276,7 @@ static hd_status open_listener(int *listener, const char *address, unsigned *por
     *listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (*listener < 0 || setsockopt(*listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) || bind(*listener, (struct sockaddr *)&a, sizeof a) || listen(*listener, 4) ||
         getsockname(*listener, (struct sockaddr *)&a, &n))
-        return hd_fail(err, HD_IO, "serve: cannot listen on %s port %u: %s", address ? address : "127.0.0.1", *port, strerror(errno));
+        return hd_fail(err, HD_IO, "serve: cannot listen on %s port %u: %s; --address and --port name others (port 0: any that is free)", address ? address : "127.0.0.1", *port, strerror(errno));
     *port = ntohs(a.sin_port);
     return HD_OK;
 }

@@ -406,7 +406,7 @@ hd_status hd_usbredir_listen(hd_usbredir **out, hd_vusb *device, const char *pat
     hd_status st = name_socket(&s->address, path, err);
     /* The mode given to the socket before it has a name becomes that of the name. */
     if (!st && (s->listener < 0 || fchmod(s->listener, 0600) || bind(s->listener, (struct sockaddr *)&s->address, sizeof s->address) || !(s->bound = 1) || listen(s->listener, 4)))
-        st = hd_fail(err, HD_IO, "serve: cannot listen on %s: %s", path, strerror(errno));
+        st = hd_fail(err, HD_IO, "serve: cannot listen on %s: %s; --redir names another path", path, strerror(errno));
     if (st) hd_usbredir_close(s);
     else *out = s;
     return st;

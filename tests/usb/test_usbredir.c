@@ -324,28 +324,37 @@ static void test_bad_clients(void **state) {
     }
 }
 
+static void refuses(const char *where, hd_status status, const char *message) {
+    hd_err err = {0};
+    hd_usbredir *second;
+    assert_int_equal(hd_usbredir_listen(&second, new_device(), where, &err), status);
+    assert_null(second);
+    assert_string_equal(err.message, message);
+}
+
 static void test_where(void **state) {
     (void)state;
     hd_err err = {0};
     hd_usbredir *second;
     struct stat there;
-    char other[80], longer[200];
+    char other[80], longer[200], want[200];
     assert_int_equal(stat(path, &there), 0);
     assert_int_equal(there.st_mode & 0777, 0600);
-    assert_int_equal(hd_usbredir_listen(&second, new_device(), path, &err), HD_IO);
-    assert_non_null(strstr(err.message, "another program listens there"));
+    snprintf(want, sizeof want, "%s: another program listens there; end it or name another path for --redir", path);
+    refuses(path, HD_IO, want);
     assert_int_equal(stat(path, &there), 0);
     memset(longer, 'x', sizeof longer);
     longer[sizeof longer - 1] = 0;
-    assert_int_equal(hd_usbredir_listen(&second, new_device(), longer, &err), HD_USAGE);
-    assert_int_equal(hd_usbredir_listen(&second, new_device(), "", &err), HD_USAGE);
+    refuses(longer, HD_USAGE, "serve: --redir: found a path of 199 characters; a socket's has 1 to 107");
+    refuses("", HD_USAGE, "serve: --redir: found a path of 0 characters; a socket's has 1 to 107");
     snprintf(other, sizeof other, "%s/none/board", folder);
-    assert_int_equal(hd_usbredir_listen(&second, new_device(), other, &err), HD_IO);
+    snprintf(want, sizeof want, "serve: cannot listen on %s: No such file or directory; --redir names another path", other);
+    refuses(other, HD_IO, want);
     /* A file stays what it was. */
     snprintf(other, sizeof other, "%s/other", folder);
     close(open(other, O_CREAT | O_WRONLY, 0600));
-    assert_int_equal(hd_usbredir_listen(&second, new_device(), other, &err), HD_IO);
-    assert_non_null(strstr(err.message, "is no socket"));
+    snprintf(want, sizeof want, "%s: exists and is no socket; name another path for --redir", other);
+    refuses(other, HD_IO, want);
     assert_int_equal(unlink(other), 0);
     /* What a server that died left is replaced. */
     struct sockaddr_un a = {.sun_family = AF_UNIX};
