@@ -280,7 +280,7 @@ static void bend(hd_parts *p, int what) {
     case SIZE_TAKEN: taken->dim[1] = 4; break;
     case TYPE_TAKEN: taken->type = HD_TYPE_I64; break;
     case SIZE_GIVEN: given->dim[1]++; break;
-    case NO_RESULT: p->n_parts--, p->n_nodes = 0; break;
+    case NO_RESULT: p->part[p->n_parts - 1].out[0] = p->part[p->n_parts - 1].in[0]; break;
     case LOST_OUTPUT: p->output[0] = p->n_values; break;
     case NO_OUTPUTS: p->n_outputs = 0; break;
     case REPORT: p->node[0].part = p->n_parts; break;
