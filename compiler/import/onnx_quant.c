@@ -60,7 +60,8 @@ static hd_status real_constant(hd_onnx_const *to, hd_onnx *o, int n, const hd_on
     to->i = NULL;
     to->is_float = 1;
     if (!c->i) return hd_onnx_fail(o, n, err, HD_FORMAT, "dequantises floats");
-    if (axis < 0) axis += c->rank;
+    if (q->n == 1) axis = 0; /* of one scale it says nothing, whatever stands there */
+    else if (axis < 0) axis += c->rank;
     if (q->n != 1 && (axis < 0 || axis >= c->rank || (size_t)c->dim[axis] != q->n)) return hd_onnx_fail(o, n, err, HD_MISMATCH, "%zu scales do not lie along axis %lld", q->n, (long long)axis);
     size_t step = 1;
     for (int64_t k = axis + 1; q->n != 1 && k < c->rank; k++) step *= (size_t)c->dim[k];
