@@ -93,9 +93,10 @@ hd_status hd_op_split(hd_call *c) {
     int axis;
     HD_TRY(hd_list(c, "split", 1, 13, &list, &n));
     HD_TRY(hd_axis(c, hd_attr_i(c, "axis", 0), x->rank, &axis));
-    int64_t parts = hd_attr_i(c, "num_outputs", c->n_out), at = 0, all = x->dim[axis], each = parts > 0 ? (all + parts - 1) / parts : 0;
+    int64_t parts = hd_attr_i(c, "num_outputs", c->n_out), at = 0, all = x->dim[axis];
     if (list ? n != (size_t)c->n_out : parts != c->n_out) return hd_call_fail(c, HD_MISMATCH, "%zu sizes for %d outputs", list ? n : (size_t)parts, c->n_out);
     if (!list && c->opset < 18 && all % parts) return hd_call_fail(c, HD_MISMATCH, "axis %d of %lld does not split into %lld equal parts", axis, (long long)all, (long long)parts);
+    int64_t each = list ? 0 : (all + parts - 1) / parts; /* parts is the number of outputs now, which is 1 at least */
     size_t before, along, after, size = hd_type_size(x->type);
     hd_split_at(x, axis, &before, &along, &after);
     for (int k = 0; k < c->n_out; k++) {
@@ -122,6 +123,8 @@ hd_status hd_op_slice(hd_call *c) {
     if (c->opset >= 10) HD_TRY(hd_in_ints(c, 4, &steps, &n_steps));
     if (n != n_ends || (axes && n != n_axes) || (steps && n != n_steps) || n > (size_t)x->rank) return hd_call_fail(c, HD_MISMATCH, "starts, ends, axes and steps are not of one length up to %d", x->rank);
     int64_t dim[HD_ND_MAX_RANK], stride[HD_ND_MAX_RANK], base = 0;
+    unsigned set;
+    if (axes) HD_TRY(hd_axis_set(c, axes, n, x->rank, 0, &set));
     hd_strides(x->rank, x->dim, stride);
     memcpy(dim, x->dim, sizeof dim);
     for (size_t k = 0; k < n; k++) {
@@ -186,6 +189,8 @@ hd_status hd_op_pad(hd_call *c) {
     if (!mode) return hd_call_fail(c, HD_UNSUPPORTED, "attribute mode is none of constant, reflect, edge and wrap");
     if (n != 2 * (axes ? n_axes : (size_t)x->rank)) return hd_call_fail(c, HD_MISMATCH, "%zu pads for %d dimensions", n, x->rank);
     if (value && (value->count != 1 || value->type != x->type)) return hd_call_fail(c, HD_MISMATCH, "the value to pad with is not one element of the input's type");
+    unsigned set;
+    if (axes) HD_TRY(hd_axis_set(c, axes, n_axes, x->rank, 0, &set));
     int64_t dim[HD_ND_MAX_RANK], begin[HD_ND_MAX_RANK] = {0}, own[HD_ND_MAX_RANK], at[HD_ND_MAX_RANK] = {0};
     memcpy(dim, x->dim, sizeof dim);
     for (size_t k = 0; k < n / 2; k++) {

@@ -117,6 +117,8 @@ hd_status hd_op_resize(hd_call *c) {
     if (r.where == 'r' && c->n_in > 1 && c->in[1]) roi = hd_call_as(c, c->in[1], HD_TYPE_F64);
     n = axes ? n_axes : (size_t)x->rank;
     if ((scales ? scales->count : n_sizes) != n || (roi && roi->count != 2 * n)) return hd_call_fail(c, HD_MISMATCH, "%zu scales or sizes for %zu axes", scales ? scales->count : n_sizes, n);
+    unsigned set;
+    if (axes) HD_TRY(hd_axis_set(c, axes, n, x->rank, 0, &set));
     const hd_nd *wide = hd_call_as(c, x, HD_TYPE_F64);
     if (!wide) return HD_NOMEM;
     hd_nd v = hd_nd_share(wide), next = {0};
