@@ -313,6 +313,15 @@ static void refuses_by_name(void **state) {
     even.base.block_in = 8;
     assert_int_equal(hd_compress(&m, k.g, &even, wrong, 2, 1, &err), HD_UNSUPPORTED);
     assert_string_equal(err.message, "policy, base: 2:4 with pruning block 8x1 on a network; its blocks are 1x1");
+    even.base.m = 65;
+    assert_int_equal(hd_compress(&m, k.g, &even, wrong, 2, 1, &err), HD_RANGE);
+    assert_string_equal(err.message, "policy, base: 2 of 65 weights stay; allowed 1 <= N < M <= 64");
+    even.base.sparsity = 1;
+    assert_int_equal(hd_compress(&m, k.g, &even, wrong, 2, 1, &err), HD_RANGE);
+    assert_string_equal(err.message, "policy, base: sparsity 1; allowed 0 to below 1");
+    hd_idx *images = net_images_of((hd_shape){4, 6, 6}, 2, 1);
+    assert_int_equal(hd_compress(&m, k.g, &p, images, 0, 1, &err), HD_RANGE);
+    assert_string_equal(err.message, "0 calibration images wanted of 2; at least 1 is needed");
     assert_int_equal(hd_compress(&m, k.g, &p, wrong, 2, 1, &err), HD_MISMATCH);
     assert_string_equal(err.message, "calibration images have 25 elements; input tensor 't0' has 144");
     struct hd_policy_rule rule = {(char[]){"d*"}, p.base};

@@ -157,6 +157,20 @@ static void narrow(void **state) {
     assert_int_equal(hd_narrow(&small, g, 0, &err), HD_RANGE);
     assert_string_equal(err.message, "narrowing: share 0 of the channels; above 0, at most 1 is allowed");
     assert_null(small);
+    int conv2 = 1;
+    while (!g->node[conv2].weight) conv2++;
+    g->node[conv2].groups = 2;
+    assert_int_equal(hd_narrow(&small, g, 0.5f, &err), HD_UNSUPPORTED);
+    assert_string_equal(err.message, "node 'conv2': 2 groups; narrowing allows 1");
+    assert_null(small);
+    g->node[conv2].groups = 1;
+    hd_node relu = g->node[1];
+    g->node[1].op = HD_OP_ADD_TENSOR;
+    g->node[1].input[1] = relu.input[0];
+    assert_int_equal(hd_narrow(&small, g, 0.5f, &err), HD_UNSUPPORTED);
+    assert_string_equal(err.message, "node 'relu1': an addition ties the channels of two layers; narrowing allows chains");
+    assert_null(small);
+    g->node[1] = relu;
     hd_graph_free(g);
 }
 

@@ -25,6 +25,7 @@ EDIT(huge_tensors, m->tensor[0].h = m->tensor[0].w = m->tensor[0].c = 65535)
 EDIT(far_padding, m->stage[0].pad_top = 40000)
 EDIT(past_the_end, m->stage[0].pad_left = -32768; m->tensor[1].w = 40)
 EDIT(huge_window, m->stage[0].kh = m->stage[0].kw = 30000; m->stage[0].pad_top = m->stage[0].pad_left = 32000)
+EDIT(many_weights, m->stage[1].kh = m->stage[1].kw = 4096)
 EDIT(pool_channels, m->tensor[3].c++)
 EDIT(pool_scale, m->tensor[3].scale *= 2)
 EDIT(pool_residual, m->stage[2].residual = 3)
@@ -61,6 +62,7 @@ static void models(void **state) {
         {far_padding, HD_RANGE, "stage 's0': vertical padding is 40000; allowed -32768..32767"},
         {past_the_end, HD_RANGE, "stage 's0': the last of 40 horizontal windows ends 32803 past the input; allowed 32767"},
         {huge_window, HD_RANGE, "stage 's0': 10800000000 weights or window elements; allowed 67108864"},
+        {many_weights, HD_RANGE, "stage 's1': the stages up to it have 67108876 weights; allowed 67108864"},
         {pool_channels, HD_MISMATCH, "stage 's2': pools 2 channels into 3; must be equal"},
         {pool_scale, HD_MISMATCH, "stage 's2': input and output of MAXPOOL must share scale and zero point"},
         {pool_residual, HD_RANGE, "stage 's2': MAXPOOL with residual tensor 3; must be -1"},

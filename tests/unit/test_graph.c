@@ -247,6 +247,12 @@ static void test_check(void **state) {
     g->tensor[1].name[0] = 'x';
     expect(g, HD_FORMAT, "two tensors are named 'x'; names must differ");
     g->tensor[1].name[0] = 'y';
+    g->tensor[1].name[0] = 0;
+    expect(g, HD_FORMAT, "a tensor has an empty name");
+    g->tensor[1].name[0] = 'y';
+    g->n_nodes = 0;
+    expect(g, HD_FORMAT, "output tensor 'y' is written by no node");
+    g->n_nodes = 1;
     n->op = HD_OP_CLIP;
     n->lo = 1;
     expect(g, HD_RANGE, "node 'n' (clip): bounds 1.000000 and 0.000000; the lower must not pass the upper");

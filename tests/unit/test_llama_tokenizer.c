@@ -112,6 +112,16 @@ static void errors(void **state) {
     refuses(w.data, w.size, VOCAB - 1, HD_FORMAT, "10 bytes follow token 267, the last of the vocabulary");
     refuses(w.data, w.size - 1, VOCAB, HD_FORMAT, "token 268: 2 bytes; allowed 0 to 1");
     refuses(w.data, 0, VOCAB, HD_FORMAT, "token 0: the file ends; 269 tokens are expected");
+    /* Four tokens: there is none for a byte. */
+    hd_tokenizer *t;
+    hd_err err = {0};
+    size_t size = 4;
+    for (int i = 0; i < 4; i++) size += 8 + (size_t)w.data[size + 4];
+    int16_t token[4];
+    assert_int_equal(hd_tokenizer_memory(&t, w.data, size, "t", 4, &err), HD_OK);
+    assert_int_equal(hd_tokenizer_encode(t, "z", token, 4, &err), HD_UNSUPPORTED);
+    assert_string_equal(err.message, "byte 0x20 of the text: the vocabulary of 4 has no token for it");
+    hd_tokenizer_free(t);
     memcpy(w.data + 8, "\xff\xff\xff\xff", 4);
     refuses(w.data, w.size, VOCAB, HD_FORMAT, "token 0: 4294967295 bytes; allowed 0 to 3713");
     memcpy(w.data + 4, "\0\0\x80\x7f\5\0\0\0", 8);

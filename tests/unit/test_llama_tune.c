@@ -234,14 +234,28 @@ static void refuses(void **state) {
     assert_string_equal(err.message, "layer0.q: a scale for each group of 8; tuning takes one a row, with shifts for the groups");
     hd_llama *other = random_model(16, 20, 2, 1, 1);
     assert_int_equal(hd_llama_tune(&c, r.start, other, r.rows, STRIDE, ROWS, T, &o, &loss, &err), HD_MISMATCH);
+    assert_string_equal(err.message, "the compressed model is not one of the float model");
     hd_llama_free(other);
-    o.rate = 2;
-    assert_int_equal(hd_llama_tune(&c, r.start, r.m, r.rows, STRIDE, ROWS, T, &o, &loss, &err), HD_RANGE);
     o = options(HD_MASKS_FIXED, 0);
     assert_int_equal(hd_llama_tune(&c, r.start, r.m, r.rows, STRIDE, ROWS, T, &o, &loss, &err), HD_UNSUPPORTED);
+    const struct { hd_llama_tune_options o; const char *message; } rows[] = {
+        {{.temperature = 1, .rate = 2}, "tuning: learning rate 2; 0..1 is allowed"},
+        {{.temperature = 0}, "tuning: temperature 0; above 0, at most 100 is allowed"},
+        {{.temperature = 1, .written = -1}, "tuning: -1 written rows; 0 and more are allowed"},
+        {{.temperature = 1, .score = (hd_score)2}, "tuning: score 2; 0..1 are allowed"},
+        {{.temperature = 1, .masks = (hd_masks)4}, "tuning: masks 4; 0..3 are allowed"},
+        {{.temperature = 1, .settled = 2}, "tuning: settled part 2; 0..1 is allowed"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        assert_int_equal(hd_llama_tune(&c, r.start, r.m, r.rows, STRIDE, ROWS, T, &rows[i].o, &loss, &err), HD_RANGE);
+        assert_string_equal(err.message, rows[i].message);
+        assert_null(c);
+    }
+    free(r.start->matrix[0].linear.v);
+    r.start->matrix[0].linear.v = NULL;
     o = options(HD_MASKS_FIXED, 10);
-    o.temperature = 0;
-    assert_int_equal(hd_llama_tune(&c, r.start, r.m, r.rows, STRIDE, ROWS, T, &o, &loss, &err), HD_RANGE);
+    assert_int_equal(hd_llama_tune(&c, r.start, r.m, r.rows, STRIDE, ROWS, T, &o, &loss, &err), HD_UNSUPPORTED);
+    assert_string_equal(err.message, "layer0.q: tuning takes integers with scales, or values under a mask");
     close_rig(&r);
 }
 

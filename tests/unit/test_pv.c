@@ -411,6 +411,19 @@ static void refusals(void **state) {
     o.moved = 1.5;
     assert_int_equal(hd_pv_tune(&out, m, c, rows, T + 1, N, T, &o, NULL, &err), HD_RANGE);
     assert_string_equal(err.message, "share of groups that may move: 1.5; allowed 0 to 1");
+    o.moved = 1;
+    o.keep = -0.5;
+    assert_int_equal(hd_pv_tune(&out, m, c, rows, T + 1, N, T, &o, NULL, &err), HD_RANGE);
+    assert_string_equal(err.message, "share of the buffer that is kept: -0.5; allowed 0 to 1");
+    o.keep = 0;
+    o.batch = 0;
+    o.steps = 5;
+    assert_int_equal(hd_pv_tune(&out, m, c, rows, T + 1, N, T, &o, NULL, &err), HD_RANGE);
+    assert_string_equal(err.message, "5 steps of 0 rows; at least 1 of 1");
+    m->max_tokens--;
+    assert_int_equal(hd_pv_tune(&out, m, c, rows, T + 1, N, T, &o, NULL, &err), HD_MISMATCH);
+    assert_string_equal(err.message, "the teacher's sizes are not those of the compressed model");
+    m->max_tokens++;
     hd_lm_free(c);
     hd_llama_free(m);
 }

@@ -225,7 +225,39 @@ static void mutual(void **state) {
     hd_graph_free(ignorant);
 }
 
+static void refusals(void **state) {
+    const fixture *f = *state;
+    hd_tuned t;
+    hd_err err = {0};
+    hd_model *m = oneshot(f, f->g, 4, 0.5f);
+    static const struct { int field; float value; const char *message; } rows[] = {
+        {0, 4, "tuning: masks 4; 0..3 are allowed"},
+        {1, 2, "tuning: score 2; 0..1 are allowed"},
+        {2, 1.5f, "tuning: settled part 1.5; 0..1 is allowed"},
+        {3, 0, "tuning: temperature 0; above 0, at most 100 is allowed"},
+        {4, -1, "tuning: pace of steps -1; 0..100 is allowed"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        hd_tune_options o = plain_options();
+        if (rows[i].field == 0) o.masks = (hd_masks)rows[i].value;
+        if (rows[i].field == 1) o.score = (hd_score)rows[i].value;
+        *(float *[]){&o.settled, &o.settled, &o.settled, &o.temperature, &o.step_pace}[rows[i].field] = rows[i].field > 1 ? rows[i].value : 0.5f;
+        assert_int_equal(hd_tune(&t, f->g, m, &f->images, &f->labels, NULL, NULL, &o, &err), HD_RANGE);
+        assert_string_equal(err.message, rows[i].message);
+        assert_null(t.graph);
+    }
+    /* Blocks in equal numbers stay so only where none comes or goes by itself. */
+    hd_tune_options o = plain_options();
+    hd_policy p = policy_of(4, 0.5f);
+    p.base.balance = p.base.block_in;
+    o.policy = &p;
+    o.masks = HD_MASKS_REGROW;
+    assert_int_equal(hd_tune(&t, f->g, m, &f->images, &f->labels, NULL, NULL, &o, &err), HD_UNSUPPORTED);
+    assert_string_equal(err.message, "conv1: masks regrow with blocks in equal numbers (balance, N of M); allowed are fixed, gradual and feedback");
+    hd_model_free(m);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(learned_steps), cmocka_unit_test(moving_masks), cmocka_unit_test(teachers), cmocka_unit_test(mutual)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(learned_steps), cmocka_unit_test(moving_masks), cmocka_unit_test(teachers), cmocka_unit_test(mutual), cmocka_unit_test(refusals)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }
