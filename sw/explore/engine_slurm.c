@@ -61,7 +61,7 @@ static int ask(const array *a, const char *const argv[], char **answer) {
 
 /* The shell takes a path in single quotes as it stands. */
 static hd_status quote(char *to, size_t n, const char *path, hd_err *err) {
-    if (strchr(path, '\'')) return hd_fail(err, HD_USAGE, "slurm: %s: a path with a quotation mark", path);
+    if (strchr(path, '\'')) return hd_fail(err, HD_USAGE, "slurm: %s: a path with a quotation mark, which sbatch would not take; name another folder (-o)", path);
     return hd_tool_path(to, n, err, "'%s'", path);
 }
 
@@ -158,7 +158,7 @@ static void failure(const array *a, int task, hd_err *err) {
     while (text && size && text[size - 1] == '\n') text[--size] = 0;
     const char *line = text && strrchr((char *)text, '\n') ? strrchr((char *)text, '\n') + 1 : text ? (char *)text : "";
     if (!strncmp(line, "heddle: ", 8)) line += 8;
-    hd_fail(err, HD_TOOL, "slurm job %s, task %d: %.400s", a->id, task, *line ? line : "left the queue without its points and said nothing");
+    hd_fail(err, HD_TOOL, "slurm job %s, task %d: %.400s", a->id, task, *line ? line : "left the queue without its points and said nothing; the same command goes on");
     free(text);
 }
 
