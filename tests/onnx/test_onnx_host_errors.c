@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "../../compiler/onnx/conformance.h"
 #include "../../compiler/onnx/host.h"
 #include "../../compiler/onnx/proto.h"
 #include "../../compiler/partition/parts.h"
@@ -280,6 +281,14 @@ static void input_not_given(void **state) {
     builder_free(b);
 }
 
+static void no_folder_of_tests(void **state) {
+    (void)state;
+    hd_conformance t;
+    hd_err err = {0};
+    assert_int_equal(hd_onnx_conformance(&t, "/nonexistent/node", NULL, NULL, &err), HD_IO);
+    assert_string_equal(err.message, "/nonexistent/node: no such folder of ONNX's tests (Debian package libonnx-testdata)");
+}
+
 /* A field that is a message in ONNX and a number here passes as bytes, but makes no model. */
 static void wrong_wire_type(void **state) {
     (void)state;
@@ -292,6 +301,6 @@ static void wrong_wire_type(void **state) {
 
 int main(void) {
     snprintf(path, sizeof path, "/tmp/hd_host_errors_%ld.onnx", (long)getpid());
-    const struct CMUnitTest tests[] = {cmocka_unit_test(exact_messages), cmocka_unit_test(input_not_given), cmocka_unit_test(wrong_wire_type)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(exact_messages), cmocka_unit_test(input_not_given), cmocka_unit_test(wrong_wire_type), cmocka_unit_test(no_folder_of_tests)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -94,6 +94,27 @@ static void models(void **state) {
     }
 }
 
+/* A model may have a window of a maximum with nothing but padding in it; the array has no value for it. */
+static void window_in_the_padding(void **state) {
+    (void)state;
+    hd_model *m = legal_model();
+    hd_program *p;
+    hd_geometry g;
+    hd_err err = {0};
+    m->stage[2].pad_top = m->stage[2].kh * m->stage[2].dy;
+    assert_int_equal(hd_model_check(m, &err), HD_OK);
+    assert_int_equal(hd_geometry_parse(&g, "4x8x8x4", &err), HD_OK);
+    assert_int_equal(hd_geometry_memory(&g, "act=4096,window=128,stream=4096,param=256,descriptors=16", &err), HD_OK);
+    assert_int_equal(hd_lower(&p, m, &g, NULL, &err), HD_UNSUPPORTED);
+    assert_string_equal(err.message, "layer 's2': a pooling window lies wholly in the padding");
+    assert_null(p);
+    m->n_stages = 0;
+    assert_int_equal(hd_lower(&p, m, &g, NULL, &err), HD_UNSUPPORTED);
+    assert_string_equal(err.message, "model 'random' has no layers");
+    m->n_stages = 4;
+    hd_model_free(m);
+}
+
 /* ---- programs ---- */
 
 typedef struct program_row {
@@ -161,6 +182,6 @@ static void programs(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(models), cmocka_unit_test(programs)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(models), cmocka_unit_test(window_in_the_padding), cmocka_unit_test(programs)};
     return cmocka_run_group_tests_name("errors_model", tests, NULL, NULL);
 }

@@ -149,6 +149,10 @@ static void refusals(void **state) {
     p->geometry.stream_words = 16;
     expect(p, "descriptor 1: 50 stream entries in 4 passes; the ring has 16");
     FRESH;
+    p->n_stream++;
+    snprintf(text, sizeof text, "%u stream entries; the descriptors have %u", p->n_stream, p->n_stream - 1);
+    expect(p, text);
+    FRESH;
     p->geometry.extern_log2 = p->geometry.extern_mhz = 0;
     p->geometry.stream_words = 4096;
     snprintf(text, sizeof text, "%u words of external memory; a geometry with extern=0 has none", p->n_extern);

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 #include <math.h>
 #include <omp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -338,16 +339,41 @@ static void refuses(void **state) {
     assert_null(tape);
     assert_int_equal(hd_llama_tape_new(&tape, m, 1, 8, 1, &err), HD_OK);
     assert_int_equal(hd_llama_gradient(tape, other, &p, row, 9, 1, NULL, NULL, &loss, &err), HD_MISMATCH);
+    assert_string_equal(err.message, "the model's sizes are not those that the training buffers were made for");
     assert_int_equal(hd_llama_gradient(tape, m, &p, row, 9, 2, NULL, NULL, &loss, &err), HD_RANGE);
+    assert_string_equal(err.message, "2 sequences; the training buffers allow 1 to 1");
     hd_llama_objective o = {.teacher = m, .share = 1.5f, .temperature = 1};
     assert_int_equal(hd_llama_gradient(tape, m, &p, row, 9, 1, &o, NULL, &loss, &err), HD_RANGE);
+    assert_string_equal(err.message, "the teacher's share is 1.5; allowed are 0 to 1");
     o = (hd_llama_objective){.teacher = m, .share = 1, .temperature = 0};
     assert_int_equal(hd_llama_gradient(tape, m, &p, row, 9, 1, &o, NULL, &loss, &err), HD_RANGE);
+    assert_string_equal(err.message, "the temperature is 0; allowed is a positive number");
     row[8] = VOCAB;
     assert_int_equal(hd_llama_gradient(tape, m, &p, row, 9, 1, NULL, NULL, &loss, &err), HD_RANGE);
     assert_string_equal(err.message, "row 0, token 8 is 11; the vocabulary has 0 to 10");
     hd_llama_tape_free(tape);
     hd_llama_params_free(&p);
+    hd_llama_train_options t;
+    hd_llama_train_defaults(&t);
+    const struct { hd_llama_train_options o; const char *message; } rows[] = {
+        {{.rate = 0}, "training: learning rate 0; above 0, at most 1 is allowed"},
+        {{.rate = 1, .weight_decay = 2}, "training: weight decay 2; 0..1 is allowed"},
+        {{.rate = 1, .written_share = -1}, "training: written share -1; 0..1 is allowed"},
+        {{.rate = 1, .written = 3}, "training: 3 written rows; 0 and more are allowed, and a teacher writes them"},
+        {{.rate = 1, .objective.logits = &(float){0}}, "training: logits of a teacher; a model is needed, because rows are drawn at random"},
+        {{.rate = 1, .steps = 5, .batch = 0}, "5 steps of 0 rows; at least 1 of each is needed"},
+    };
+    row[8] = 0;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        assert_int_equal(hd_llama_train(m, row, 9, 1, 8, &rows[i].o, &loss, &err), HD_RANGE);
+        assert_string_equal(err.message, rows[i].message);
+    }
+    assert_int_equal(hd_llama_train(m, row, 9, 0, 8, &t, &loss, &err), HD_RANGE);
+    assert_string_equal(err.message, "0 rows and 0 written ones to train on; at least 1 is needed");
+    assert_int_equal(hd_llama_write(m, row, 1, MOST + 1, 1, 1, &err), HD_RANGE);
+    char want[100];
+    snprintf(want, sizeof want, "1 rows of %d tokens to write; allowed are at least 1, of 1 to %d tokens", MOST + 1, MOST);
+    assert_string_equal(err.message, want);
     hd_llama_free(m);
     hd_llama_free(other);
 }

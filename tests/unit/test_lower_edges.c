@@ -154,6 +154,8 @@ static void zero_point_in_the_range(void **state) {
     for (int i = 0; i < 16; i++) m->stage->bias[i] = INT32_MAX;
     m->tensor[0].zero = 10;
     refused(m, "4x8x8x2", "", "layer 's0', channel 0: accumulator range 2111449087..2178034687; allowed -2147483648..2147483647");
+    m->tensor[0].zero = -128;
+    refused(m, "4x8x8x2", "", "layer 's0', channel 0: folded bias 2180907007; allowed -2147483648..2147483647");
     /* With zero point 127 nothing is above zero. */
     m->tensor[0].zero = 127;
     hd_program *p;

@@ -85,6 +85,13 @@ static void mismatches(void **state) {
     assert_int_equal(hd_session_open(&s, p, &board, NULL, &err), HD_OK);
     hd_session_close(s);
     hd_program_free(p);
+    p = program("4x8x8x2", "act=4096,extern=18,mhz=50,decode=1");
+    assert_int_equal(hd_geometry_memory(&fixed, "act=4096,stream=4096,acc=24,extern=18,mhz=50,decode=1", &err), HD_OK);
+    lie_at = HD_REG_DECODE;
+    lie = 4;
+    assert_int_equal(hd_session_open(&s, p, &board, NULL, &err), HD_MISMATCH);
+    assert_string_equal(err.message, "device board has decode=4; the program is for decode=1");
+    hd_program_free(p);
 }
 
 static void counters(void **state) {

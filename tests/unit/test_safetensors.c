@@ -195,6 +195,12 @@ static void messages(void **state) {
     expect(HD_FORMAT, "its data_offsets do not fit its shape and the file");
     assert_int_equal(hd_file_write(tensors, "short", 5, &err), HD_OK);
     expect(HD_FORMAT, "not a whole safetensors file");
+    char distant[4200];
+    hd_llama *none;
+    memset(distant, 'x', sizeof distant);
+    memcpy(distant + sizeof distant - 7, "/m.bin", 7);
+    assert_int_equal(hd_import_safetensors(&none, distant, &err), HD_RANGE);
+    assert_string_equal(err.message, "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...: the path is too long");
     unlink(config_path);
     expect(HD_IO, "config.json: No such file or directory");
     hd_writer_free(&w);
