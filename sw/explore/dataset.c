@@ -40,7 +40,6 @@ hd_status hd_fashion_mnist(hd_idx **images, hd_idx **labels, int test, hd_err *e
 hd_status hd_dataset_check(const hd_idx *images, const hd_idx *labels, const char *image_path, const char *label_path, size_t size, uint32_t classes, hd_err *err) {
     if (images->item != size)
         return hd_fail(err, HD_MISMATCH, "%s: %zu values an item; the model's input has %zu", image_path, images->item, size);
-    if (!images->dim[0]) return hd_fail(err, HD_FORMAT, "%s: no items", image_path);
     if (!labels) return HD_OK;
     if (labels->type != HD_IDX_U8 || labels->rank != 1)
         return hd_fail(err, HD_FORMAT, "%s: idx type %d, rank %d; labels are bytes (type 8) of rank 1", label_path, (int)labels->type, labels->rank);

@@ -29,8 +29,9 @@ ok compress "$model" --tokens "$tokens" --rows 0:24 --weights 4 -o w4.hlm
 ok compress "$model" --tokens "$tokens" --rows 0:2 --weights 4 --granularity float-group:32 -o grouped.hlm
 error "grouped.hlm: layer0.q: a scale, or zero point, for each group of inputs; the array takes integers with one scale a row: heddle compress MODEL --tokens X.idx --weights 4 --granularity channel -o N.hlm" \
     eval grouped.hlm --tokens "$tokens" --device ref
-error_starts "w4.hlm: the model has " eval w4.hlm --tokens "$tokens" --device ref --memory stream=2048
-error_starts "w4.hlm: layer 'layer0.w2' needs 43 window words" eval w4.hlm --tokens "$tokens" --device ref --memory window=16 --geometry 4x8x4x2
+error "w4.hlm: the model has 9168 weight blocks; geometry 4x8x8x2 holds 2048: fewer bits, more stream= or external memory (--memory extern=23,mhz=50)" \
+    eval w4.hlm --tokens "$tokens" --device ref --memory stream=2048
+error "w4.hlm: layer 'layer0.w2' needs 43 window words of 4 bytes; geometry 4x8x4x2 has 16" eval w4.hlm --tokens "$tokens" --device ref --memory window=16 --geometry 4x8x4x2
 
 # What integers cost: beside the same weights in floats.
 ok eval w4.hlm --tokens "$tokens" --rows 89:40 --json

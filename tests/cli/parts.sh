@@ -49,6 +49,14 @@ ok eval folded.onnx --images x.idx --labels zeros.idx --json
 ok compress folded.onnx --calib x.idx -o folded.hdm
 ok eval folded.hdm --images x.idx --labels zeros.idx
 rm folded.onnx folded.hdm zeros.idx
+# What runs on the host as a whole has no cycles to speak of.
+"$files" host.onnx host
+ok compress host.onnx --calib x.idx -o host.hdm
+ok compile host.hdm --geometry 4x8x8x2 -o host.hdp
+ok run host.hdp --input x.idx
+for command in predict profile; do error "host.hdp: all of its parts run on the host; there are no cycles" $command host.hdp; done
+rm host.onnx host.hdm host.hdp
+error "net.onnx: shape '1x3x12x' of input 'x'; sizes are expected, as in 1x3x48x192" compress net.onnx --shape 1x3x12x --calib x.idx -o b.hdm
 error "net.hdm: a network in parts; heddle eval, compile, run, predict and profile take such files" tune net.hdm -o t.hdm
 error "eval: --images X.idx is missing" eval net.hdm
 error "net.onnx: runs in parts on array and host; a budget needs a network of one part" compress net.onnx --calib x.idx -o b.hdm --budget-bytes 9000

@@ -111,5 +111,10 @@ error "w4.hdp: compiled for 4x8x8x2; board hx8k is 2x9x32x2: compile it with --b
 error "run: --queue: only device usb has one; found ref" run w4.hdp --queue 4 --input $images
 error "run: --queue: found '4,x'; allowed are up to three numbers of at least 1 by comma, as in 16,65536" run w4.hdp --device usb --queue 4,x --input $images
 error "run: --trace: only device sim writes waveforms; found ref" run w4.hdp --trace x.fst --input $images
+# A quantised file keeps its integers, unless there are inputs to find others by.
+models=${HEDDLE_MODELS-}
+case $models in /* | "") ;; *) models=$(cd "$OLDPWD" && cd "$models" 2>/dev/null && pwd) ;; esac
+[ ! -r "$models/dscnn-int8.tflite" ] ||
+    error "compress: --weights needs --calib; without it the integers of '$models/dscnn-int8.tflite' stay as they are" compress "$models/dscnn-int8.tflite" --weights 4 -o no.hdm
 absent no.hdm no.hdp x.fst
 finish

@@ -1,7 +1,8 @@
 /* For tests/cli/parts.sh: parts_files net.onnx x.idx y.idx labels.idx N writes the network, N inputs, what the host executor gives for them in float and where that is
  * largest;
  * parts_files a.idx b.idx prints the largest difference;
- * parts_files folded.onnx writes the network that is whole once it is folded. */
+ * parts_files folded.onnx writes the network that is whole once it is folded;
+ * parts_files host.onnx host one of which the array can do nothing. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -27,15 +28,23 @@ static int compare(const char *a, const char *b) {
     return 0;
 }
 
+static builder *host_net(void) {
+    builder *b = builder_new(13, "1 3 12 12", "y");
+    builder_node(b, "Sin", "x", "s");
+    builder_int(b, builder_node(b, "Softmax", "s", "y"), "axis", 1);
+    return b;
+}
+
 int main(int argc, char **argv) {
-    if (argc == 3) return compare(argv[1], argv[2]);
-    if (argc != 6 && argc != 2) return 2;
-    builder *b = argc == 2 ? parts_net_folded() : parts_net();
+    int host = argc == 3 && !strcmp(argv[2], "host");
+    if (argc == 3 && !host) return compare(argv[1], argv[2]);
+    if (argc != 6 && argc != 2 && !host) return 2;
+    builder *b = host ? host_net() : argc == 2 ? parts_net_folded() : parts_net();
     size_t size;
     uint8_t *bytes = builder_pack(b, &size);
     hd_host *h;
     hd_err err = {0};
-    if (argc == 2) {
+    if (argc < 6) {
         int failed = hd_file_write(argv[1], bytes, size, &err) != HD_OK;
         free(bytes);
         builder_free(b);

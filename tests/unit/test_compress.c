@@ -319,8 +319,12 @@ static void refuses_by_name(void **state) {
     even.base.sparsity = 1;
     assert_int_equal(hd_compress(&m, k.g, &even, wrong, 2, 1, &err), HD_RANGE);
     assert_string_equal(err.message, "policy, base: sparsity 1; allowed 0 to below 1");
-    hd_idx *images = net_images_of((hd_shape){4, 6, 6}, 2, 1);
-    assert_int_equal(hd_compress(&m, k.g, &p, images, 0, 1, &err), HD_RANGE);
+    static float values[2 * 144];
+    hd_idx images = {.type = HD_IDX_F32, .rank = 2, .dim = {2, 144}, .item = 144, .data = values};
+    values[150] = INFINITY;
+    assert_int_equal(hd_compress(&m, k.g, &p, &images, 2, 1, &err), HD_RANGE);
+    assert_string_equal(err.message, "tensor 't0': values that are not finite on the calibration images");
+    assert_int_equal(hd_compress(&m, k.g, &p, &images, 0, 1, &err), HD_RANGE);
     assert_string_equal(err.message, "0 calibration images wanted of 2; at least 1 is needed");
     assert_int_equal(hd_compress(&m, k.g, &p, wrong, 2, 1, &err), HD_MISMATCH);
     assert_string_equal(err.message, "calibration images have 25 elements; input tensor 't0' has 144");

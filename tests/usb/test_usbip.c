@@ -28,6 +28,7 @@ static hd_status board_step(hd_vboard *b, const uint8_t *bytes, size_t n, uint8_
     for (size_t i = 0; i < n; i++) link_board_byte(&board, bytes[i], hd_seconds());
     link_board_time(&board, hd_seconds());
     *got = board.out_n < size ? board.out_n : size;
+    if (!*got) return HD_OK; /* nothing was ever sent, perhaps: no buffer */
     memcpy(out, board.out, *got);
     board.out_n -= *got;
     memmove(board.out, board.out + *got, board.out_n);
