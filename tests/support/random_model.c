@@ -153,14 +153,16 @@ static void code_weights(maker *k, hd_stage *s) {
     }
 }
 
-/* A multiplier that spreads the results over the codes, so that neither rounding nor saturation goes untested. */
+/* A multiplier that spreads the results over the codes, so that neither rounding nor clamping goes untested; one channel in 25 has a bias that
+ * saturates q, upwards or downwards. */
 static void spread_channel(maker *k, hd_stage *s, size_t oc) {
     size_t inputs = hd_stage_weights(s) / (size_t)s->cout;
     double power = 1;
     for (size_t i = 0; i < inputs; i++) power += (double)s->v[oc * inputs + i] * s->v[oc * inputs + i];
     double spread = sqrt(power) * 70.0;
     s->scale[oc] = s->granularity == HD_GRANULARITY_TENSOR ? 0.5f : 0.1f + hd_rng_float(&k->rng);
-    s->bias[oc] = (int32_t)(spread * (double)(hd_rng_float(&k->rng) - 0.5f));
+    double bias = (double)hd_rng_float(&k->rng) - 0.5;
+    s->bias[oc] = (int32_t)fmax(-0x1p28, fmin(0x1p28, spread * bias * (fabs(bias) > 0.48 ? 4096 : 1)));
     s->mult[oc] = (uint16_t)range(k, 32768, 65535);
     int shift = (int)lrint(log2(spread * s->mult[oc] / 45.0)) + PICK(k, 0, 0, 0, 1, -2);
     s->shift[oc] = (uint8_t)(shift < 1 ? 1 : shift > 47 ? 47 : shift);
