@@ -59,6 +59,12 @@ void hd_call_end(hd_call *c) {
 
 const hd_nd *hd_call_as(hd_call *c, const hd_nd *v, hd_type type) {
     if (v->type == type) return v;
+    /* No operation of the network's, but time: an operator that only converts must not be free in a loop. */
+    c->host->converted += (double)v->count;
+    if (c->host->converted > c->host->limits.operations) {
+        hd_call_fail(c, HD_RANGE, "the run converts more than %.3g elements, the most that is allowed", c->host->limits.operations);
+        return NULL;
+    }
     struct hd_scratch *s = scratch(c, 0);
     if (!s) return NULL;
     if (hd_nd_cast(&s->value, v, type, c->err) == HD_OK) return &s->value;
@@ -100,6 +106,8 @@ hd_status hd_in_ints(hd_call *c, int k, const int64_t **list, size_t *n) {
     *n = 0;
     if (k >= c->n_in || !c->in[k]) return HD_OK;
     const hd_nd *v = c->in[k];
+    /* A list has an element type and a rank, too. */
+    if (v->kind != HD_ND_TENSOR) return hd_call_fail(c, HD_MISMATCH, "input %d is no tensor", k);
     if (v->rank > 1 || (v->type != HD_TYPE_I32 && v->type != HD_TYPE_I64))
         return hd_call_fail(c, HD_UNSUPPORTED, "input %d is a %s tensor of %d dimensions; a list of int64 is expected", k, hd_type_name(v->type), v->rank);
     v = hd_call_as(c, v, HD_TYPE_I64);

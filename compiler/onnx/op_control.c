@@ -25,6 +25,8 @@ static hd_status stack(hd_call *c, int k, const hd_nd *v, size_t n, int axis, in
     int64_t dim[HD_ND_MAX_RANK] = {(int64_t)n};
     int rank = 1;
     if (n) {
+        /* Of strings only the addresses would be copied. */
+        if (v[0].type == HD_TYPE_STRING) return hd_call_fail(c, HD_UNSUPPORTED, "an output of strings cannot be stacked");
         rank = v[0].rank + 1;
         if (rank > HD_ND_MAX_RANK) return hd_call_fail(c, HD_UNSUPPORTED, "gives %d dimensions; at most %d are allowed", rank, HD_ND_MAX_RANK);
         if (axis < 0) axis += rank;
@@ -47,6 +49,7 @@ static hd_status stack(hd_call *c, int k, const hd_nd *v, size_t n, int axis, in
 typedef struct kept {
     int n_states, n_scans;
     size_t steps, capacity;
+    double bytes; /* of the scans */
     hd_nd *state, *made;
     hd_nd *scan; /* [steps][n_scans] */
 } kept;
@@ -84,8 +87,12 @@ static hd_status keep_step(kept *k, hd_call *c, int from) {
     for (int j = 0; j < k->n_scans; j++) {
         k->scan[k->steps * (size_t)k->n_scans + (size_t)j] = k->made[from + k->n_states + j];
         k->made[from + k->n_states + j] = (hd_nd){0};
+        const hd_nd *v = &k->scan[k->steps * (size_t)k->n_scans + (size_t)j];
+        k->bytes += (double)sizeof *v + (double)v->count * (double)hd_type_size(v->type);
     }
     k->steps++;
+    /* They are to be one tensor for each output; without end they would fill the memory first. */
+    if (k->bytes > (double)hd_limit(c) * k->n_scans) return hd_call_fail(c, HD_RANGE, "%zu steps give more than %zu bytes an output, the most that is allowed", k->steps, hd_limit(c));
     return HD_OK;
 }
 
@@ -108,7 +115,7 @@ hd_status hd_op_loop(hd_call *c) {
     int go = 1, states = c->n_in - 2, outputs = hd_body_outputs(c, "body");
     if (states < 0) return hd_call_fail(c, HD_FORMAT, "%d inputs; a trip count and a condition, which may be left out, come before the states", c->n_in);
     if (c->in[0]) {
-        if (c->in[0]->count != 1 || c->in[0]->type != HD_TYPE_I64) return hd_call_fail(c, HD_MISMATCH, "the trip count is not one int64");
+        if (c->in[0]->kind != HD_ND_TENSOR || c->in[0]->count != 1 || c->in[0]->type != HD_TYPE_I64) return hd_call_fail(c, HD_MISMATCH, "the trip count is not one int64");
         most = *(const int64_t *)c->in[0]->data;
     }
     if (c->in[1]) HD_TRY(truth(c, c->in[1], &go));
@@ -190,6 +197,7 @@ static hd_status scan(hd_call *c, const hd_nd *const *in, int n_in, kept *k) {
         if (status == HD_OK) status = hd_call_body(c, "body", given, n_in, k->made, outputs);
         else release(given, (size_t)n_in);
         if (status == HD_OK) status = keep_step(k, c, 0);
+        if (status == HD_OK) status = hd_work(c, 1);
     }
     return status;
 }

@@ -180,7 +180,7 @@ const hd_host_port *hd_host_output(const hd_host *h, int k) { return &h->output[
 hd_status hd_host_run(hd_host *h, const hd_nd *in, hd_nd *out, double *operations, hd_err *err) {
     hd_nd *lent = calloc((size_t)h->n_inputs + 1, sizeof *lent);
     for (int k = 0; k < h->n_outputs; k++) out[k] = (hd_nd){0};
-    h->operations = 0;
+    h->operations = h->converted = 0;
     hd_status status = lent ? HD_OK : hd_fail(err, HD_NOMEM, "%s: out of memory", h->label);
     for (int k = 0; status == HD_OK && k < h->n_inputs; k++) {
         if (in[k].kind == HD_ND_NONE) status = hd_fail(err, HD_MISMATCH, "%s: input '%s' is not given", h->label, h->input[k].name);

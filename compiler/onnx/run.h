@@ -45,7 +45,7 @@ struct hd_host {
     int64_t opset;
     hd_host_plan plan;
     hd_host_limits limits;
-    double operations;
+    double operations, converted; /* of a run; elements brought into another type */
     hd_host_port *input, *output;
     int n_inputs, n_outputs;
     hd_host_watch *watch;
