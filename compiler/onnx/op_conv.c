@@ -21,16 +21,16 @@ static hd_status read_conv(conv *v, hd_call *c, const hd_nd *x, const hd_nd *wei
         kernel[k] = weight->dim[k + 2];
     }
     v->batch = x->dim[0];
-    if (v->groups < 1 || x->dim[1] % v->groups || weight->dim[0] % v->groups) return hd_call_fail(c, HD_MISMATCH, "%lld groups of %lld and %lld channels", (long long)v->groups, (long long)x->dim[1], (long long)weight->dim[0]);
+    /* No channels divide into any number of groups. */
+    if (v->groups < 1 || v->groups > (x->dim[1] ? x->dim[1] : 1) || x->dim[1] % v->groups || weight->dim[0] % v->groups) return hd_call_fail(c, HD_MISMATCH, "%lld groups of %lld and %lld channels", (long long)v->groups, (long long)x->dim[1], (long long)weight->dim[0]);
     v->cin = x->dim[1] / v->groups;
     v->cout = transposed ? weight->dim[1] : weight->dim[0] / v->groups;
     if (transposed ? weight->dim[0] != x->dim[1] : weight->dim[1] != v->cin) return hd_call_fail(c, HD_MISMATCH, "weights for %lld channels; the input has %lld", (long long)weight->dim[!transposed], (long long)x->dim[1]);
     if (transposed) v->w = (hd_window){.n = x->rank - 2};
     else HD_TRY(hd_window_read(&v->w, c, x, kernel, 0));
-    v->in = hd_window_size(x->rank - 2, x->dim + 2);
-    v->taps = hd_window_size(x->rank - 2, kernel);
-    if (!transposed) v->out = hd_window_size(v->w.n, v->w.out);
-    return HD_OK;
+    HD_TRY(hd_window_size(c, x->rank - 2, x->dim + 2, &v->in));
+    HD_TRY(hd_window_size(c, x->rank - 2, kernel, &v->taps));
+    return transposed ? HD_OK : hd_window_size(c, v->w.n, v->w.out, &v->out);
 }
 
 /* Dims of the result: batch, all output channels, spatial sizes. */
@@ -71,7 +71,7 @@ static hd_status convolve(hd_call *c, const conv *v, const hd_nd *x, const hd_nd
     int64_t dim[HD_ND_MAX_RANK];
     dims_of(v, dim);
     HD_TRY(new_result(c, y, x->type, x->rank, dim));
-    HD_TRY(hd_work(c, (double)y->count * (double)v->cin * (double)v->taps));
+    HD_TRY(hd_work(c, (double)y->count * (double)(v->cin ? v->cin : 1) * (double)v->taps));
     if (y->count == 0 || v->cin == 0) return HD_OK;
     int64_t *from = hd_call_memory(c, (size_t)v->taps * (size_t)v->out, sizeof *from);
     float *columns = x->type == HD_TYPE_F32 && from ? hd_call_memory(c, (size_t)v->cin * (size_t)v->taps * (size_t)v->out, sizeof *columns) : NULL;
@@ -151,6 +151,7 @@ static hd_status requantise(hd_call *c, const hd_nd *sum, int axis, int x_scale,
         /* The factor is a float, as in the runtimes that write such files. */
         float factor = (float)sx * (float)((const double *)sw->data)[sw->count == 1 ? 0 : i / after % along] / (float)sy;
         double v = rint((double)((const int64_t *)sum->data)[i] * (double)factor) + zero;
+        if (isnan(v)) v = zero; /* a scale of 0 or of no number */
         v = v < lowest ? lowest : v > highest ? highest : v;
         ((uint8_t *)c->out[0].data)[i] = (uint8_t)(int)v;
     }
@@ -211,8 +212,7 @@ static hd_status transposed_sizes(hd_call *c, conv *v, const hd_nd *x, const hd_
         w->out[k] = given ? shape[k] : full - w->before[k] - w->after[k];
         if (w->out[k] < 0 || w->out[k] > 1 << 28) return hd_call_fail(c, HD_RANGE, "an output of %lld", (long long)w->out[k]);
     }
-    v->out = hd_window_size(n, w->out);
-    return HD_OK;
+    return hd_window_size(c, n, w->out, &v->out);
 }
 
 /* Output position that tap t of input position i adds to, or -1. */
@@ -236,8 +236,9 @@ hd_status hd_op_convtranspose(hd_call *c) {
     HD_TRY(transposed_sizes(c, &v, x, w));
     dims_of(&v, dim);
     HD_TRY(new_result(c, &y, HD_TYPE_F64, x->rank, dim));
-    hd_status status = hd_work(c, (double)x->count * (double)v.cout * (double)v.taps);
-    for (int64_t b = 0; status == HD_OK && b < v.batch * v.groups; b++)
+    hd_status status = hd_work(c, fmax((double)y.count, (double)x->count * (double)v.cout * (double)v.taps));
+    int64_t samples = y.count && v.cin ? v.batch * v.groups : 0;
+    for (int64_t b = 0; status == HD_OK && b < samples; b++)
         for (int64_t i = 0; i < v.in; i++)
             for (int64_t t = 0; t < v.taps; t++) {
                 int64_t to = scattered(&v.w, i, t);

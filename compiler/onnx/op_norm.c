@@ -99,7 +99,7 @@ hd_status hd_op_instancenorm(hd_call *c) {
     size_t batch, n, each;
     hd_split_at(x, 1, &batch, &n, &each);
     int64_t groups = grouped ? hd_attr_i(c, "num_groups", 0) : (int64_t)n;
-    if (groups < 1 || n % (size_t)groups) return hd_call_fail(c, HD_MISMATCH, "%lld groups of %zu channels", (long long)groups, n);
+    if (groups < 1 || (size_t)groups > n || n % (size_t)groups) return hd_call_fail(c, HD_MISMATCH, "%lld groups of %zu channels", (long long)groups, n);
     size_t members = n / (size_t)groups, parameters = grouped && c->opset < 21 ? (size_t)groups : n;
     const double *scale, *bias;
     HD_TRY(each_of(c, 1, parameters, &scale));
@@ -159,6 +159,7 @@ hd_status hd_op_lrn(hd_call *c) {
     double alpha = (double)hd_attr_f(c, "alpha", 1e-4f), beta = (double)hd_attr_f(c, "beta", 0.75f), bias = (double)hd_attr_f(c, "bias", 1);
     size_t batch, n, each;
     hd_split_at(x, 1, &batch, &n, &each);
+    HD_TRY(hd_work(c, (double)x->count * (double)size));
     hd_nd y;
     HD_TRY(new_double(c, &y, x));
     const double *v = x->data;
@@ -171,8 +172,7 @@ hd_status hd_op_lrn(hd_call *c) {
         }
         ((double *)y.data)[i] = v[i] / pow(bias + alpha / (double)size * sum, beta);
     }
-    HD_TRY(hd_out_cast(c, 0, &y, c->in[0]->type));
-    return hd_work(c, (double)x->count * (double)size);
+    return hd_out_cast(c, 0, &y, c->in[0]->type);
 }
 
 /* MeanVarianceNormalization over axes, LpNormalization along one. */

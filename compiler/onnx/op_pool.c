@@ -18,9 +18,9 @@ static hd_status read_pool(pool *p, hd_call *c, int whole) {
     HD_TRY(hd_window_list(c, "kernel_shape", x->rank - 2, 1, 1, kernel));
     HD_TRY(hd_window_read(&p->w, c, x, kernel, hd_attr_i(c, "ceil_mode", 0)));
     p->planes = x->dim[0] * x->dim[1];
-    p->in = hd_window_size(p->w.n, p->w.in);
-    p->out = hd_window_size(p->w.n, p->w.out);
-    p->taps = hd_window_size(p->w.n, p->w.kernel);
+    HD_TRY(hd_window_size(c, p->w.n, p->w.in, &p->in));
+    HD_TRY(hd_window_size(c, p->w.n, p->w.out, &p->out));
+    HD_TRY(hd_window_size(c, p->w.n, p->w.kernel, &p->taps));
     p->x = hd_call_as(c, x, whole ? HD_TYPE_I64 : HD_TYPE_F64);
     if (!p->x) return HD_NOMEM;
     return hd_work(c, (double)p->planes * (double)p->out * (double)p->taps);
@@ -152,8 +152,8 @@ hd_status hd_op_maxunpool(hd_call *c) {
     for (int k = 0; k < n; k++) {
         dim[k + 2] = inner[k] = (x->dim[k + 2] - 1) * stride[k] + kernel[k] - pads[k] - pads[k + n];
         if (inner[k] < 1 || inner[k] > 1 << 28) return hd_call_fail(c, HD_RANGE, "an output of %lld", (long long)inner[k]);
-        inner_plane *= inner[k];
     }
+    HD_TRY(hd_window_size(c, n, inner, &inner_plane));
     const int64_t *want;
     size_t n_want;
     HD_TRY(hd_in_ints(c, 2, &want, &n_want));
@@ -166,7 +166,8 @@ hd_status hd_op_maxunpool(hd_call *c) {
     size_t size = hd_type_size(x->type);
     for (size_t i = 0; i < x->count; i++) {
         int64_t index = ((const int64_t *)at->data)[i], to = 0, scale = 1;
-        if (index < 0) return hd_call_fail(c, HD_RANGE, "index %lld", (long long)index);
+        /* Of more planes than there are elements the product would pass 64 bits. */
+        if (index < 0 || (uint64_t)(index / inner_plane) > c->out[0].count) return hd_call_fail(c, HD_RANGE, "index %lld of %zu elements", (long long)index, c->out[0].count);
         int64_t rest = index % inner_plane;
         for (int k = n; k-- > 0; rest /= inner[k], scale *= dim[k + 2]) to += rest % inner[k] * scale;
         to += index / inner_plane * plane;

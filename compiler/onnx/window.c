@@ -45,6 +45,13 @@ hd_status hd_window_read(hd_window *w, hd_call *c, const hd_nd *x, const int64_t
     return HD_OK;
 }
 
+hd_status hd_window_size(hd_call *c, int n, const int64_t *dim, int64_t *size) {
+    size_t count;
+    if (!hd_nd_count(&count, n, dim, (size_t)1 << 40)) return hd_call_fail(c, HD_RANGE, "windows or planes of more than 2^40 elements");
+    *size = (int64_t)count;
+    return HD_OK;
+}
+
 int64_t hd_window_at(const hd_window *w, int64_t o, int64_t t) {
     int64_t at = 0, scale = 1;
     for (int k = w->n; k-- > 0; o /= w->out[k], t /= w->kernel[k], scale *= w->in[k]) {
