@@ -194,6 +194,7 @@ hd_status hd_op_variadic(hd_call *c) {
     }
     if (strcmp(c->op->name, "Mean") == 0) {
         hd_nd n;
+        next = (hd_nd){0};
         hd_status status = hd_nd_new(&n, wide, 0, NULL, hd_limit(c), c->err);
         if (status == HD_OK) {
             if (wide == HD_TYPE_F64) *(double *)n.data = c->n_in;
@@ -202,7 +203,10 @@ hd_status hd_op_variadic(hd_call *c) {
             hd_nd_free(&n);
         }
         hd_nd_free(&sum);
-        if (status != HD_OK) return status;
+        if (status != HD_OK) {
+            hd_nd_free(&next);
+            return status;
+        }
         sum = next;
     }
     return hd_out_cast(c, 0, &sum, type);

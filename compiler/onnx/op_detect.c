@@ -106,7 +106,8 @@ hd_status hd_op_roialign(hd_call *c) {
         if (!half) rw = fmax(1, rw), rh = fmax(1, rh);
         double bh = rh / (double)oh, bw = rw / (double)ow;
         if (!(fabs(bh) < 4096 && fabs(bw) < 4096) || batch[r] < 0 || batch[r] >= x->dim[0]) return hd_call_fail(c, HD_RANGE, "region %zu is out of range", r);
-        int64_t gh = ratio ? ratio : (int64_t)ceil(bh), gw = ratio ? ratio : (int64_t)ceil(bw);
+        /* A region whose corners are the wrong way round has no samples. */
+        int64_t gh = ratio ? ratio : (int64_t)ceil(fmax(0, bh)), gw = ratio ? ratio : (int64_t)ceil(fmax(0, bw));
         HD_TRY(hd_work(c, (double)(x->dim[1] * oh * ow) * (double)gh * (double)gw));
         for (int64_t i = 0; i < x->dim[1] * oh * ow; i++) {
             const float *plane = (const float *)x->data + (batch[r] * x->dim[1] + i / (oh * ow)) * h * w;

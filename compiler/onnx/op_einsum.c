@@ -106,7 +106,7 @@ hd_status hd_op_einsum(hd_call *c) {
     if (status != HD_OK) return hd_call_fail(c, status, "%s", err.message);
     double total = 1;
     for (int k = 0; k < e.n_letters; k++) total *= (double)e.size[k];
-    status = hd_work(c, total);
+    status = hd_work(c, total > 0 ? total : (double)y.count);
     for (int done = total == 0; status == HD_OK && !done;) {
         double real = 1;
         uint64_t whole = 1;

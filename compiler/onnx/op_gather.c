@@ -164,6 +164,7 @@ hd_status hd_op_scatterelements(hd_call *c) {
         if (status == HD_OK) join(&y, (size_t)to, updates, i, 1, how);
         for (int k = at->rank; k-- > 0 && ++place[k] == at->dim[k];) place[k] = 0;
     }
+    if (status == HD_OK) status = hd_work(c, (double)(x->count + at->count));
     if (status == HD_OK) return hd_out_cast(c, 0, &y, x->type);
     hd_nd_free(&y);
     return status;
@@ -192,6 +193,7 @@ hd_status hd_op_scatternd(hd_call *c) {
         }
         if (status == HD_OK) join(&y, to, updates, i * each, each, how);
     }
+    if (status == HD_OK) status = hd_work(c, (double)(x->count + at->count + updates->count));
     if (status == HD_OK) return hd_out_cast(c, 0, &y, x->type);
     hd_nd_free(&y);
     return status;
@@ -245,6 +247,7 @@ hd_status hd_op_compress(hd_call *c) {
     if (!flat) memcpy(dim, x->dim, sizeof dim);
     dim[axis] = kept;
     HD_TRY(hd_out(c, 0, x->type, flat ? 1 : x->rank, dim));
+    HD_TRY(hd_work(c, (double)before * (double)keep->count));
     size_t bytes = after * hd_type_size(x->type);
     char *to = c->out[0].data;
     for (size_t i = 0; i < before && bytes; i++)

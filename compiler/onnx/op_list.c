@@ -70,6 +70,7 @@ hd_status hd_op_list_erase(hd_call *c) {
     hd_nd v;
     HD_TRY(need_list(c));
     HD_TRY(position(c, 1, n, 0, (int64_t)n - 1, &at));
+    HD_TRY(hd_work(c, (double)n));
     HD_TRY(hd_nd_new_list(&v, c->in[0]->type, n - 1, c->err));
     for (size_t k = 0; k + 1 < n; k++) ((hd_nd *)v.data)[k] = hd_nd_share((const hd_nd *)c->in[0]->data + (k + (k >= at)));
     return give(c, &v);

@@ -59,7 +59,7 @@ hd_status hd_matmul(hd_call *c, hd_nd *y, const hd_nd *a, const hd_nd *b, hd_typ
     hd_status status = hd_nd_new(y, wide, rank, dim, hd_limit(c), &err);
     if (status != HD_OK) return hd_call_fail(c, status, "%s", err.message);
     size_t size = hd_type_size(wide);
-    HD_TRY(hd_work(c, (double)y->count * (double)k));
+    HD_TRY(hd_work(c, (double)y->count * (double)(k ? k : 1))); /* sums of nothing are written, too */
     hd_loop l;
     char *to = y->data;
     for (hd_loop_begin(&l, outer, dim, operand, 2); y->count && !l.done; hd_loop_next(&l))
@@ -96,7 +96,7 @@ hd_status hd_op_gemm(hd_call *c) {
     hd_err err = {0};
     hd_status status = hd_nd_new(&y, wide, 2, dim, hd_limit(c), &err);
     if (status != HD_OK) return hd_call_fail(c, status, "%s", err.message);
-    status = hd_work(c, (double)y.count * (double)k);
+    status = hd_work(c, (double)y.count * (double)(k ? k : 1));
     if (status == HD_OK) multiply(wide, m, n, k, a->data, ta ? 1 : k, ta ? m : 1, b->data, tb ? 1 : n, tb ? k : 1, y.data);
     if (bias && status == HD_OK) {
         bias = hd_call_as(c, bias, wide);

@@ -194,7 +194,7 @@ hd_status hd_op_recurrent(hd_call *c) {
     recurrent v = {0};
     HD_TRY(read_operands(&v, c));
     size_t d = (size_t)v.directions, b = (size_t)v.batch, h = (size_t)v.hidden;
-    HD_TRY(hd_work(c, (double)d * (double)b * (double)v.steps * (double)v.gates * (double)h * (double)(v.in + v.hidden)));
+    HD_TRY(hd_work(c, (double)d * (double)b * (double)(v.steps ? v.steps : 1) * (double)v.gates * (double)h * (double)(v.in + v.hidden)));
     double **room[] = {&v.y, &v.last_h, &v.last_c, &v.h, &v.c, &v.gate, &v.rec};
     size_t size[] = {(size_t)v.steps * d * b * h, d * b * h, d * b * h, b * h, b * h, (size_t)v.gates * h, (size_t)v.gates * h};
     for (int k = 0; k < 7; k++) {

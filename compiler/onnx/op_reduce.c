@@ -104,10 +104,11 @@ hd_status hd_op_reduce(hd_call *c) {
         hd_nd_free(&y);
         return HD_NOMEM;
     }
+    double work = (double)(x->count ? x->count : y.count);
     if (real) reduce_real(y.data, y.count, x, stride, how, peak);
     else reduce_whole(y.data, y.count, x, stride, how);
     HD_TRY(hd_out_cast(c, 0, &y, c->in[0]->type));
-    return hd_work(c, (double)x->count);
+    return hd_work(c, work);
 }
 
 /* ArgMax, ArgMin */

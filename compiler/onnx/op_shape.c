@@ -149,11 +149,14 @@ hd_status hd_op_range(hd_call *c) {
     hd_err err = {0};
     hd_status status = hd_nd_new(&y, v[0]->type, 1, &count, hd_limit(c), &err);
     if (status != HD_OK) return hd_call_fail(c, status, "%s", err.message);
-    for (int64_t k = 0; k < count; k++) {
+    status = hd_work(c, (double)count);
+    for (int64_t k = 0; status == HD_OK && k < count; k++) {
         if (real) ((double *)y.data)[k] = *(double *)v[0]->data + (double)k * *(double *)v[2]->data;
         else ((uint64_t *)y.data)[k] = *(uint64_t *)v[0]->data + (uint64_t)k * *(uint64_t *)v[2]->data;
     }
-    return hd_out_cast(c, 0, &y, type);
+    if (status == HD_OK) return hd_out_cast(c, 0, &y, type);
+    hd_nd_free(&y);
+    return status;
 }
 
 hd_status hd_op_eyelike(hd_call *c) {
@@ -162,6 +165,7 @@ hd_status hd_op_eyelike(hd_call *c) {
     int64_t k = hd_attr_i(c, "k", 0);
     hd_nd y;
     hd_err err = {0};
+    HD_TRY(hd_work(c, (double)x->count));
     hd_status status = hd_nd_new(&y, HD_TYPE_F32, 2, x->dim, hd_limit(c), &err);
     if (status != HD_OK) return hd_call_fail(c, status, "%s", err.message);
     for (int64_t i = 0; i < x->dim[0] && k > INT32_MIN && k < INT32_MAX; i++)

@@ -1,4 +1,5 @@
 /* TopK and Unique. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,7 +10,9 @@ typedef struct item {
     int64_t whole, at;
 } item;
 
+/* What is no number is larger than all that are, as numpy sorts: an order for qsort, which may not be given anything else. */
 static int compare(const item *a, const item *b) {
+    if (isnan(a->real) || isnan(b->real)) return !!isnan(a->real) - !!isnan(b->real);
     if (a->real != b->real) return a->real < b->real ? -1 : 1;
     return (a->whole > b->whole) - (a->whole < b->whole);
 }
@@ -74,15 +77,15 @@ hd_status hd_op_unique(hd_call *c) {
     size_t before = 1, along = x->count, after = 1, size = hd_type_size(x->type);
     if (!flat) hd_split_at(x, axis, &before, &along, &after);
     const hd_nd *v = hd_call_as(c, x, hd_type_is_float(x->type) ? HD_TYPE_F64 : HD_TYPE_I64);
-    size_t *order = v ? hd_call_memory(c, along, 4 * sizeof *order) : NULL;
+    size_t *order = v ? hd_call_memory(c, along, 5 * sizeof *order) : NULL;
     if (!order) return HD_NOMEM;
-    size_t *first = order + along, *which = first + along, *times = which + along, n = 0;
-    double steps = 0;
+    size_t *first = order + along, *which = first + along, *times = which + along, *place = times + along, n = 0;
     /* Insertion into the list of those found, which stays sorted (or in order of appearance). */
     int64_t sorted = hd_attr_i(c, "sorted", 1);
     for (size_t k = 0; k < along; k++) {
         size_t at = 0;
         int order_found = 1;
+        double steps = 1;
         for (at = 0; at < n; at++) {
             order_found = 0;
             for (size_t j = 0; j < before * after && !order_found; j++) {
@@ -97,13 +100,14 @@ hd_status hd_op_unique(hd_call *c) {
             which[k] = order[at];
             times[order[at]]++;
         } else {
+            steps += (double)(n - at);
             memmove(order + at + 1, order + at, (n - at) * sizeof *order);
             order[at] = n;
             first[n] = k;
             times[n] = 1;
             which[k] = n++;
         }
-        if (steps > 1e11) return hd_call_fail(c, HD_RANGE, "too many elements to compare");
+        HD_TRY(hd_work(c, steps)); /* each time: it grows with the square of `along` */
     }
     int64_t dim[HD_ND_MAX_RANK], count = (int64_t)n, all = (int64_t)along;
     memcpy(dim, x->dim, sizeof dim);
@@ -114,8 +118,8 @@ hd_status hd_op_unique(hd_call *c) {
         for (size_t b = 0; b < before && after > 0; b++) memcpy((char *)c->out[0].data + (b * n + k) * after * size, (const char *)x->data + (b * along + first[order[k]]) * after * size, after * size);
         if (c->n_out > 1) ((int64_t *)c->out[1].data)[k] = (int64_t)first[order[k]];
         if (c->n_out > 3) ((int64_t *)c->out[3].data)[k] = (int64_t)times[order[k]];
-        for (size_t j = 0; c->n_out > 2 && j < along; j++)
-            if (which[j] == order[k]) ((int64_t *)c->out[2].data)[j] = (int64_t)k;
+        place[order[k]] = k;
     }
-    return hd_work(c, steps);
+    for (size_t j = 0; c->n_out > 2 && j < along; j++) ((int64_t *)c->out[2].data)[j] = (int64_t)place[which[j]];
+    return HD_OK;
 }

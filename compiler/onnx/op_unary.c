@@ -177,6 +177,8 @@ hd_status hd_op_cast(hd_call *c) {
     hd_nd y;
     hd_err err = {0};
     const hd_nd *x = c->in[0];
+    if (x->count > hd_limit(c) / hd_type_size(to)) return hd_call_fail(c, HD_RANGE, "%zu elements of type %s need more than %zu bytes, the most that is allowed", x->count, hd_type_name((int)to), hd_limit(c));
+    if (x->type != to) HD_TRY(hd_work(c, (double)x->count));
     if (to == HD_TYPE_BF16 && c->opset < 19 && x->type != to) {
         /* Rounding was laid down with operator set 19; the published results for earlier ones are cut off. */
         hd_nd single;
