@@ -251,6 +251,9 @@ hd_status hd_onnx_gather(hd_onnx *o, int n, hd_err *err) {
     if (status == HD_OK) status = hd_onnx_int(&axis, o, n, "axis", 0, err);
     if (status != HD_OK) return status;
     if (!from->i || !index->i || from->rank != 1 || index->rank > 1 || axis != 0) return hd_onnx_fail(o, n, err, HD_UNSUPPORTED, "only picking from a list of sizes is supported");
+    /* Of few bytes of file: one list of indices may serve many nodes. */
+    status = hd_onnx_charge(o, n, index->count * sizeof *index->i, err);
+    if (status != HD_OK) return status;
     status = integers(&c, o, index->count, index->rank, err);
     for (size_t k = 0; status == HD_OK && k < index->count; k++) {
         int64_t at = index->i[k] < 0 ? index->i[k] + (int64_t)from->count : index->i[k];

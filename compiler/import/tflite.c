@@ -79,6 +79,9 @@ static hd_status constant_input(const hd_tflite_tensor **c, const build *b, int 
 /* A node that reads graph tensor x and writes a new tensor; `suffix` tells apart the several nodes of one operator. */
 static hd_status emit(hd_node **out, const build *b, hd_op op, const char *suffix, int x, hd_shape shape) {
     char name[64];
+    /* Here and not only when the graph is whole: layers that follow multiply these sizes. */
+    if (shape.h > HD_TFLITE_MAX_ELEMENTS / shape.w || shape.c > HD_TFLITE_MAX_ELEMENTS / shape.w / shape.h)
+        return fail(b, HD_RANGE, "an output of %d x %d x %d; at most %d elements are allowed", shape.c, shape.h, shape.w, HD_TFLITE_MAX_ELEMENTS);
     hd_tflite_node_name(&b->t, b->node, name, sizeof name);
     size_t used = strlen(name);
     snprintf(name + used, sizeof name - used, "%s", suffix);

@@ -68,7 +68,7 @@ void hd_tflite_values(const hd_tflite_tensor *x, float *to) {
             int64_t v = x->type == HD_TFLITE_INT8 ? (int8_t)*b : x->type == HD_TFLITE_UINT8 ? *b : x->type == HD_TFLITE_INT16 ? (int16_t)(b[0] | b[1] << 8)
                         : x->type == HD_TFLITE_INT32 ? (int32_t)hd_flat_u32(b) : (int64_t)u64(b);
             size_t channel = x->scales > 1 ? i / inner % x->scales : 0;
-            to[i] = x->scale ? (float)((double)hd_tflite_scale(x, channel) * (double)(v - hd_tflite_zero(x, channel))) : (float)v;
+            to[i] = x->scale ? (float)((double)hd_tflite_scale(x, channel) * ((double)v - (double)hd_tflite_zero(x, channel))) : (float)v;
         }
     }
 }
