@@ -11,7 +11,7 @@ typedef struct hd_ref_run {
     uint32_t shift;   /* planes: z = (z << shift) + sum */
     uint32_t channel;
     uint8_t starts, ends; /* first and last run of the channel */
-    int64_t ones;     /* what one's complement takes off the sum */
+    uint64_t ones;    /* what one's complement takes off the sum; modulo 2^64, like all of a channel's sum, of which 32 bits count */
     size_t coef;      /* steps * LANES factors in hd_ref_layer.coef */
 } hd_ref_run;
 

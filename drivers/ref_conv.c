@@ -67,8 +67,8 @@ typedef struct post_state {
     const uint8_t *table;
 } post_state;
 
-static int8_t requantise(const post_state *s, const uint32_t *param, int64_t z, int64_t activations, int64_t b) {
-    int64_t acc = wrap(z - (s->even ? activations : 0) + (int32_t)param[0], 32);
+static int8_t requantise(const post_state *s, const uint32_t *param, uint64_t z, int64_t activations, int64_t b) {
+    int64_t acc = wrap((int64_t)(z - (s->even ? (uint64_t)activations : 0) + param[0]), 32);
     int64_t mult = hd_field_get(param, HD_P_MULT), shift = hd_field_get(param, HD_P_SHIFT);
     int64_t q = (acc * mult + (shift ? (int64_t)1 << (shift - 1) : 0)) >> shift;
     q = q < -32768 ? -32768 : q > 32767 ? 32767 : q;
@@ -99,10 +99,10 @@ static hd_status run_tile(hd_device *d, const hd_ref_layer *l, uint32_t n, uint3
     int64_t cout = GET(l, COUT), words = GET(l, KH) * GET(l, KW) * GET(l, NCB);
     for (uint32_t r = t->run; r < t->run + t->runs; r++) {
         const hd_ref_run *run = &l->run[r];
-        int64_t sum = dot(a, l->coef + run->coef, count) - run->ones;
+        int64_t sum = (int64_t)((uint64_t)dot(a, l->coef + run->coef, count) - run->ones);
         /* Joined columns cannot wrap; a single one may. */
         if (run->shift == d->g.planes) sum = wrap(sum, d->g.acc_bits);
-        *z = (run->starts ? 0 : *z << (run->shift & 63)) + (uint64_t)sum;
+        *z = (run->starts || run->shift > 63 ? 0 : *z << run->shift) + (uint64_t)sum;
         if (!run->ends || run->channel >= cout) continue;
         int64_t b = 0;
         if (s->residual) {
@@ -110,7 +110,7 @@ static hd_status run_tile(hd_device *d, const hd_ref_layer *l, uint32_t n, uint3
             if (word >= s->res_n) return hd_fail(err, HD_DEVICE, "ref: descriptor %u: tile %u has residual word %lld of %lld", n, number, (long long)word, (long long)s->res_n);
             b = d->window[(size_t)(words + word) * lanes + run->channel % lanes];
         }
-        d->out[run->channel] = requantise(s, d->param + 2 * (size_t)(GET(l, PARAM_FIRST) + run->channel), (int64_t)*z, activations, b);
+        d->out[run->channel] = requantise(s, d->param + 2 * (size_t)(GET(l, PARAM_FIRST) + run->channel), *z, activations, b);
     }
     return HD_OK;
 }

@@ -40,7 +40,9 @@ static hd_status check_conv(const hd_device *d, const hd_ref_layer *l, uint32_t 
     hd_status st = check_common(l, n, err);
     if (st) return st;
     if (!GET(l, SINGLE) && GET(l, SX) > GET(l, KW)) return refuse(n, "SX > KW without SINGLE", err);
-    if (GET(l, KH) * GET(l, KW) * GET(l, NCB) + GET(l, RES_N) > d->g.window_words) return refuse(n, "window larger than its memory", err);
+    /* A shared post lane has its residual words in a memory of their own. */
+    if (GET(l, RES_N) > hd_geometry_residual_words(&d->g)) return refuse(n, "residual words outside their memory", err);
+    if (GET(l, KH) * GET(l, KW) * GET(l, NCB) + (d->g.post ? 0 : GET(l, RES_N)) > d->g.window_words) return refuse(n, "window larger than its memory", err);
     if (GET(l, STREAM_FIRST) > GET(l, STREAM_LAST) || GET(l, STREAM_LAST) >= entries_of(d)) return refuse(n, "stream outside its memory", err);
     if (!GET(l, CPC) || !GET(l, TILE_COLS) || !GET(l, LAST_COLS) || GET(l, TILE_COLS) > d->g.cols || GET(l, LAST_COLS) > d->g.cols)
         return refuse(n, "columns outside the array", err);
@@ -185,13 +187,13 @@ static hd_status decode_tile(hd_device *d, decode_state *s, hd_ref_tile *t, uint
         int wraps = may_wrap(s->column, n, ones, d->g.acc_bits);
         if (open && !wraps && !open_wraps && channel == run.channel && join(s->joined, s->column, n, planes)) {
             run.shift += planes;
-            run.ones = run.ones * ((int64_t)1 << planes) + ones;
+            run.ones = (run.ones << planes) + (uint64_t)ones;
         } else {
             if (open) {
                 hd_status st = put_run(s, &run, n, err);
                 if (st) return st;
             }
-            run = (hd_ref_run){.shift = planes, .channel = channel, .starts = of_channel == 0, .ones = ones};
+            run = (hd_ref_run){.shift = planes, .channel = channel, .starts = of_channel == 0, .ones = (uint64_t)ones};
             memcpy(s->joined, s->column, n * sizeof *s->joined);
             open = 1;
             open_wraps = wraps;
