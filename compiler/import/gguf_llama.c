@@ -23,7 +23,7 @@ static hd_status check_kind(const hd_gguf *g, hd_err *err) {
     if (!s) s = hd_gguf_real(&base, g, "llama.rope.freq_base", 10000, err);
     if (!s) s = hd_gguf_real(&factor, g, "llama.rope.scaling.factor", 1, err);
     if (s) return s;
-    if (fabs(eps - 1e-5) > 1e-8 || base != 10000 || factor != 1)
+    if (!(fabs(eps - 1e-5) <= 1e-8) || base != 10000 || factor != 1)
         return hd_fail(err, HD_UNSUPPORTED, "%s: norms with epsilon %g, rotary positions of base %g scaled by %g; supported are 1e-5, 10000 and 1", g->label, eps, base, factor);
     return HD_OK;
 }

@@ -65,7 +65,7 @@ static hd_status run_host(hd_part *part, hd_nd *value, hd_err *err) {
 static hd_status check_input(const hd_parts *p, const hd_part *part, const hd_nd *in, hd_err *err) {
     const hd_parts_value *v = &p->value[part->in[0]];
     size_t want;
-    if (hd_nd_count(&want, v->rank, v->dim, SIZE_MAX) && in->count == want && in->type == HD_TYPE_F32) return HD_OK;
+    if (in->kind == HD_ND_TENSOR && hd_nd_count(&want, v->rank, v->dim, SIZE_MAX) && in->count == want && in->type == HD_TYPE_F32) return HD_OK;
     char found[HD_ND_SHAPE_TEXT], expected[HD_ND_SHAPE_TEXT];
     return hd_fail(err, HD_MISMATCH, "part '%s': value '%s' is %s, of type %s; %s, of type float, is expected", part->name, v->name, hd_nd_shape_text(found, in->rank, in->dim), hd_type_name(in->type),
                    hd_nd_shape_text(expected, v->rank, v->dim));
