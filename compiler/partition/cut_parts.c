@@ -21,7 +21,12 @@ typedef struct cutter {
     uint8_t *in_s, *closure, *made; /* [node], [node], [value]: in the piece, leads to a node, written in the piece */
     int *list;      /* scratch of nodes */
     int n_parts, *entry, *exit; /* [part] values */
+    double left;    /* of SEARCH */
 } cutter;
+
+/* Nodes that the importer reads in all tries, and 4 KiB of constants for each: trying takes the cube of a network's nodes, and a file of a few kilobytes has a thousand. Of 240 nodes
+ * that no piece takes it is 2.4e6; more than this would be minutes. */
+static const double SEARCH = 1e7;
 
 static int is_layer(const char *op) { return !strcmp(op, "Conv") || !strcmp(op, "Gemm") || !strcmp(op, "MatMul"); }
 
@@ -73,6 +78,8 @@ static hd_status try_piece(cutter *w, int node, int entry, int plan, hd_err *err
     hd_plan p = {0};
     hd_status s = hd_cut_model(&bytes, w->c, w->list, n, &entry, 1, &w->c->node[node].out[0], 1, err);
     if (s == HD_OK && bytes.failed) s = hd_fail(err, HD_NOMEM, "out of memory");
+    w->left -= n + (double)bytes.size / 4096;
+    if (s == HD_OK && w->left < 0) s = hd_fail(err, HD_RANGE, "the search for pieces before it took all the time that it may");
     if (s == HD_OK) s = hd_import_onnx_memory(&g, bytes.data, bytes.size, "part", err);
     int tables = 0;
     for (int k = 0; s == HD_OK && k < g->n_nodes; k++) tables += g->node[k].op == HD_OP_UNARY;
@@ -339,7 +346,7 @@ static hd_status assemble(hd_parts *p, cutter *w, hd_err *err) {
 
 hd_status hd_parts_cut(hd_parts **out, const char *path, const hd_cut_options *o, hd_err *err) {
     *out = NULL;
-    cutter w = {0};
+    cutter w = {.left = SEARCH};
     hd_status s = hd_cut_new(&w.c, path, o, err);
     if (s == HD_OK) s = hd_cut_fuse(w.c, err);
     if (s != HD_OK) {
