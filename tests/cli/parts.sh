@@ -55,7 +55,14 @@ ok compress host.onnx --calib x.idx -o host.hdm
 ok compile host.hdm --geometry 4x8x8x2 -o host.hdp
 ok run host.hdp --input x.idx
 for command in predict profile; do error "host.hdp: all of its parts run on the host; there are no cycles" $command host.hdp; done
-rm host.onnx host.hdm host.hdp
+"$files" two.onnx two
+ok compress two.onnx --calib x.idx -o two.hdm
+ok compile two.hdm --geometry 4x8x8x2 -o two.hdp
+error "two.hdp: 2 inputs, the first of type float; one of floats is supported (compress --fix gives the others a number)" run two.hdp --input x.idx
+ok compress two.onnx --fix k=2 --calib x.idx -o two.hdm
+ok compile two.hdm --geometry 4x8x8x2 -o two.hdp
+ok run two.hdp --input x.idx
+rm host.onnx host.hdm host.hdp two.onnx two.hdm two.hdp
 error "net.onnx: shape '1x3x12x' of input 'x'; sizes are expected, as in 1x3x48x192" compress net.onnx --shape 1x3x12x --calib x.idx -o b.hdm
 error "net.hdm: a network in parts; heddle eval, compile, run, predict and profile take such files" tune net.hdm -o t.hdm
 error "eval: --images X.idx is missing" eval net.hdm

@@ -2,7 +2,8 @@
  * largest;
  * parts_files a.idx b.idx prints the largest difference;
  * parts_files folded.onnx writes the network that is whole once it is folded;
- * parts_files host.onnx host one of which the array can do nothing. */
+ * parts_files host.onnx host one of which the array can do nothing;
+ * parts_files two.onnx two one that takes a second image, its factor. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -35,8 +36,34 @@ static builder *host_net(void) {
     return b;
 }
 
+/* y = sin(x) times k, a second input. */
+static int write_two(const char *path) {
+    builder *b = builder_new(13, "1 3 12 12", "y");
+    size_t size;
+    builder_node(b, "Sin", "x", "s");
+    builder_node(b, "Mul", "s x2", "y");
+    uint8_t *bytes = builder_pack(b, &size);
+    Onnx__ModelProto *m = onnx__model_proto__unpack(NULL, size, bytes), *other = onnx__model_proto__unpack(NULL, size, bytes);
+    Onnx__GraphProto *g = m->graph;
+    g->input = realloc(g->input, 2 * sizeof *g->input);
+    g->input[g->n_input++] = other->graph->input[0];
+    other->graph->n_input = 0;
+    strcpy(g->node[1]->input[1], "k");
+    strcpy(g->input[1]->name, "k");
+    free(bytes);
+    bytes = malloc(size = onnx__model_proto__get_packed_size(m));
+    onnx__model_proto__pack(m, bytes);
+    int failed = hd_file_write(path, bytes, size, NULL) != HD_OK;
+    free(bytes);
+    onnx__model_proto__free_unpacked(m, NULL);
+    onnx__model_proto__free_unpacked(other, NULL);
+    builder_free(b);
+    return failed;
+}
+
 int main(int argc, char **argv) {
     int host = argc == 3 && !strcmp(argv[2], "host");
+    if (argc == 3 && !strcmp(argv[2], "two")) return write_two(argv[1]);
     if (argc == 3 && !host) return compare(argv[1], argv[2]);
     if (argc != 6 && argc != 2 && !host) return 2;
     builder *b = host ? host_net() : argc == 2 ? parts_net_folded() : parts_net();

@@ -354,6 +354,16 @@ static void network_errors(void **state) {
     assert_int_equal(hd_auto_network_run(&a, g, x, CALIBRATED, 1, &o, &err), HD_RANGE);
     assert_string_equal(err.message, "automatic policy: a budget of cycles needs a geometry");
     o.budget[HD_AUTO_CYCLES] = HD_NO_BUDGET;
+    assert_int_equal(hd_auto_network_run(&a, g, x, 0, 1, &o, &err), HD_RANGE);
+    assert_string_equal(err.message, "automatic policy: 0 calibration items wanted of 40; at least 1");
+    int judged = o.judged;
+    o.judged = 0;
+    assert_int_equal(hd_auto_network_run(&a, g, x, CALIBRATED, 1, &o, &err), HD_RANGE);
+    assert_string_equal(err.message, "automatic policy: 0 judged items; at least 1");
+    o.judged = judged;
+    hd_auto_result *none;
+    assert_int_equal(hd_auto_search(&none, &(hd_auto_problem){.formats = 1}, &err), HD_UNSUPPORTED);
+    assert_string_equal(err.message, "automatic policy: the network has no layer with weights");
     o.budget[HD_AUTO_BYTES] = 100;
     o.refinements = 0;
     o.grid_given = o.method_given = 1;

@@ -434,6 +434,13 @@ static void refusals(void **state) {
     assert_int_equal(hd_codebook_solve(&r, &q.p, c, &o, &err), HD_RANGE);
     assert_string_equal(err.message, "layer 'test': beam 257; allowed 1..256");
     hd_codebook_defaults(&o);
+    o.rounds = 0;
+    assert_int_equal(hd_codebook_solve(&r, &q.p, c, &o, &err), HD_RANGE);
+    assert_string_equal(err.message, "layer 'test': 0 rounds; at least 1");
+    o.fit_rounds = -1;
+    assert_int_equal(hd_codebook_fit(c, &q.p, 1, &o, NULL, &err), HD_RANGE);
+    assert_string_equal(err.message, "codebook: -1 fit rounds; at least 0");
+    hd_codebook_defaults(&o);
     o.damping = 0;
     assert_int_equal(hd_codebook_solve(&r, &q.p, c, &o, &err), HD_RANGE);
     assert_string_equal(err.message, "layer 'test': damping 0; above 0, at most 1e6");

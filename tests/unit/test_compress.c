@@ -297,6 +297,18 @@ static void refuses_by_name(void **state) {
     hd_policy p;
     hd_policy_default(&p);
     k = net_start(s, 0, 1);
+    net_clip(&k, "six", net_conv(&k, "c", k.g->input, 4, 1, 1, 1), 6);
+    for (int i = 0; i < 16; i++) net_named(k.g, "c")->weight[i] *= 1e20f;
+    hd_idx *plain = net_images_of(s, 2, 1);
+    hd_policy solved = p;
+    solved.base.recipe.solver = HD_METHOD_GPTQ;
+    for (int way = 0; way < 2; way++) {
+        assert_int_equal(hd_compress(&m, k.g, way ? &solved : &p, plain, 2, 1, &err), HD_UNSUPPORTED);
+        assert_string_equal(err.message, "node 'c': channel 0 has steps of 1.44897e+15, 5.59829e+16 times its output's; at most 32767 times is supported");
+    }
+    hd_idx_free(plain);
+    hd_graph_free(k.g);
+    k = net_start(s, 0, 1);
     net_conv(&k, "c", k.g->input, 4, 1, 1, 1);
     call(&k, k.g->input, "t0");
     hd_idx *wrong = net_images_of((hd_shape){1, 5, 5}, 2, 1);

@@ -369,6 +369,10 @@ static void refused(void **state) {
     k.h = NULL;
     assert_int_equal(hd_factor_ranks(&c, &k, HD_FACTOR_SVD, (const int[3]){0, 1, 1}, &err), HD_RANGE);
     assert_string_equal(err.message, "layer 'k': rank 0; at least 1");
+    k.kh = 0;
+    assert_int_equal(hd_factor_ranks(&c, &k, HD_FACTOR_SVD, (const int[3]){1, 1, 1}, &err), HD_RANGE);
+    assert_string_equal(err.message, "layer 'k': kernel 2 x 2 x 0 x 1; sizes are at least 1");
+    k.kh = 1;
     assert_int_equal(hd_factor_share(&c, &k, HD_FACTOR_SVD, 0, &err), HD_RANGE);
     assert_int_equal(hd_factor_share(&c, &k, HD_FACTOR_NONE, 1, &err), HD_RANGE);
     k.w = bad;

@@ -251,6 +251,25 @@ static void coding_errors(void) {
     hd_lm_free(c);
 }
 
+/* A code keeps all weights: what is to be sparse has integers. */
+static void sparse_codes(void **state) {
+    (void)state;
+    hd_llama *m = small_model(1);
+    hd_policy p;
+    hd_lm *c;
+    hd_err err = {0};
+    int16_t tokens[N * T];
+    random_tokens(tokens, N * T);
+    hd_policy_default(&p);
+    p.base.bits = 4;
+    p.base.sparsity = 0.5f;
+    p.base.structure = HD_SPARSE_UNSTRUCTURED;
+    assert_int_equal(hd_recipe_parse(&p.base.recipe, "table:4", &err), HD_OK);
+    assert_int_equal(hd_lm_compress_policy(&c, m, &p, tokens, T, N, T, NULL, &err), HD_UNSUPPORTED);
+    assert_string_equal(err.message, "layer0.q: weights removed from a matrix of codes; allowed with integers only");
+    hd_llama_free(m);
+}
+
 /* What only other formats hold. Blocks: their sizes (4), 8 row scales, 16 shifts (4), a mask of 6 bits. Zero points: 8 row scales, 8 zeros of 3 bits (3), 64 codes (24), then
  * layer0.k: coding, format, 4 scales, 4 zeros (2). */
 static void format_errors(void) {
@@ -438,7 +457,7 @@ static void mutated(void **state) {
 int main(void) {
     snprintf(path, sizeof path, "/tmp/hd_lm_%ld.hlm", (long)getpid());
     snprintf(other, sizeof other, "/tmp/hd_lm_%ld.other", (long)getpid());
-    const struct CMUnitTest tests[] = {cmocka_unit_test(round_trips), cmocka_unit_test(halves), cmocka_unit_test(errors),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(round_trips), cmocka_unit_test(halves), cmocka_unit_test(errors), cmocka_unit_test(sparse_codes),
                                        cmocka_unit_test(refuses_what_it_cannot_store), cmocka_unit_test(mutated)};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     unlink(path);
