@@ -1,5 +1,6 @@
 # Shared by the scripts here: `. common.sh HEDDLE JSON_GET`. Each test works in a folder of its own that goes away with it.
 set -u
+shopt -s lastpipe # what fails behind a pipe counts, too
 tests=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 heddle=$1
 json_get=$2
