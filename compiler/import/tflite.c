@@ -61,6 +61,12 @@ static hd_status input_value(value **v, const build *b, int k) {
     return HD_OK;
 }
 
+/* A computed image: the elements of a flattened one stand in another order than the file's layers count them. */
+static hd_status image_input(value **v, const build *b, int k) {
+    hd_status s = input_value(v, b, k);
+    return !s && (*v)->flat.c ? fail(b, HD_UNSUPPORTED, "reads a flattened image of %d x %d x %d; fully connected layers and functions of each element do", (*v)->flat.c, (*v)->flat.h, (*v)->flat.w) : s;
+}
+
 /* A computed input that nothing is pending on. */
 static hd_status plain_input(value **v, const build *b, int k) {
     hd_status s = input_value(v, b, k);
@@ -193,22 +199,16 @@ static hd_status place(hd_node **out, const build *b, hd_op op, const value *v, 
     return HD_OK;
 }
 
-static float *values_of(const hd_tflite_tensor *x) {
-    float *v = malloc(x->count * sizeof *v);
-    if (v) hd_tflite_values(x, v);
-    return v;
-}
-
 static hd_status bias_of(hd_node *n, const build *b, const hd_tflite_tensor *bias) {
     if (!bias) return HD_OK;
     if (bias->count != (size_t)n->cout) return fail(b, HD_MISMATCH, "bias '%s' has %zu elements; there are %d outputs", bias->name, bias->count, n->cout);
-    n->bias = values_of(bias);
+    n->bias = hd_tflite_floats(bias);
     return n->bias ? HD_OK : no_memory(b);
 }
 
 /* Weights [oc][ky][kx][ic] (a depthwise layer's [1][ky][kx][oc]) into the graph's [oc][ic][ky][kx]. */
 static hd_status weights_of(hd_node *n, const build *b, const hd_tflite_tensor *w, int depthwise) {
-    float *from = values_of(w);
+    float *from = hd_tflite_floats(w);
     if (!from || !(n->weight = malloc(w->count * sizeof *n->weight))) {
         free(from);
         return no_memory(b);
@@ -224,7 +224,7 @@ static hd_status weights_of(hd_node *n, const build *b, const hd_tflite_tensor *
 static hd_status convolution(build *b, int depthwise) {
     value *v = NULL;
     const hd_tflite_tensor *w = NULL, *bias = NULL;
-    hd_status s = input_value(&v, b, 0);
+    hd_status s = image_input(&v, b, 0);
     if (!s) s = constant_input(&w, b, 1, 0);
     if (!s) s = constant_input(&bias, b, 2, 1);
     if (s) return s;
@@ -252,7 +252,7 @@ static hd_status convolution(build *b, int depthwise) {
 
 static hd_status pool(build *b, hd_op op) {
     value *v = NULL;
-    hd_status s = input_value(&v, b, 0);
+    hd_status s = image_input(&v, b, 0);
     if (s) return s;
     if (v->padded) return fail(b, HD_UNSUPPORTED, "pools over explicit padding; only convolutions may follow PAD");
     hd_flat *f = &b->t.flat;
@@ -271,6 +271,7 @@ static hd_status mean(build *b) {
     value *v = NULL;
     const hd_tflite_tensor *axes = NULL;
     hd_status s = plain_input(&v, b, 0);
+    if (!s) s = image_input(&v, b, 0);
     if (!s) s = constant_input(&axes, b, 1, 0);
     if (s) return s;
     float a[2] = {-1, -1};
@@ -323,7 +324,7 @@ static hd_status fully_connected(build *b) {
     n->cin = (int)inputs;
     n->cout = w->dim[0];
     int tensor = n->output;
-    float *from = values_of(w);
+    float *from = hd_tflite_floats(w);
     if (!from || !(n->weight = malloc(w->count * sizeof *n->weight))) {
         free(from);
         return no_memory(b);
@@ -344,12 +345,15 @@ static hd_status add(build *b) {
     if (!s) s = plain_input(&v[1], b, 1);
     if (s) return s;
     hd_shape x = b->g->tensor[v[0]->tensor].shape, y = b->g->tensor[v[1]->tensor].shape;
-    if (x.c != y.c || x.h != y.h || x.w != y.w || v[0]->flat.c != v[1]->flat.c) return fail(b, HD_UNSUPPORTED, "adds tensors of different shapes; equal shapes are supported");
+    hd_shape f = v[0]->flat, g = v[1]->flat;
+    if (x.c != y.c || x.h != y.h || x.w != y.w || f.c != g.c || f.h != g.h || f.w != g.w) return fail(b, HD_UNSUPPORTED, "adds tensors of different shapes; equal shapes are supported");
     hd_node *n = NULL;
     s = emit(&n, b, HD_OP_ADD_TENSOR, "", v[0]->tensor, x);
     if (s) return s;
     n->input[1] = v[1]->tensor;
-    return finish(b, n->output, 0);
+    s = finish(b, n->output, 0);
+    b->value[at_work(b)->output].flat = f;
+    return s;
 }
 
 /* RESHAPE and SQUEEZE: to one dimension, or names only. */

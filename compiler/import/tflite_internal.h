@@ -51,6 +51,8 @@ const char *hd_tflite_type_name(int type);
 void hd_tflite_node_name(const hd_tflite *t, int node, char *name, size_t size);
 /* `count` real values of a constant: float32, float16, or integers by their scale. */
 void hd_tflite_values(const hd_tflite_tensor *x, float *to);
+/* The same in new memory; NULL without. */
+float *hd_tflite_floats(const hd_tflite_tensor *x);
 float hd_tflite_scale(const hd_tflite_tensor *x, size_t channel);
 int64_t hd_tflite_zero(const hd_tflite_tensor *x, size_t channel);
 #endif

@@ -73,6 +73,12 @@ void hd_tflite_values(const hd_tflite_tensor *x, float *to) {
     }
 }
 
+float *hd_tflite_floats(const hd_tflite_tensor *x) {
+    float *v = malloc(x->count * sizeof *v);
+    if (v) hd_tflite_values(x, v);
+    return v;
+}
+
 static hd_status broken(const hd_tflite *t, const char *what, hd_err *err) {
     return hd_fail(err, HD_FORMAT, "%s: not a whole TFLite file: %s lies outside of it", t->label, what);
 }

@@ -135,6 +135,53 @@ static void random_networks(void **state) {
 }
 
 /* Cut anywhere and with any byte changed: an error or another network, never a crash (the sanitizers watch). */
+static int add_tensor(net *n, int rank, int a, int b, int c, int d, int constant) {
+    tensor *t = &n->t[n->tensors];
+    *t = (tensor){.rank = rank, .dim = {a, b, c, d}};
+    size_t count = tflite_elements(t);
+    t->value = calloc(count, sizeof *t->value);
+    if (!constant) return n->tensors++;
+    for (size_t i = 0; i < count; i++) t->value[i] = hd_rng_normal(&n->rng);
+    t->bytes = count * sizeof *t->value;
+    t->data = malloc(t->bytes);
+    memcpy(t->data, t->value, t->bytes);
+    return n->tensors++;
+}
+
+/* An image of 2 x 2 x 2 flattened by RESHAPE, twice; both added. */
+static net two_flattened(int rank) {
+    net n = {0};
+    hd_rng_seed(&n.rng, 7, 7);
+    n.input = add_tensor(&n, 4, 1, 2, 2, 2, 0);
+    for (int k = 0; k < 3; k++) add_tensor(&n, rank, 1, rank == 2 ? 8 : 1, 1, 8, 0);
+    for (int k = 0; k < 2; k++) n.o[k] = (op){.code = RESHAPE, .options = 17, .inputs = 1, .in = {0}, .out = 1 + k};
+    n.o[2] = (op){.code = ADD, .options = 11, .inputs = 2, .in = {1, 2}, .out = 3};
+    n.ops = 3;
+    return n;
+}
+
+/* The elements behind a flattened image stand in the graph's order; a sum of two still counts them in the file's. */
+static void flattened_sums(void **state) {
+    (void)state;
+    net n = two_flattened(2);
+    int w = add_tensor(&n, 2, 3, 8, 1, 1, 1), bias = add_tensor(&n, 1, 3, 1, 1, 1, 1);
+    n.output = add_tensor(&n, 2, 1, 3, 1, 1, 0);
+    n.o[n.ops++] = (op){.code = FC, .options = 8, .inputs = 3, .in = {3, w, bias}, .out = n.output};
+    compare(&n, 0);
+    tflite_net_free(&n);
+    n = two_flattened(4);
+    w = add_tensor(&n, 4, 3, 1, 1, 8, 1);
+    n.output = add_tensor(&n, 4, 1, 1, 1, 3, 0);
+    n.o[n.ops++] = (op){.code = CONV, .options = 1, .inputs = 2, .in = {3, w}, .out = n.output, .padding = VALID, .sx = 1, .sy = 1, .kw = 1, .kh = 1, .dx = 1, .dy = 1};
+    flat_builder file = tflite_file(&n);
+    hd_graph *g;
+    hd_err err = {0};
+    assert_int_equal(hd_import_tflite_memory(&g, file.data, file.size, "net", &err), HD_UNSUPPORTED);
+    assert_string_equal(err.message, "net: operator 'conv.3': reads a flattened image of 2 x 2 x 2; fully connected layers and functions of each element do");
+    flat_free(&file);
+    tflite_net_free(&n);
+}
+
 static void broken_files(void **state) {
     (void)state;
     int refused = 0, changed = 0;
@@ -314,6 +361,6 @@ static void resnet8(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(random_networks), cmocka_unit_test(broken_files), cmocka_unit_test(no_identifier), cmocka_unit_test(exact_messages), cmocka_unit_test(resnet8)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(random_networks), cmocka_unit_test(flattened_sums), cmocka_unit_test(broken_files), cmocka_unit_test(no_identifier), cmocka_unit_test(exact_messages), cmocka_unit_test(resnet8)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
