@@ -300,7 +300,12 @@ static hd_status parse_key(const cJSON *j, const char *who, hd_layer_policy *o, 
     return HD_OK;
 }
 
+/* Keys of an object: a language model of 1024 layers has a rule for each of its matrices. Comparing each with each takes their square. */
+enum { MAX_KEYS = 1 << 14 };
+
 static hd_status no_twins(const cJSON *object, const char *who, hd_err *err) {
+    int keys = cJSON_GetArraySize(object);
+    if (keys > MAX_KEYS) return hd_fail(err, HD_RANGE, "%s: %d keys; at most %d are allowed", who, keys, MAX_KEYS);
     for (const cJSON *a = object->child; a; a = a->next)
         for (const cJSON *b = a->next; b; b = b->next)
             if (!strcmp(a->string, b->string)) return hd_fail(err, HD_FORMAT, "%s: key '%.60s' is given twice", who, a->string);
