@@ -17,7 +17,8 @@ enum {
     VERSION = 0x0111, REQ_IMPORT = 0x8003, REP_IMPORT = 0x0003, REQ_LIST = 0x8005, REP_LIST = 0x0005,
     SUBMIT = 1, UNLINK = 2, RET_SUBMIT = 3, RET_UNLINK = 4,
     OP_HEADER = 8, BUS_ID = 32, DEVICE_BYTES = 312, HEADER = 48, BUS = 1, DEVICE = 2,
-    MOST_BYTES = 1 << 20 /* of a transfer */
+    MOST_BYTES = 1 << 20, /* of a transfer */
+    MOST_WAITING = 1 << 26 /* bytes that a client did not take yet */
 };
 
 typedef struct request {
@@ -46,9 +47,15 @@ static void put16(uint8_t *b, uint32_t v) {
     b[1] = (uint8_t)v;
 }
 
-/* n bytes at the end of what goes to the client; NULL without memory. */
+/* n bytes at the end of what goes to the client; NULL without memory, or when the client asks and does not read. */
 static uint8_t *reserve(hd_usbip *s, size_t n) {
     if (s->out_first == s->out_n) s->out_first = s->out_n = 0;
+    if (s->out_n - s->out_first + n > MOST_WAITING) return NULL;
+    if (s->out_n + n > s->out_size && s->out_first) {
+        memmove(s->out, s->out + s->out_first, s->out_n - s->out_first);
+        s->out_n -= s->out_first;
+        s->out_first = 0;
+    }
     if (s->out_n + n > s->out_size) {
         size_t size = 2 * (s->out_n + n);
         uint8_t *more = realloc(s->out, size);

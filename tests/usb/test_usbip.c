@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -187,6 +188,24 @@ static void test_bad_clients(void **state) {
     }
 }
 
+/* A client that asks and does not read loses its connection before its answers fill the memory. */
+static void test_deaf_client(void **state) {
+    (void)state;
+    enum { LIST = 8, ANSWER = 12 + 312 + 4, MOST = 1 << 28 };
+    uint8_t lists[4096];
+    size_t asked = 0;
+    ssize_t n;
+    start(0);
+    int fd = call_server(hd_usbip_port(server));
+    for (size_t k = 0; k < sizeof lists; k++) lists[k] = (const uint8_t[LIST]){1, 0x11, 0x80, 5}[k % LIST];
+    while ((n = send(fd, lists, sizeof lists, MSG_NOSIGNAL)) > 0) {
+        asked += (size_t)n / LIST * ANSWER;
+        assert_true(asked < MOST);
+    }
+    close(fd);
+    close(import_device(hd_usbip_port(server)));
+}
+
 static void test_refusals(void **state) {
     (void)state;
     hd_err err = {0};
@@ -205,7 +224,7 @@ static void test_refusals(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test_teardown(test_list_and_import, finish), cmocka_unit_test_teardown(test_link, finish),
-                                       cmocka_unit_test_teardown(test_unlink, finish), cmocka_unit_test_teardown(test_bad_clients, finish),
+                                       cmocka_unit_test_teardown(test_unlink, finish), cmocka_unit_test_teardown(test_bad_clients, finish), cmocka_unit_test_teardown(test_deaf_client, finish),
                                        cmocka_unit_test_teardown(test_refusals, finish)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
