@@ -119,6 +119,11 @@ static hd_status to_strings(hd_nd *out, const hd_nd *v, hd_err *err) {
 }
 
 hd_status hd_nd_cast(hd_nd *out, const hd_nd *v, hd_type to, hd_err *err) {
+    /* A list has the type of its items and, as its count, how many they are. */
+    if (v->kind != HD_ND_TENSOR) {
+        *out = (hd_nd){0};
+        return hd_fail(err, HD_MISMATCH, "a list, or nothing, where a tensor of %s is needed", hd_type_name((int)to));
+    }
     if (v->type == to) {
         *out = hd_nd_share(v);
         return HD_OK;

@@ -47,7 +47,7 @@ hd_status hd_nd_new_list(hd_nd *out, hd_type type, size_t n, hd_err *err);
 hd_nd hd_nd_share(const hd_nd *v);
 /* Gives the reference back and clears *v. */
 void hd_nd_free(hd_nd *v);
-/* Tensor v in another element type (a new value, or a shared one when the type stays): floats to integers are cut towards zero and saturate at
+/* Tensor v (HD_MISMATCH: it is none) in another element type (a new value, or a shared one when the type stays): floats to integers are cut towards zero and saturate at
  * 64 bits, integers wrap to narrower ones, floats round to nearest even, anything but zero is true. */
 hd_status hd_nd_cast(hd_nd *out, const hd_nd *v, hd_type to, hd_err *err);
 /* Are two tensors of the same shape? */

@@ -55,6 +55,18 @@ static void test_functions(void **state) {
     }
 }
 
+/* A network's output may be a list, where a caller wants numbers. */
+static void test_lists_are_not_cast(void **state) {
+    (void)state;
+    hd_nd list, y;
+    hd_err err = {0};
+    assert_int_equal(hd_nd_new_list(&list, HD_TYPE_I32, 100, &err), HD_OK);
+    assert_int_equal(hd_nd_cast(&y, &list, HD_TYPE_F32, &err), HD_MISMATCH);
+    assert_string_equal(err.message, "a list, or nothing, where a tensor of float is needed");
+    assert_null(y.data);
+    hd_nd_free(&list);
+}
+
 /* Before operator set 21 scale and bias have one element a group, then one a channel. */
 static void test_group_normalization(void **state) {
     (void)state;
@@ -212,6 +224,6 @@ static void test_losses_refuse(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_functions), cmocka_unit_test(test_group_normalization), cmocka_unit_test(test_lp), cmocka_unit_test(test_bitwise),
-                                       cmocka_unit_test(test_gemm), cmocka_unit_test(test_losses_refuse)};
+                                       cmocka_unit_test(test_gemm), cmocka_unit_test(test_lists_are_not_cast), cmocka_unit_test(test_losses_refuse)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
