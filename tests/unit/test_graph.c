@@ -268,7 +268,23 @@ static void test_check(void **state) {
     hd_graph_free(g);
 }
 
+/* A pooling has no weights: a graph of nothing may ask for days. */
+static void test_work(void **state) {
+    (void)state;
+    hd_err err = {0};
+    hd_graph *g = one_node(HD_OP_MAX_POOL, (hd_shape){1, 8192, 8192}, (hd_shape){1, 8192, 8192});
+    hd_node *n = &g->node[0];
+    n->kh = n->kw = 121;
+    n->pad_top = n->pad_left = n->pad_bottom = n->pad_right = 60;
+    assert_int_equal(hd_graph_check(g, &err), HD_OK); /* 0.98e12 */
+    n->kh = n->kw = 123;
+    n->pad_top = n->pad_left = n->pad_bottom = n->pad_right = 61;
+    assert_int_equal(hd_graph_check(g, &err), HD_RANGE);
+    assert_string_equal(err.message, "node 'n' (maximum pooling): with it a run takes 1.02e+12 operations; at most 1e+12 are allowed");
+    hd_graph_free(g);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_windows), cmocka_unit_test(test_chunks), cmocka_unit_test(test_elementwise), cmocka_unit_test(test_reentrant), cmocka_unit_test(test_check)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_windows), cmocka_unit_test(test_chunks), cmocka_unit_test(test_elementwise), cmocka_unit_test(test_reentrant), cmocka_unit_test(test_check), cmocka_unit_test(test_work)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
