@@ -59,10 +59,10 @@ void hd_call_end(hd_call *c) {
 
 const hd_nd *hd_call_as(hd_call *c, const hd_nd *v, hd_type type) {
     if (v->type == type) return v;
-    /* No operation of the network's, but time: an operator that only converts must not be free in a loop. */
-    c->host->converted += (double)v->count;
-    if (c->host->converted > c->host->limits.operations) {
-        hd_call_fail(c, HD_RANGE, "the run converts more than %.3g elements, the most that is allowed", c->host->limits.operations);
+    /* An operator that only converts must not be free in a loop. */
+    c->host->beside += (double)v->count;
+    if (c->host->beside > c->host->limits.operations) {
+        hd_call_fail(c, HD_RANGE, "the run takes as long as more than %.3g operations, the most that is allowed", c->host->limits.operations);
         return NULL;
     }
     struct hd_scratch *s = scratch(c, 0);

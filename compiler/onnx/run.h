@@ -45,7 +45,7 @@ struct hd_host {
     int64_t opset;
     hd_host_plan plan;
     hd_host_limits limits;
-    double operations, converted; /* of a run; elements brought into another type */
+    double operations, beside; /* of a run; and what is no operation of the network's but takes as long: elements brought into another type, and nodes as such */
     hd_host_port *input, *output;
     int n_inputs, n_outputs;
     hd_host_watch *watch;
