@@ -17,8 +17,7 @@ enum {
     VERSION = 0x0111, REQ_IMPORT = 0x8003, REP_IMPORT = 0x0003, REQ_LIST = 0x8005, REP_LIST = 0x0005,
     SUBMIT = 1, UNLINK = 2, RET_SUBMIT = 3, RET_UNLINK = 4,
     OP_HEADER = 8, BUS_ID = 32, DEVICE_BYTES = 312, HEADER = 48, BUS = 1, DEVICE = 2,
-    MOST_BYTES = 1 << 20, /* of a transfer */
-    MOST_WAITING = 1 << 26 /* bytes that a client did not take yet */
+    MOST_BYTES = 1 << 20 /* of a transfer */
 };
 
 typedef struct request {
@@ -34,6 +33,7 @@ struct hd_usbip {
     uint8_t *in, *out;
     size_t in_n, in_size, out_first, out_n, out_size;
     request *under_way;
+    size_t transfers, transfer_bytes; /* under way */
 };
 
 static uint32_t get32(const uint8_t *b) { return (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3]; }
@@ -50,7 +50,7 @@ static void put16(uint8_t *b, uint32_t v) {
 /* n bytes at the end of what goes to the client; NULL without memory, or when the client asks and does not read. */
 static uint8_t *reserve(hd_usbip *s, size_t n) {
     if (s->out_first == s->out_n) s->out_first = s->out_n = 0;
-    if (s->out_n - s->out_first + n > MOST_WAITING) return NULL;
+    if (s->out_n - s->out_first + n > HD_VUSB_MOST_WAITING) return NULL;
     if (s->out_n + n > s->out_size && s->out_first) {
         memmove(s->out, s->out + s->out_first, s->out_n - s->out_first);
         s->out_n -= s->out_first;
@@ -144,6 +144,8 @@ static void forget(hd_usbip *s, request *q) {
             *at = q->next;
             break;
         }
+    s->transfers--;
+    s->transfer_bytes -= q->transfer.length;
     free(q->transfer.bytes);
     free(q);
 }
@@ -153,6 +155,7 @@ static long submit(hd_usbip *s, const uint8_t *b, size_t n) {
     if (direction > 1 || endpoint > 15 || length > MOST_BYTES) return -1;
     size_t used = HEADER + (direction ? 0 : length);
     if (n < used) return 0;
+    if (s->transfers == HD_VUSB_MOST_TRANSFERS || s->transfer_bytes + length > HD_VUSB_MOST_WAITING) return -1;
     request *q = calloc(1, sizeof *q);
     uint8_t *bytes = malloc(length ? length : 1);
     if (!q || !bytes) {
@@ -166,6 +169,8 @@ static long submit(hd_usbip *s, const uint8_t *b, size_t n) {
     if (!direction) memcpy(bytes, b + HEADER, length);
     q->next = s->under_way;
     s->under_way = q;
+    s->transfers++;
+    s->transfer_bytes += length;
     s->device->submit(s->device, &q->transfer);
     return (long)used;
 }

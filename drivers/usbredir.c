@@ -33,6 +33,7 @@ struct hd_usbredir {
     hd_vusb *device;
     struct usbredirparser *parser; /* of the client */
     request *under_way;
+    size_t transfers, transfer_bytes; /* under way */
     int listener, client, failed, bound;
     struct sockaddr_un address;
 };
@@ -108,6 +109,8 @@ static void forget(hd_usbredir *s, request *q) {
             *at = q->next;
             break;
         }
+    s->transfers--;
+    s->transfer_bytes -= q->transfer.length;
     free(q->transfer.bytes);
     free(q);
 }
@@ -145,13 +148,13 @@ static void answer(hd_usbredir *s, request *q) {
     }
 }
 
-/* A request with memory for `length` bytes; without memory the connection ends. */
+/* A request with memory for `length` bytes; without memory, or with too much under way, the connection ends. */
 static request *new_request(hd_usbredir *s, enum kind kind, uint64_t id, uint8_t endpoint, size_t length) {
-    request *q = calloc(1, sizeof *q);
-    uint8_t *bytes = calloc(1, length ? length : 1);
-    if (!q || !bytes) {
+    int room = s->transfers < HD_VUSB_MOST_TRANSFERS && s->transfer_bytes + length <= HD_VUSB_MOST_WAITING;
+    request *q = room ? calloc(1, sizeof *q) : NULL;
+    uint8_t *bytes = q ? calloc(1, length ? length : 1) : NULL;
+    if (!bytes) {
         free(q);
-        free(bytes);
         s->failed = 1;
         return NULL;
     }
@@ -160,6 +163,8 @@ static request *new_request(hd_usbredir *s, enum kind kind, uint64_t id, uint8_t
     q->transfer = (hd_vusb_transfer){.endpoint = endpoint, .bytes = bytes, .length = length, .owner = q};
     q->next = s->under_way;
     s->under_way = q;
+    s->transfers++;
+    s->transfer_bytes += length;
     return q;
 }
 
@@ -359,6 +364,7 @@ hd_status hd_usbredir_serve(hd_usbredir *s, const volatile int *stop, hd_err *er
                 forget(s, t->owner);
             }
             if (usbredirparser_has_data_to_write(s->parser) && usbredirparser_do_write(s->parser)) s->failed = 1;
+            if (usbredirparser_get_bufferered_output_size(s->parser) > HD_VUSB_MOST_WAITING) s->failed = 1; /* it asks and does not read */
         }
         if (s->failed) hang_up(s);
         s->failed = 0;

@@ -50,6 +50,9 @@ hd_status hd_vbus_sim(hd_vbus **out, const struct hd_geometry *g, int ulpi, unsi
 /* Of a transfer, as Linux numbers them: protocol error (three transactions without a sound answer), overflow (a packet larger than the rest of an IN transfer). */
 enum hd_vusb_status { HD_VUSB_OK = 0, HD_VUSB_STALL = -32, HD_VUSB_ERROR = -71, HD_VUSB_OVERFLOW = -75, HD_VUSB_CANCELLED = -104, HD_VUSB_GONE = -108 };
 
+/* What a server keeps for its client at most: transfers under way and their bytes, and as many bytes of answers that it did not take. More, and its connection ends. */
+enum { HD_VUSB_MOST_TRANSFERS = 4096, HD_VUSB_MOST_WAITING = 1 << 26 };
+
 /* One transfer, owned by the front end until it is finished. */
 typedef struct hd_vusb_transfer {
     uint8_t endpoint;   /* with the direction in bit 7; 0 and 0x80: control */

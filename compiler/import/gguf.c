@@ -101,6 +101,7 @@ static hd_status read_value(hd_gguf_value *v, hd_gguf *g, hd_reader *r, hd_err *
     }
     v->at = r->at;
     if (r->failed) return cut(g, "a value", err);
+    if (v->key.length > MAX_NAME) return hd_fail(err, HD_RANGE, "%s: a value's name has %zu bytes; allowed %d", g->label, v->key.length, MAX_NAME);
     size_t bytes = value_bytes(v->element);
     if (!bytes && v->element != HD_GGUF_STRING)
         return hd_fail(err, HD_UNSUPPORTED, "%s: value '%.*s' has type %d; arrays of arrays and types above 12 are not supported", g->label, (int)v->key.length, v->key.bytes, v->element);

@@ -18,6 +18,7 @@ head_of 999999999 0 | gguf "999999999 tensors and 0 values; allowed 65536 and 65
 { head_of 0 1; text key; le32 13; } | gguf "value 'key' has type 13; arrays of arrays and types above 12 are not supported"
 { head_of 0 1; text key; le32 9; le32 9; le64 1; } | gguf "value 'key' has type 9; arrays of arrays and types above 12 are not supported"
 { head_of 0 1; text key; le32 9; le32 4; le64 900; } | gguf "not a whole GGUF file: an array lies outside of its 51 bytes"
+{ head_of 0 1; text "$(printf '%070000d' 0)"; le32 4; le32 1; } | gguf "a value's name has 70000 bytes; allowed 65536"
 { head_of 1 0; text "$(printf '%070000d' 0)"; le32 1; } | gguf "a tensor's name has 70000 bytes; allowed 65536"
 { head_of 1 0; tensor a 9 1 0 0; } | gguf "tensor 'a' has 9 dimensions; allowed 1 to 4"
 { head_of 1 0; tensor a 1 0 0 0; } | gguf "tensor 'a': size 0 is 0; sizes are positive, and their product below 2^61"

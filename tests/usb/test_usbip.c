@@ -206,6 +206,30 @@ static void test_deaf_client(void **state) {
     close(import_device(hd_usbip_port(server)));
 }
 
+/* So does one whose transfers take more memory than a server keeps for it. */
+static void test_greedy_client(void **state) {
+    (void)state;
+    uint8_t asked[(HD_VUSB_MOST_WAITING >> 20) + 1][48] = {{0}}, h[48], status[512];
+    start(1);
+    int fd = import_device(hd_usbip_port(server));
+    assert_int_equal(control(fd, 0x40, 9, 255, 2, 0, NULL, NULL), 0); /* they wait for 255 ms */
+    submit(fd, 3, 1, NULL, NULL, sizeof status);
+    assert_true(hear(fd, h, sizeof h)); /* the status that is due at once */
+    assert_true(hear(fd, status, be32(h + 24)));
+    for (size_t k = 0; k < sizeof asked / sizeof *asked; k++) {
+        set32(asked[k], 1);
+        set32(asked[k] + 4, next_number());
+        set32(asked[k] + 8, 1 << 16 | 2);
+        set32(asked[k] + 12, 1);
+        set32(asked[k] + 16, 3);
+        set32(asked[k] + 24, 1 << 20);
+    }
+    say(fd, asked, sizeof asked);
+    assert_false(hear(fd, h, sizeof h));
+    close(fd);
+    close(import_device(hd_usbip_port(server)));
+}
+
 static void test_refusals(void **state) {
     (void)state;
     hd_err err = {0};
@@ -225,6 +249,7 @@ static void test_refusals(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test_teardown(test_list_and_import, finish), cmocka_unit_test_teardown(test_link, finish),
                                        cmocka_unit_test_teardown(test_unlink, finish), cmocka_unit_test_teardown(test_bad_clients, finish), cmocka_unit_test_teardown(test_deaf_client, finish),
+                                       cmocka_unit_test_teardown(test_greedy_client, finish),
                                        cmocka_unit_test_teardown(test_refusals, finish)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

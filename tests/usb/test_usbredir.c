@@ -324,6 +324,48 @@ static void test_bad_clients(void **state) {
     }
 }
 
+/* Clients that ask for more memory than a server keeps for one: with transfers that wait, and by not reading their answers. */
+static void test_greedy_clients(void **state) {
+    (void)state;
+    static struct __attribute__((packed)) {
+        struct usb_redir_header head;
+        struct usb_redir_bulk_packet_header bulk;
+    } transfers[(HD_VUSB_MOST_WAITING >> 20) + 1];
+    static struct __attribute__((packed)) {
+        struct usb_redir_header head;
+        struct usb_redir_control_packet_header control;
+    } requests[1000];
+    struct usb_redir_control_packet_header latency = {.endpoint = 0, .request = 9, .requesttype = 0x40, .value = 255, .index = 2};
+    uint8_t bytes[512];
+    size_t n, asked = 0;
+    int fd = attach_quietly();
+    send_packet(fd, usb_redir_control_packet, 1, &latency, sizeof latency, NULL, 0);
+    want_packet(fd, usb_redir_control_packet, 1, &latency, sizeof latency, NULL, 0);
+    bulk(fd, 2, 0x83, 512, NULL);
+    assert_int_equal(want_bulk(fd, 2, bytes, sizeof bytes, &n), usb_redir_success);
+    for (size_t k = 0; k < sizeof transfers / sizeof *transfers; k++) {
+        transfers[k].head = (struct usb_redir_header){usb_redir_bulk_packet, sizeof transfers[k].bulk, 3 + k};
+        transfers[k].bulk = (struct usb_redir_bulk_packet_header){.endpoint = 0x83, .length_high = 16};
+    }
+    say(fd, transfers, sizeof transfers);
+    assert_false(hear(fd, bytes, 1));
+    close(fd);
+
+    fd = attach_quietly();
+    for (size_t k = 0; k < sizeof requests / sizeof *requests; k++) {
+        requests[k].head = (struct usb_redir_header){usb_redir_control_packet, sizeof requests[k].control, k};
+        requests[k].control = (struct usb_redir_control_packet_header){.endpoint = 0x80, .request = 6, .requesttype = 0x80, .value = 0x200, .length = 255};
+    }
+    for (ssize_t sent; (sent = send(fd, requests, sizeof requests, MSG_NOSIGNAL)) == (ssize_t)sizeof requests;) {
+        asked += sizeof requests;
+        assert_true(asked < 1u << 28);
+    }
+    close(fd);
+    fd = attach_quietly();
+    check_alive(fd);
+    close(fd);
+}
+
 static void refuses(const char *where, hd_status status, const char *message) {
     hd_err err = {0};
     hd_usbredir *second;
@@ -372,7 +414,7 @@ int main(void) {
     snprintf(path, sizeof path, "%s/board", folder);
     const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_device, start, finish), cmocka_unit_test_setup_teardown(test_bulk, start, finish),
                                        cmocka_unit_test_setup_teardown(test_cancel, start, finish), cmocka_unit_test_setup_teardown(test_bad_clients, start, finish),
-                                       cmocka_unit_test_setup_teardown(test_where, start, finish)};
+                                       cmocka_unit_test_setup_teardown(test_greedy_clients, start, finish), cmocka_unit_test_setup_teardown(test_where, start, finish)};
     int rc = cmocka_run_group_tests(tests, NULL, NULL);
     rmdir(folder);
     return rc;
