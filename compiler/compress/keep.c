@@ -70,7 +70,7 @@ static int64_t best_bias(int64_t *bias, const fit *f, int mult, int shift) {
 
 void hd_keep_channel(hd_stage *s, int oc, const hd_kept *k, int from, int to) {
     size_t inputs = hd_stage_inputs(s);
-    int64_t lo = k->bias, hi = k->bias, best = INT64_MAX;
+    int64_t lo = k->bias, hi = lo, best = INT64_MAX;
     const int16_t *v = s->v + (size_t)oc * inputs;
     for (size_t i = 0; i < inputs; i++) { /* v is twice the file's integer; inputs less their zero point are -128 - zero .. 127 - zero */
         int64_t low = (int64_t)(v[i] / 2) * (-128 - k->zero), high = (int64_t)(v[i] / 2) * (127 - k->zero);
