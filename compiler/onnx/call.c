@@ -150,6 +150,13 @@ hd_status hd_axis_set(hd_call *c, const int64_t *axes, size_t n, int rank, int a
     return HD_OK;
 }
 
+hd_status hd_axis_list(hd_call *c, const int64_t *axes, size_t n, int rank, int *axis) {
+    unsigned set;
+    if (axes) HD_TRY(hd_axis_set(c, axes, n, rank, 0, &set));
+    for (size_t k = 0; k < n; k++) HD_TRY(hd_axis(c, axes ? axes[k] : (int64_t)k, rank, &axis[k]));
+    return HD_OK;
+}
+
 size_t hd_limit(const hd_call *c) { return c->host->limits.tensor_bytes; }
 const char *hd_label(const hd_call *c) { return c->host->label; }
 

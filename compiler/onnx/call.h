@@ -43,6 +43,8 @@ hd_status hd_in_number(hd_call *c, int k, double fallback, double *value);
 hd_status hd_axis(hd_call *c, int64_t axis, int rank, int *out);
 /* Axes as a set of bits; none given: all when `all`. */
 hd_status hd_axis_set(hd_call *c, const int64_t *axes, size_t n, int rank, int all, unsigned *set);
+/* Those axes one by one, or the first n without a list; n is at most rank. axis: [n] */
+hd_status hd_axis_list(hd_call *c, const int64_t *axes, size_t n, int rank, int *axis);
 /* Output k as a new tensor of zeros, which the operator fills; counts its elements as operations. */
 hd_status hd_out(hd_call *c, int k, hd_type type, int rank, const int64_t *dim);
 static inline hd_status hd_out_like(hd_call *c, int k, hd_type type, const hd_nd *v) { return hd_out(c, k, type, v->rank, v->dim); }

@@ -123,13 +123,12 @@ hd_status hd_op_slice(hd_call *c) {
     if (c->opset >= 10) HD_TRY(hd_in_ints(c, 4, &steps, &n_steps));
     if (n != n_ends || (axes && n != n_axes) || (steps && n != n_steps) || n > (size_t)x->rank) return hd_call_fail(c, HD_MISMATCH, "starts, ends, axes and steps are not of one length up to %d", x->rank);
     int64_t dim[HD_ND_MAX_RANK], stride[HD_ND_MAX_RANK], base = 0;
-    unsigned set;
-    if (axes) HD_TRY(hd_axis_set(c, axes, n, x->rank, 0, &set));
+    int each[HD_ND_MAX_RANK];
+    HD_TRY(hd_axis_list(c, axes, n, x->rank, each));
     hd_strides(x->rank, x->dim, stride);
     memcpy(dim, x->dim, sizeof dim);
     for (size_t k = 0; k < n; k++) {
-        int axis;
-        HD_TRY(hd_axis(c, axes ? axes[k] : (int64_t)k, x->rank, &axis));
+        int axis = each[k];
         int64_t size = x->dim[axis], step = steps ? steps[k] : 1, low = step < 0 ? -1 : 0, high = step < 0 ? size - 1 : size;
         if (step == 0 || step == INT64_MIN) return hd_call_fail(c, HD_RANGE, "step %lld", (long long)step);
         int64_t start = starts[k] < 0 ? starts[k] + size : starts[k], end = ends[k] < 0 ? ends[k] + size : ends[k];
@@ -189,13 +188,12 @@ hd_status hd_op_pad(hd_call *c) {
     if (!mode) return hd_call_fail(c, HD_UNSUPPORTED, "attribute mode is none of constant, reflect, edge and wrap");
     if (n != 2 * (axes ? n_axes : (size_t)x->rank)) return hd_call_fail(c, HD_MISMATCH, "%zu pads for %d dimensions", n, x->rank);
     if (value && (value->count != 1 || value->type != x->type)) return hd_call_fail(c, HD_MISMATCH, "the value to pad with is not one element of the input's type");
-    unsigned set;
-    if (axes) HD_TRY(hd_axis_set(c, axes, n_axes, x->rank, 0, &set));
+    int each[HD_ND_MAX_RANK];
+    HD_TRY(hd_axis_list(c, axes, n / 2, x->rank, each));
     int64_t dim[HD_ND_MAX_RANK], begin[HD_ND_MAX_RANK] = {0}, own[HD_ND_MAX_RANK], at[HD_ND_MAX_RANK] = {0};
     memcpy(dim, x->dim, sizeof dim);
     for (size_t k = 0; k < n / 2; k++) {
-        int axis;
-        HD_TRY(hd_axis(c, axes ? axes[k] : (int64_t)k, x->rank, &axis));
+        int axis = each[k];
         if (pads[k] < -INT32_MAX || pads[k] > INT32_MAX || pads[k + n / 2] < -INT32_MAX || pads[k + n / 2] > INT32_MAX) return hd_call_fail(c, HD_RANGE, "a pad of more than 2^31 elements");
         begin[axis] = pads[k];
         dim[axis] += pads[k] + pads[k + n / 2];

@@ -117,16 +117,14 @@ hd_status hd_op_resize(hd_call *c) {
     if (r.where == 'r' && c->n_in > 1 && c->in[1]) roi = hd_call_as(c, c->in[1], HD_TYPE_F64);
     n = axes ? n_axes : (size_t)x->rank;
     if ((scales ? scales->count : n_sizes) != n || (roi && roi->count != 2 * n)) return hd_call_fail(c, HD_MISMATCH, "%zu scales or sizes for %zu axes", scales ? scales->count : n_sizes, n);
-    unsigned set;
-    if (axes) HD_TRY(hd_axis_set(c, axes, n, x->rank, 0, &set));
+    int each[HD_ND_MAX_RANK];
+    HD_TRY(hd_axis_list(c, axes, n, x->rank, each));
     const hd_nd *wide = hd_call_as(c, x, HD_TYPE_F64);
     if (!wide) return HD_NOMEM;
     hd_nd v = hd_nd_share(wide), next = {0};
     hd_status status = HD_OK;
     for (size_t k = 0; status == HD_OK && k < n; k++) {
-        int axis = 0;
-        status = hd_axis(c, axes ? axes[k] : (int64_t)k, x->rank, &axis);
-        if (status != HD_OK) break;
+        int axis = each[k];
         double in = (double)x->dim[axis], scale = scales ? ((const double *)scales->data)[k] : in > 0 ? (double)sizes[k] / in : 1;
         double out = scales ? floor(in * scale) : (double)sizes[k];
         if (!(out >= 0 && out < 1e9) || !(scale > 0)) status = hd_call_fail(c, HD_RANGE, "axis %d of %lld resized to %g", axis, (long long)x->dim[axis], out);
