@@ -184,6 +184,16 @@ uint8_t *builder_pack(builder *b, size_t *size) {
     return bytes;
 }
 
+Onnx__ModelProto *builder_message(builder *b) {
+    size_t size;
+    uint8_t *bytes = builder_pack(b, &size);
+    Onnx__ModelProto *m = onnx__model_proto__unpack(NULL, size, bytes);
+    assert_non_null(m);
+    free(bytes);
+    builder_free(b);
+    return m;
+}
+
 hd_status builder_import(builder *b, hd_graph **g, hd_err *err) {
     size_t size;
     uint8_t *data = builder_pack(b, &size);

@@ -24,6 +24,8 @@ Onnx__TensorProto *builder_sizes(builder *b, const char *name, const char *value
 Onnx__TensorProto *builder_loose(builder *b, const char *dims, const float *values);
 /* The model's bytes, the caller's to free. */
 uint8_t *builder_pack(builder *b, size_t *size);
+/* The same as a message, to be freed with onnx__model_proto__free_unpacked; the builder is freed. */
+Onnx__ModelProto *builder_message(builder *b);
 hd_status builder_import(builder *b, hd_graph **g, hd_err *err);
 /* Imports and runs on x[i] = sin(i); the values are the caller's to free. Fails the test on an error. */
 float *builder_run(builder *b, size_t *count, int *nodes);

@@ -18,16 +18,6 @@
 #include "../../sw/core/rng.h"
 #include "onnx_builder.h"
 
-static Onnx__ModelProto *message(builder *b) {
-    size_t size;
-    uint8_t *bytes = builder_pack(b, &size);
-    Onnx__ModelProto *m = onnx__model_proto__unpack(NULL, size, bytes);
-    assert_non_null(m);
-    free(bytes);
-    builder_free(b);
-    return m;
-}
-
 static uint8_t *pack(const Onnx__ModelProto *m, size_t *size) {
     *size = onnx__model_proto__get_packed_size(m);
     uint8_t *bytes = malloc(*size + 1);
@@ -66,7 +56,7 @@ static char **words(const char *list, size_t *n) {
 
 /* Adds a function with the nodes of `body`, which it takes. */
 static Onnx__FunctionProto *add_function(Onnx__ModelProto *m, const char *name, const char *in, const char *out, builder *body) {
-    Onnx__ModelProto *from = message(body);
+    Onnx__ModelProto *from = builder_message(body);
     Onnx__FunctionProto *f = malloc(sizeof *f);
     onnx__function_proto__init(f);
     f->name = strdup(name);
@@ -119,14 +109,14 @@ static Onnx__ModelProto *network(int functions) {
         }
         builder_node(b, "Relu", "t", "r");
         builder_node(b, "Add", "r t", "z");
-        return message(b);
+        return builder_message(b);
     }
     n = builder_node(b, "BLOCK", "x w1", "c"); /* the functions use these names too */
     builder_float(b, n, "slope", 0.1f);
     builder_node(b, "BLOCK", "c w2", "a");
     builder_node(b, "TWIN", "a", "p");
     builder_node(b, "Add", "p q", "sum");
-    Onnx__ModelProto *m = message(b);
+    Onnx__ModelProto *m = builder_message(b);
     Onnx__NodeProto *twin = m->graph->node[2];
     twin->output = realloc(twin->output, 2 * sizeof *twin->output);
     twin->output[twin->n_output++] = strdup("q");
@@ -233,7 +223,7 @@ static void attribute_defaults(void **state) {
 }
 
 static void add_branch(Onnx__NodeProto *n, const char *name, builder *body) {
-    Onnx__ModelProto *from = message(body);
+    Onnx__ModelProto *from = builder_message(body);
     Onnx__AttributeProto *a = malloc(sizeof *a);
     onnx__attribute_proto__init(a);
     a->name = strdup(name);
@@ -291,7 +281,7 @@ static void graphs_inside(void **state) {
         builder *b = builder_new(13, "1 3 6 6", "y");
         add_flag(b, branch);
         builder_node(b, "CHOOSE", "x flag", "y");
-        Onnx__ModelProto *m = message(b);
+        Onnx__ModelProto *m = builder_message(b);
         builder *body = builder_new(13, "1", "r");
         builder_node(body, "Abs", "x", "t");
         builder_node(body, "If", "c", "r");
@@ -327,7 +317,7 @@ static void constant_branches(void **state) {
         add_flag(b, branch);
         builder_node(b, "Conv", "x w0", "first");
         builder_node(b, "If", "flag", "y");
-        Onnx__ModelProto *m = message(b);
+        Onnx__ModelProto *m = builder_message(b);
         builder *body = builder_new(13, "1", "q");
         builder_weights(body, "w", "3 3 1 1", NULL);
         builder_node(body, "Conv", "first w", "q");
@@ -434,7 +424,7 @@ static void explosions_end(void **state) {
     (void)state;
     builder *b = builder_new(13, "1 3 6 6", "y");
     builder_node(b, "F0", "x", "y");
-    Onnx__ModelProto *m = message(b);
+    Onnx__ModelProto *m = builder_message(b);
     m->graph->node[0]->domain = strdup("pkg.test");
     for (int k = 0; k < 10; k++) {
         char name[8], next[8];

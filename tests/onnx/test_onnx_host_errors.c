@@ -17,16 +17,6 @@
 
 static char path[64];
 
-static Onnx__ModelProto *message(builder *b) {
-    size_t size;
-    uint8_t *bytes = builder_pack(b, &size);
-    Onnx__ModelProto *m = onnx__model_proto__unpack(NULL, size, bytes);
-    assert_non_null(m);
-    free(bytes);
-    builder_free(b);
-    return m;
-}
-
 static void set_text(char **s, const char *to) {
     free(*s);
     *s = strdup(to);
@@ -35,7 +25,7 @@ static void set_text(char **s, const char *to) {
 
 /* The graph of `body`, without its input, becomes attribute `name` of a node. */
 static Onnx__GraphProto *add_graph(Onnx__NodeProto *n, const char *name, builder *body, int inputs) {
-    Onnx__ModelProto *from = message(body);
+    Onnx__ModelProto *from = builder_message(body);
     Onnx__GraphProto *g = from->graph;
     Onnx__AttributeProto *a = malloc(sizeof *a);
     assert_non_null(a);
@@ -94,7 +84,7 @@ static void nest(Onnx__ModelProto *m, int depth) {
         char name[8], next[8];
         snprintf(name, sizeof name, "F%d", k);
         snprintf(next, sizeof next, "F%d", k + 1);
-        Onnx__ModelProto *from = message(one_node("If", "v", "r"));
+        Onnx__ModelProto *from = builder_message(one_node("If", "v", "r"));
         Onnx__GraphProto *branch = add_graph(from->graph->node[0], "then_branch", one_node(k + 1 < depth ? next : "Abs", "v", "q"), 0);
         if (k + 1 < depth) set_text(&branch->node[0]->domain, "pkg.test");
         m->functions[m->n_functions++] = function(name, from->graph->node[0]);
@@ -118,7 +108,7 @@ static Onnx__ModelProto *model(int kind) {
     builder_node(b, "Abs", "x", "a");
     Onnx__NodeProto *relu = builder_node(b, "Relu", "a", "y");
     if (kind == NO_TYPE) builder_int(b, relu, "to", 14);
-    Onnx__ModelProto *m = message(b);
+    Onnx__ModelProto *m = builder_message(b);
     Onnx__GraphProto *g = m->graph;
     Onnx__TypeProto__Tensor *x = g->input[0]->type->tensor_type;
     Onnx__NodeProto *n = g->node[1];
@@ -170,7 +160,7 @@ static Onnx__ModelProto *model(int kind) {
         }
         then->node = realloc(then->node, 2 * sizeof *then->node);
         assert_non_null(then->node);
-        Onnx__ModelProto *from = message(one_node("Neg", "x", "a"));
+        Onnx__ModelProto *from = builder_message(one_node("Neg", "x", "a"));
         then->node[then->n_node++] = from->graph->node[0];
         from->graph->n_node = 0;
         onnx__model_proto__free_unpacked(from, NULL);
