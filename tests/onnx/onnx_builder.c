@@ -194,6 +194,36 @@ Onnx__ModelProto *builder_message(builder *b) {
     return m;
 }
 
+Onnx__GraphProto *builder_graph(Onnx__NodeProto *n, const char *name, builder *body, int inputs) {
+    Onnx__ModelProto *from = builder_message(body);
+    Onnx__GraphProto *g = from->graph;
+    Onnx__AttributeProto *a = malloc(sizeof *a);
+    assert_non_null(a);
+    onnx__attribute_proto__init(a);
+    a->name = strdup(name);
+    a->has_type = 1;
+    a->type = ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__GRAPH;
+    a->g = g;
+    for (size_t k = (size_t)inputs; k < g->n_input; k++) onnx__value_info_proto__free_unpacked(g->input[k], NULL);
+    g->n_input = (size_t)inputs;
+    from->graph = NULL;
+    onnx__model_proto__free_unpacked(from, NULL);
+    n->attribute = realloc(n->attribute, (n->n_attribute + 1) * sizeof *n->attribute);
+    assert_non_null(n->attribute);
+    n->attribute[n->n_attribute++] = a;
+    return g;
+}
+
+void builder_flag(builder *b, int value) {
+    static uint8_t values[2] = {0, 1};
+    Onnx__TensorProto *flag = builder_weights(b, "flag", "1", NULL);
+    flag->data_type = ONNX__TENSOR_PROTO__DATA_TYPE__BOOL;
+    flag->n_float_data = 0;
+    flag->has_raw_data = 1;
+    flag->raw_data.data = &values[value];
+    flag->raw_data.len = 1;
+}
+
 hd_status builder_import(builder *b, hd_graph **g, hd_err *err) {
     size_t size;
     uint8_t *data = builder_pack(b, &size);

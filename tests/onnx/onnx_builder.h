@@ -26,6 +26,10 @@ Onnx__TensorProto *builder_loose(builder *b, const char *dims, const float *valu
 uint8_t *builder_pack(builder *b, size_t *size);
 /* The same as a message, to be freed with onnx__model_proto__free_unpacked; the builder is freed. */
 Onnx__ModelProto *builder_message(builder *b);
+/* The graph of `body`, which is freed, becomes attribute `name` of a node; with so many of its inputs. */
+Onnx__GraphProto *builder_graph(Onnx__NodeProto *n, const char *name, builder *body, int inputs);
+/* A constant "flag" of type bool. */
+void builder_flag(builder *b, int value);
 hd_status builder_import(builder *b, hd_graph **g, hd_err *err);
 /* Imports and runs on x[i] = sin(i); the values are the caller's to free. Fails the test on an error. */
 float *builder_run(builder *b, size_t *count, int *nodes);

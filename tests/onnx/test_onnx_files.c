@@ -222,33 +222,6 @@ static void attribute_defaults(void **state) {
     onnx__model_proto__free_unpacked(b, NULL);
 }
 
-static void add_branch(Onnx__NodeProto *n, const char *name, builder *body) {
-    Onnx__ModelProto *from = builder_message(body);
-    Onnx__AttributeProto *a = malloc(sizeof *a);
-    onnx__attribute_proto__init(a);
-    a->name = strdup(name);
-    a->has_type = 1;
-    a->type = ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__GRAPH;
-    a->g = from->graph;
-    for (size_t k = 0; k < a->g->n_input; k++) onnx__value_info_proto__free_unpacked(a->g->input[k], NULL);
-    a->g->n_input = 0;
-    from->graph = NULL;
-    onnx__model_proto__free_unpacked(from, NULL);
-    n->attribute = realloc(n->attribute, (n->n_attribute + 1) * sizeof *n->attribute);
-    n->attribute[n->n_attribute++] = a;
-}
-
-/* A constant "flag" of type bool. */
-static void add_flag(builder *b, int value) {
-    static uint8_t values[2] = {0, 1};
-    Onnx__TensorProto *flag = builder_weights(b, "flag", "1", NULL);
-    flag->data_type = HD_TYPE_BOOL;
-    flag->n_float_data = 0;
-    flag->has_raw_data = 1;
-    flag->raw_data.data = &values[value];
-    flag->raw_data.len = 1;
-}
-
 /* The node's first attribute becomes the function's default of an attribute "then", and refers to it. To be undone with f->base.n_unknown_fields = 0; free the result. */
 static uint8_t *as_default(Onnx__FunctionProto *f, Onnx__NodeProto *n, ProtobufCMessageUnknownField *field) {
     Onnx__AttributeProto *a = n->attribute[0], *reference = malloc(sizeof *reference);
@@ -279,7 +252,7 @@ static void graphs_inside(void **state) {
         int branch = k & 1;
         float y[SIZE];
         builder *b = builder_new(13, "1 3 6 6", "y");
-        add_flag(b, branch);
+        builder_flag(b, branch);
         builder_node(b, "CHOOSE", "x flag", "y");
         Onnx__ModelProto *m = builder_message(b);
         builder *body = builder_new(13, "1", "r");
@@ -288,10 +261,10 @@ static void graphs_inside(void **state) {
         Onnx__FunctionProto *f = add_function(m, "CHOOSE", "x c", "r", body);
         body = builder_new(13, "1", "q");
         builder_node(body, "ACT", "t", "q");
-        add_branch(f->node[1], "then_branch", body);
+        builder_graph(f->node[1], "then_branch", body, 0);
         body = builder_new(13, "1", "q");
         builder_node(body, "Identity", "x", "q");
-        add_branch(f->node[1], "else_branch", body);
+        builder_graph(f->node[1], "else_branch", body, 0);
         body = builder_new(13, "1", "u");
         builder_node(body, "Neg", "v", "u");
         add_function(m, "ACT", "v", "u", body);
@@ -314,17 +287,17 @@ static void constant_branches(void **state) {
     for (int branch = 0; branch < 2; branch++) {
         builder *b = builder_new(13, "1 3 6 6", "y");
         builder_weights(b, "w0", "3 3 1 1", NULL);
-        add_flag(b, branch);
+        builder_flag(b, branch);
         builder_node(b, "Conv", "x w0", "first");
         builder_node(b, "If", "flag", "y");
         Onnx__ModelProto *m = builder_message(b);
         builder *body = builder_new(13, "1", "q");
         builder_weights(body, "w", "3 3 1 1", NULL);
         builder_node(body, "Conv", "first w", "q");
-        add_branch(m->graph->node[1], "then_branch", body);
+        builder_graph(m->graph->node[1], "then_branch", body, 0);
         body = builder_new(13, "1", "q");
         builder_node(body, "Sin", "first", "q");
-        add_branch(m->graph->node[1], "else_branch", body);
+        builder_graph(m->graph->node[1], "else_branch", body, 0);
         save(m, "m.onnx");
         hd_err err = {0};
         hd_parts *p;

@@ -23,41 +23,10 @@ static void set_text(char **s, const char *to) {
     assert_non_null(*s);
 }
 
-/* The graph of `body`, without its input, becomes attribute `name` of a node. */
-static Onnx__GraphProto *add_graph(Onnx__NodeProto *n, const char *name, builder *body, int inputs) {
-    Onnx__ModelProto *from = builder_message(body);
-    Onnx__GraphProto *g = from->graph;
-    Onnx__AttributeProto *a = malloc(sizeof *a);
-    assert_non_null(a);
-    onnx__attribute_proto__init(a);
-    a->name = strdup(name);
-    a->has_type = 1;
-    a->type = ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__GRAPH;
-    a->g = g;
-    if (!inputs) onnx__value_info_proto__free_unpacked(g->input[0], NULL);
-    g->n_input = (size_t)inputs;
-    from->graph = NULL;
-    onnx__model_proto__free_unpacked(from, NULL);
-    n->attribute = realloc(n->attribute, (n->n_attribute + 1) * sizeof *n->attribute);
-    assert_non_null(n->attribute);
-    n->attribute[n->n_attribute++] = a;
-    return g;
-}
-
 static builder *one_node(const char *type, const char *in, const char *out) {
     builder *b = builder_new(13, "1 3 4 4", out);
     builder_node(b, type, in, out);
     return b;
-}
-
-/* A constant "flag" of type bool. */
-static void add_flag(builder *b) {
-    static uint8_t yes = 1;
-    Onnx__TensorProto *flag = builder_weights(b, "flag", "1", NULL);
-    flag->data_type = HD_TYPE_BOOL;
-    flag->n_float_data = 0;
-    flag->has_raw_data = 1;
-    flag->raw_data = (ProtobufCBinaryData){1, &yes};
 }
 
 static Onnx__FunctionProto *function(const char *name, Onnx__NodeProto *node) {
@@ -85,7 +54,7 @@ static void nest(Onnx__ModelProto *m, int depth) {
         snprintf(name, sizeof name, "F%d", k);
         snprintf(next, sizeof next, "F%d", k + 1);
         Onnx__ModelProto *from = builder_message(one_node("If", "v", "r"));
-        Onnx__GraphProto *branch = add_graph(from->graph->node[0], "then_branch", one_node(k + 1 < depth ? next : "Abs", "v", "q"), 0);
+        Onnx__GraphProto *branch = builder_graph(from->graph->node[0], "then_branch", one_node(k + 1 < depth ? next : "Abs", "v", "q"), 0);
         if (k + 1 < depth) set_text(&branch->node[0]->domain, "pkg.test");
         m->functions[m->n_functions++] = function(name, from->graph->node[0]);
         from->graph->n_node = 0;
@@ -104,7 +73,7 @@ enum {
 static Onnx__ModelProto *model(int kind) {
     builder *b = builder_new(13, "1 3 4 4", "y");
     builder_weights(b, "w", "2", NULL);
-    add_flag(b);
+    builder_flag(b, 1);
     builder_node(b, "Abs", "x", "a");
     Onnx__NodeProto *relu = builder_node(b, "Relu", "a", "y");
     if (kind == NO_TYPE) builder_int(b, relu, "to", 14);
@@ -151,11 +120,11 @@ static Onnx__ModelProto *model(int kind) {
     case SHADOW:
         set_text(&n->op_type, "If");
         set_text(&n->input[0], "flag");
-        Onnx__GraphProto *then = add_graph(n, "then_branch", one_node(kind == SHADOW ? "If" : "Neg", kind == SHADOW ? "flag" : "a", "q"), kind == BODY_INPUT);
-        add_graph(n, "else_branch", one_node("Neg", "a", "q"), 0);
+        Onnx__GraphProto *then = builder_graph(n, "then_branch", one_node(kind == SHADOW ? "If" : "Neg", kind == SHADOW ? "flag" : "a", "q"), kind == BODY_INPUT);
+        builder_graph(n, "else_branch", one_node("Neg", "a", "q"), 0);
         if (kind == BODY_INPUT) break;
         for (int k = 0; k < 2; k++) { /* the branches' output is the main graph's 'a', which the graph around them gives a new value behind them */
-            Onnx__GraphProto *inner = add_graph(then->node[0], k ? "else_branch" : "then_branch", one_node("Neg", "x", "p"), 0);
+            Onnx__GraphProto *inner = builder_graph(then->node[0], k ? "else_branch" : "then_branch", one_node("Neg", "x", "p"), 0);
             set_text(&inner->output[0]->name, "a");
         }
         then->node = realloc(then->node, 2 * sizeof *then->node);
