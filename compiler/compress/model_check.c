@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../graph/graph.h"
 #include "model_internal.h"
 
 hd_status hd_model_check_tensors(const hd_model *m, hd_err *err) {
@@ -185,9 +186,6 @@ static hd_status check_flow(const hd_model *m, uint8_t *written, hd_err *err) {
     return HD_OK;
 }
 
-/* Multiply-adds and compared elements of one run: as hd_graph_check, so that a pooling without weights cannot ask for days. */
-static const double MAX_WORK = 1e12;
-
 static double work_of(const hd_model *m, const hd_stage *s) {
     const hd_qtensor *to = &m->tensor[s->output];
     return (double)to->h * to->w * to->c * s->kh * s->kw * (s->kind == HD_STAGE_CONV ? s->cin / s->groups : 1);
@@ -206,8 +204,8 @@ hd_status hd_model_check(const hd_model *m, hd_err *err) {
     for (int i = 0; status == HD_OK && i < m->n_stages; i++) {
         hd_stage shape = m->stage[i]; /* the check sets cin and cout of its copy */
         if ((status = hd_stage_check_shape(m, &shape, err)) != HD_OK) return status;
-        if ((work += work_of(m, &shape)) > MAX_WORK)
-            return hd_fail(err, HD_RANGE, "stage '%s': with it a run takes %.3g operations; at most %.3g are allowed", shape.name, work, MAX_WORK);
+        if ((work += work_of(m, &shape)) > HD_MAX_WORK)
+            return hd_fail(err, HD_RANGE, "stage '%s': with it a run takes %.3g operations; at most %.3g are allowed", shape.name, work, HD_MAX_WORK);
         if (m->stage[i].kind != HD_STAGE_CONV) continue;
         if (shape.cin != m->stage[i].cin || shape.cout != m->stage[i].cout)
             return hd_fail(err, HD_MISMATCH, "stage '%s': %d to %d channels, its tensors %d to %d", shape.name, m->stage[i].cin,

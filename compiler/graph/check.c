@@ -8,9 +8,6 @@
 /* Larger networks are far outside what the accelerator is for; the bounds keep all later products within 64 bits. */
 enum { MAX_ELEMENTS = 1 << 26, MAX_TOTAL = 1 << 28, MAX_WEIGHTS = 1 << 28, MAX_STEP = 65535, MAX_PAD = 32767 };
 
-/* Multiply-adds and compared elements of one run, twenty times what networks for photographs take: a pooling needs no weights, so that a file of a few bytes could ask for days. */
-static const double MAX_WORK = 1e12;
-
 static const char *op_name(hd_op op) {
     switch (op) {
     case HD_OP_NONE: break;
@@ -190,7 +187,7 @@ static hd_status check_order(const hd_graph *g, char *defined, hd_err *err) {
         hd_status status = check_node(g, n, err);
         if (status != HD_OK) return status;
         work += work_of(g, n);
-        if (work > MAX_WORK) return NODE_FAIL(HD_RANGE, "with it a run takes %.3g operations; at most %.3g are allowed", work, MAX_WORK);
+        if (work > HD_MAX_WORK) return NODE_FAIL(HD_RANGE, "with it a run takes %.3g operations; at most %.3g are allowed", work, HD_MAX_WORK);
     }
     if (!defined[g->output]) return hd_fail(err, HD_FORMAT, "output tensor '%s' is written by no node", g->tensor[g->output].name);
     return HD_OK;

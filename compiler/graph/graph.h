@@ -10,6 +10,10 @@
 
 #include "../../sw/core/err.h"
 
+/* Multiply-adds and compared elements of one run of a network or a model, twenty times what networks for photographs take: a pooling needs no weights, so that a file of a few bytes could
+ * ask for days. */
+#define HD_MAX_WORK 1e12
+
 typedef enum hd_op {
     HD_OP_NONE,
     HD_OP_CONV2D,     /* in: x; weight, bias (may be NULL) */
