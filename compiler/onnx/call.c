@@ -60,11 +60,7 @@ void hd_call_end(hd_call *c) {
 const hd_nd *hd_call_as(hd_call *c, const hd_nd *v, hd_type type) {
     if (v->type == type) return v;
     /* An operator that only converts must not be free in a loop. */
-    c->host->beside += (double)v->count;
-    if (c->host->beside > c->host->limits.operations) {
-        hd_call_fail(c, HD_RANGE, "the run takes as long as more than %.3g operations, the most that is allowed", c->host->limits.operations);
-        return NULL;
-    }
+    if (hd_beside(c, (double)v->count) != HD_OK) return NULL;
     struct hd_scratch *s = scratch(c, 0);
     if (!s) return NULL;
     if (hd_nd_cast(&s->value, v, type, c->err) == HD_OK) return &s->value;
@@ -164,6 +160,12 @@ hd_status hd_work(hd_call *c, double operations) {
     c->operations += operations;
     if (c->host->operations + c->operations <= c->host->limits.operations) return HD_OK;
     return hd_call_fail(c, HD_RANGE, "the run takes more than %.3g operations, the most that is allowed", c->host->limits.operations);
+}
+
+hd_status hd_beside(hd_call *c, double operations) {
+    c->host->beside += operations;
+    if (c->host->beside <= c->host->limits.operations) return HD_OK;
+    return hd_call_fail(c, HD_RANGE, "the run takes as long as more than %.3g operations, the most that is allowed", c->host->limits.operations);
 }
 
 hd_status hd_out(hd_call *c, int k, hd_type type, int rank, const int64_t *dim) {

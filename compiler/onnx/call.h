@@ -56,6 +56,8 @@ hd_status hd_out_cast(hd_call *c, int k, hd_nd *v, hd_type type);
 static inline int hd_wants(const hd_call *c, int k) { return k < c->n_out && c->node->output[k][0]; }
 /* Adds to the work of the run; HD_RANGE when that passes the limit. */
 hd_status hd_work(hd_call *c, double operations);
+/* The same of what is no operation of the network's but takes as long (run.h, beside). */
+hd_status hd_beside(hd_call *c, double operations);
 size_t hd_limit(const hd_call *c);
 const char *hd_label(const hd_call *c);
 /* Runs the graph of attribute `name` with the given values as its inputs (taken over); out holds what it gives, to be freed. */

@@ -26,8 +26,7 @@ hd_status hd_step_run(hd_host *h, hd_host_plan *p, hd_frame *frame, const hd_ste
             status = hd_call_fail(&c, HD_UNSUPPORTED, "input %d is of type %s%s, which this operator does not take", k,
                                   in[k]->kind == HD_ND_LIST ? "list of " : in[k]->kind == HD_ND_EMPTY ? "optional, holding nothing, " : "", hd_type_name((int)in[k]->type));
     }
-    h->beside += NODE;
-    if (status == HD_OK && h->beside > h->limits.operations) status = hd_call_fail(&c, HD_RANGE, "the run takes as long as more than %.3g operations, the most that is allowed", h->limits.operations);
+    if (status == HD_OK) status = hd_beside(&c, NODE);
     if (status == HD_OK) status = step->op->run(&c);
     /* An operator that found no value to go on with says HD_NOMEM; the reason is where it was found. */
     if (status == HD_NOMEM) status = local.code != HD_OK ? local.code : hd_call_fail(&c, HD_NOMEM, "out of memory");
@@ -70,9 +69,6 @@ static hd_status run_step(hd_host *h, hd_host_plan *p, hd_frame *f, int k, hd_er
 hd_status hd_host_plan_run(hd_host *h, hd_host_plan *p, hd_frame *parent, hd_nd *in, int n_in, hd_nd *out, hd_err *err) {
     hd_frame f = {parent, calloc((size_t)p->n_names + 1, sizeof *f.value)};
     hd_status status = f.value ? HD_OK : hd_fail(err, HD_NOMEM, "%s: out of memory", h->label);
-    h->beside += NODE; /* a body may have no nodes */
-    if (status == HD_OK && h->beside > h->limits.operations)
-        status = hd_fail(err, HD_RANGE, "%s: the run takes as long as more than %.3g operations, the most that is allowed", h->label, h->limits.operations);
     if (status == HD_OK && n_in != p->n_inputs)
         status = hd_fail(err, HD_MISMATCH, "%s: graph '%s' has %d inputs; the operator it belongs to gives it %d", h->label, p->graph->name ? p->graph->name : "", p->n_inputs, n_in);
     for (int k = 0; k < n_in; k++) {
@@ -106,6 +102,7 @@ hd_status hd_call_body(hd_call *c, const char *name, hd_nd *in, int n_in, hd_nd 
     hd_host_plan *body = NULL;
     for (int k = 0; status == HD_OK && !body; k++)
         if (c->plan->body[k].graph == a->g) body = &c->plan->body[k];
+    if (status == HD_OK) status = hd_beside(c, NODE); /* a body may have no nodes */
     if (status == HD_OK) return hd_host_plan_run(c->host, body, c->frame, in, n_in, out, c->err);
     for (int k = 0; k < n_in; k++) hd_nd_free(&in[k]);
     return status;
@@ -188,7 +185,8 @@ const hd_host_port *hd_host_output(const hd_host *h, int k) { return &h->output[
 hd_status hd_host_run(hd_host *h, const hd_nd *in, hd_nd *out, double *operations, hd_err *err) {
     hd_nd *lent = calloc((size_t)h->n_inputs + 1, sizeof *lent);
     for (int k = 0; k < h->n_outputs; k++) out[k] = (hd_nd){0};
-    h->operations = h->beside = 0;
+    h->operations = 0;
+    h->beside = NODE; /* the graph itself */
     hd_status status = lent ? HD_OK : hd_fail(err, HD_NOMEM, "%s: out of memory", h->label);
     for (int k = 0; status == HD_OK && k < h->n_inputs; k++) {
         if (in[k].kind == HD_ND_NONE) status = hd_fail(err, HD_MISMATCH, "%s: input '%s' is not given", h->label, h->input[k].name);
