@@ -48,7 +48,7 @@ static uint8_t *slurp(const char *dir, const char *name, size_t *size) {
 static int field(const uint8_t **p, const uint8_t *end, const uint8_t **bytes, size_t *n) {
     uint64_t v[2] = {0, 0};
     for (int k = 0; k < 2 && *p < end; k++)
-        for (int shift = 0; *p < end; shift += 7) {
+        for (int shift = 0; *p < end && shift < 64; shift += 7) {
             v[k] |= (uint64_t)(**p & 127) << shift;
             if (!(*(*p)++ & 128)) break;
         }

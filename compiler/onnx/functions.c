@@ -10,11 +10,14 @@
 
 enum { MAX_DEPTH = 16, MAX_NODES = 1 << 20, MAX_FUNCTIONS = 4096, MAX_FORMALS = 4096 };
 static const size_t copies_limit = (size_t)16 << 20; /* packed; in memory up to 50 times that */
+static const size_t names_limit = (size_t)256 << 20; /* of the copies: a call may give one long name to a function that uses it a million times */
+static const uint64_t looks_limit = (uint64_t)1 << 30; /* some seconds */
 
 typedef struct inliner {
     Onnx__ModelProto *m;
     const char *label;
-    size_t nodes, bytes, calls;
+    size_t nodes, bytes, names, calls;
+    uint64_t looks;
     int64_t opset;
     hd_err *err;
 } inliner;
@@ -42,12 +45,22 @@ static hd_status fail(const inliner *x, const Onnx__FunctionProto *f, hd_status 
     return hd_fail(x->err, code, "%s: function '%s': %s%s", x->label, text(f->name), what, thing);
 }
 
-static const Onnx__FunctionProto *find(const inliner *x, const Onnx__NodeProto *n) {
-    for (size_t k = 0; k < x->m->n_functions; k++) {
+/* Before `name` is looked for in a list of n entries: lists and names are as long as the file likes. */
+static hd_status look(inliner *x, size_t n, const char *name) {
+    x->looks += n * (uint64_t)(1 + strlen(name) / 32);
+    if (x->looks <= looks_limit) return HD_OK;
+    return hd_fail(x->err, HD_RANGE, "%s: inlining its functions takes more than %llu comparisons of names, the most that is allowed", x->label, (unsigned long long)looks_limit);
+}
+
+/* *out: the function that n calls, or NULL. */
+static hd_status find(const Onnx__FunctionProto **out, inliner *x, const Onnx__NodeProto *n) {
+    hd_status s = look(x, x->m->n_functions, text(n->op_type));
+    *out = NULL;
+    for (size_t k = 0; !s && !*out && k < x->m->n_functions; k++) {
         const Onnx__FunctionProto *f = x->m->functions[k];
-        if (!strcmp(text(f->name), text(n->op_type)) && !strcmp(domain_of(f->domain), domain_of(n->domain))) return f;
+        if (!strcmp(text(f->name), text(n->op_type)) && !strcmp(domain_of(f->domain), domain_of(n->domain))) *out = f;
     }
-    return NULL;
+    return s;
 }
 
 static int add(nodes *to, Onnx__NodeProto *n) {
@@ -75,12 +88,16 @@ static hd_status copy_node(inliner *x, Onnx__NodeProto **out, const Onnx__NodePr
 }
 
 /* The generated default of a string that is not there may be a constant; only own ones are freed. */
-static int replace(char **at, const char *with) {
-    char *own = strdup(with);
-    if (!own) return 0;
+static hd_status replace(inliner *x, char **at, const char *prefix, const char *with) {
+    size_t size = strlen(prefix) + strlen(with) + 1;
+    if (size > names_limit - x->names) return hd_fail(x->err, HD_RANGE, "%s: the names in its functions, inlined, have more than %zu bytes, the most that is allowed", x->label, names_limit);
+    x->names += size;
+    char *own = malloc(size);
+    if (!own) return no_memory(x);
+    snprintf(own, size, "%s%s", prefix, with);
     if (*at && *at != (const char *)protobuf_c_empty_string) free(*at);
     *at = own;
-    return 1;
+    return HD_OK;
 }
 
 static int formal(char *const *list, size_t n, const char *name) {
@@ -92,16 +109,12 @@ static int formal(char *const *list, size_t n, const char *name) {
 static hd_status map_name(const call *c, char **name) {
     const char *old = text(*name);
     if (!old[0]) return HD_OK;
+    hd_status s = look(c->x, c->f->n_input + c->f->n_output, old);
+    if (s) return s;
     int in = formal(c->f->input, c->f->n_input, old), out = formal(c->f->output, c->f->n_output, old);
-    if (in >= 0) return replace(name, (size_t)in < c->node->n_input ? text(c->node->input[in]) : "") ? HD_OK : no_memory(c->x);
-    if (out >= 0 && (size_t)out < c->node->n_output && text(c->node->output[out])[0]) return replace(name, c->node->output[out]) ? HD_OK : no_memory(c->x);
-    size_t size = strlen(c->prefix) + strlen(old) + 1;
-    char *made = malloc(size);
-    if (!made) return no_memory(c->x);
-    snprintf(made, size, "%s%s", c->prefix, old);
-    int ok = replace(name, made);
-    free(made);
-    return ok ? HD_OK : no_memory(c->x);
+    if (in >= 0) return replace(c->x, name, "", (size_t)in < c->node->n_input ? text(c->node->input[in]) : "");
+    if (out >= 0 && (size_t)out < c->node->n_output && text(c->node->output[out])[0]) return replace(c->x, name, "", c->node->output[out]);
+    return replace(c->x, name, c->prefix, old);
 }
 
 /* So many more bytes are copied. */
@@ -135,10 +148,13 @@ static hd_status default_of(Onnx__AttributeProto **out, const call *c, const cha
         size_t n;
         memcpy(&n, f + known->quantifier_offset, sizeof n);
         memcpy(&list, f + known->offset, sizeof list);
-        for (size_t k = 0; k < n && !*out; k++)
+        hd_status s = look(c->x, n, name);
+        for (size_t k = 0; !s && k < n && !*out; k++)
             if (!strcmp(text(list[k]->name), name)) *out = list[k];
-        return HD_OK;
+        return s;
     }
+    hd_status looked = look(c->x, c->f->base.n_unknown_fields, name);
+    if (looked) return looked;
     for (unsigned k = 0; k < c->f->base.n_unknown_fields && !*out; k++) {
         Onnx__AttributeProto *a = NULL;
         if (c->f->base.unknown_fields[k].tag != HD_ONNX_FUNCTION_DEFAULTS) continue;
@@ -159,7 +175,7 @@ static hd_status copy_attribute(Onnx__AttributeProto **out, const call *c, const
     uint8_t *bytes = malloc(size + 1);
     *out = bytes ? onnx__attribute_proto__unpack(NULL, onnx__attribute_proto__pack(from, bytes), bytes) : NULL;
     free(bytes);
-    return *out && replace(&(*out)->name, name) ? HD_OK : no_memory(c->x);
+    return *out ? replace(c->x, &(*out)->name, "", name) : no_memory(c->x);
 }
 
 /* A copy of what the attribute refers to takes its place, under its name: the call's attribute, else the function's default of it (*inside: in the function's own names); *gone when there is
@@ -168,11 +184,11 @@ static hd_status resolve(const call *c, Onnx__AttributeProto **a, int *gone, int
     const char *ref = text((*a)->ref_attr_name);
     int own = 0;
     Onnx__AttributeProto *from = NULL, *copy = NULL;
-    hd_status s = HD_OK;
-    for (size_t k = 0; k < c->node->n_attribute && !from; k++)
+    hd_status s = look(c->x, c->node->n_attribute, ref);
+    for (size_t k = 0; !s && k < c->node->n_attribute && !from; k++)
         if (!strcmp(text(c->node->attribute[k]->name), ref)) from = c->node->attribute[k];
     *inside = !from;
-    if (!from) s = default_of(&from, c, ref, &own);
+    if (!s && !from) s = default_of(&from, c, ref, &own);
     if (!s && from) s = copy_attribute(&copy, c, from, text((*a)->name));
     if (own) onnx__attribute_proto__free_unpacked(from, NULL);
     if (s) {
@@ -193,12 +209,7 @@ static hd_status map_node(const call *c, Onnx__NodeProto *n) {
     size_t kept = 0;
     for (size_t k = 0; !s && k < n->n_input; k++) s = map_name(c, &n->input[k]);
     for (size_t k = 0; !s && k < n->n_output; k++) s = map_name(c, &n->output[k]);
-    size_t size = strlen(c->prefix) + strlen(text(n->name)) + 1;
-    char *made = malloc(size);
-    if (!made) return no_memory(c->x);
-    snprintf(made, size, "%s%s", c->prefix, text(n->name));
-    if (!s && text(n->name)[0] && !replace(&n->name, made)) s = no_memory(c->x);
-    free(made);
+    if (!s && text(n->name)[0]) s = replace(c->x, &n->name, c->prefix, n->name);
     for (size_t k = 0; k < n->n_attribute; k++) {
         Onnx__AttributeProto *a = n->attribute[k];
         int gone = 0, own = !text(a->ref_attr_name)[0];
@@ -241,6 +252,8 @@ static hd_status check_call(const call *c) {
     if (f->n_input > MAX_FORMALS || f->n_output > MAX_FORMALS) return fail(c->x, f, HD_RANGE, "has more than 4096 inputs or outputs", "");
     if (c->node->n_input > f->n_input) return fail(c->x, f, HD_FORMAT, "has fewer inputs than a call gives it: ", call_name(c->node));
     if (c->node->n_output > f->n_output) return fail(c->x, f, HD_FORMAT, "has fewer outputs than a call takes: ", call_name(c->node));
+    hd_status s = look(c->x, f->n_opset_import, "");
+    if (s) return s;
     for (size_t k = 0; k < f->n_opset_import; k++)
         if (!domain_of(f->opset_import[k]->domain)[0] && f->opset_import[k]->version != c->x->opset)
             return hd_fail(c->x->err, HD_UNSUPPORTED, "%s: function '%s': is of operator set %lld, the model of %lld; one for both is supported", c->x->label, text(f->name),
@@ -265,6 +278,8 @@ static hd_status expand_call(inliner *x, const Onnx__FunctionProto *f, const Onn
         else if (made) onnx__node_proto__free_unpacked(made, NULL);
     }
     for (size_t k = 0; !s && k < n->n_output; k++) {
+        s = look(x, f->n_input, text(f->output[k]));
+        if (s) break;
         int in = formal(f->input, f->n_input, text(f->output[k]));
         if (in < 0 || !text(n->output[k])[0]) continue;
         s = (size_t)in < n->n_input ? pass_through(&c, n->input[in], n->output[k], to) : fail(x, f, HD_FORMAT, "an output is an input that a call does not give: ", text(f->output[k]));
@@ -289,8 +304,8 @@ static hd_status expand_graph(inliner *x, Onnx__GraphProto *g, int depth) {
 
 /* Takes n over: it, or what it calls, is appended to the list. */
 static hd_status expand(inliner *x, Onnx__NodeProto *n, int depth, nodes *to) {
-    const Onnx__FunctionProto *f = find(x, n);
-    hd_status s = HD_OK;
+    const Onnx__FunctionProto *f;
+    hd_status s = find(&f, x, n);
     for (size_t k = 0; !s && k < n->n_attribute; k++) {
         if (n->attribute[k]->g) s = expand_graph(x, n->attribute[k]->g, depth);
         for (size_t j = 0; !s && j < n->attribute[k]->n_graphs; j++) s = expand_graph(x, n->attribute[k]->graphs[j], depth);

@@ -392,28 +392,61 @@ static void wrong_functions(void **state) {
     onnx__model_proto__free_unpacked(m, NULL);
 }
 
-/* Ten functions, each of ten calls of the next. */
-static void explosions_end(void **state) {
-    (void)state;
+/* `depth` functions, each of ten calls of the next, which read the one before or all the input. */
+static Onnx__ModelProto *explosion(int depth, int all_read_input) {
     builder *b = builder_new(13, "1 3 6 6", "y");
     builder_node(b, "F0", "x", "y");
     Onnx__ModelProto *m = builder_message(b);
     m->graph->node[0]->domain = strdup("pkg.test");
-    for (int k = 0; k < 10; k++) {
+    for (int k = 0; k < depth; k++) {
         char name[8], next[8];
         snprintf(name, sizeof name, "F%d", k);
         snprintf(next, sizeof next, "F%d", k + 1);
         builder *body = builder_new(13, "1", "v9");
         for (int i = 0; i < 10; i++) {
             char in[8], out[8];
-            snprintf(in, sizeof in, i ? "v%d" : "x", i - 1);
+            snprintf(in, sizeof in, i && !all_read_input ? "v%d" : "x", i - 1);
             snprintf(out, sizeof out, "v%d", i);
-            builder_node(body, k < 9 ? next : "Relu", in, out);
+            builder_node(body, k + 1 < depth ? next : "Relu", in, out);
         }
         Onnx__FunctionProto *f = add_function(m, name, "x", "v9", body);
-        for (size_t i = 0; k < 9 && i < f->n_node; i++) f->node[i]->domain = strdup("pkg.test");
+        for (size_t i = 0; k + 1 < depth && i < f->n_node; i++) f->node[i]->domain = strdup("pkg.test");
     }
+    return m;
+}
+
+static void explosions_end(void **state) {
+    (void)state;
+    Onnx__ModelProto *m = explosion(10, 0);
     expect(m, HD_RANGE, "m.onnx: its functions, inlined, have more than 1048576 nodes or 16777216 bytes, the most that is allowed");
+    onnx__model_proto__free_unpacked(m, NULL);
+    /* 111,110 nodes, each with its own copy of a long name. */
+    enum { LONG = 3000 };
+    m = explosion(5, 1);
+    char *name = malloc(LONG + 1);
+    memset(name, 'x', LONG);
+    name[LONG] = 0;
+    free(m->graph->node[0]->input[0]);
+    m->graph->node[0]->input[0] = name;
+    expect(m, HD_RANGE, "m.onnx: the names in its functions, inlined, have more than 268435456 bytes, the most that is allowed");
+    onnx__model_proto__free_unpacked(m, NULL);
+    /* 30,000 names of 320 bytes, which count as ten, each sought among 4,000 formals. */
+    enum { NAMES = 30000, FORMALS = 4000 };
+    char *other[NAMES], *formal[FORMALS], text[] = "a", far[321] = "b";
+    memset(far, 'b', 320);
+    for (int k = 0; k < NAMES; k++) other[k] = far;
+    for (int k = 0; k < FORMALS; k++) formal[k] = text;
+    m = explosion(1, 0);
+    Onnx__FunctionProto *f = m->functions[0];
+    char **inputs = f->input, **of_first = f->node[0]->input;
+    f->input = formal;
+    f->n_input = FORMALS;
+    f->node[0]->input = other;
+    f->node[0]->n_input = NAMES;
+    expect(m, HD_RANGE, "m.onnx: inlining its functions takes more than 1073741824 comparisons of names, the most that is allowed");
+    f->input = inputs;
+    f->node[0]->input = of_first;
+    f->n_input = f->node[0]->n_input = 1;
     onnx__model_proto__free_unpacked(m, NULL);
 }
 
