@@ -1,5 +1,5 @@
 # README and docs against what there is: links and their headings, pictures, paths of files, every heddle command with its options, names of tests, figures of benches
-# in docs/numbers.md. Nothing is run but --help and ctest -N.
+# in docs/numbers.md, the top level's entries. Nothing is run but --help and ctest -N.
 . "$(dirname "$0")/common.sh"
 build=$3
 source=$(cd "$(dirname "$0")/../.." && pwd)
@@ -80,6 +80,14 @@ awk -F'|' '/^\|/ && !/^\| *-/ && !/^\|-/ && !/^\| figure/ { if ($0 !~ /measured|
 if [ -e "$source/.git" ] && [ "$(git -C "$source" rev-parse --is-shallow-repository 2>/dev/null)" = false ]; then
     for commit in $(grep -o -E '\b[0-9a-f]{7}\b' "$source/docs/numbers.md" | grep '[a-f]' | sort -u); do
         git -C "$source" cat-file -e "$commit^{commit}" 2>/dev/null || fail "docs/numbers.md: no commit $commit"
+    done
+fi
+
+# Nothing that a test or an editor left behind is committed at the top.
+known=' .ci .clang-format .clang-tidy .gitignore CHANGELOG.md CMakeLists.txt LICENSE README.md boards bootstrap compiler docs drivers hw packages-optional.txt packages.txt sim sw tests '
+if [ -e "$source/.git" ]; then
+    for entry in $(git -C "$source" ls-files | sed 's,/.*,,' | sort -u); do
+        case $known in *" $entry "*) ;; *) fail "$entry: committed, but no part of the project's top level" ;; esac
     done
 fi
 finish
